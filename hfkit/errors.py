@@ -1,0 +1,71 @@
+"""What can go wrong for a user: one exception class per exit code. Imports nothing, so that everything may import it."""
+
+from __future__ import annotations
+
+
+class HfkitError(Exception):
+    """A mistake or a condition that the user can act on.
+
+    `message` says what is wrong and where (file and line, key, row id); `hint` says what to try next. A command inside
+    a hint stands in backticks and parses as typed. The class decides the exit code and the `kind` in JSON.
+    """
+
+    code = 1
+    kind = "bug"
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(HfkitError):
+    """A flag, a recipe key or an output folder is not right, or an optional package is missing."""
+
+    code = 2
+    kind = "usage"
+
+
+class DataError(HfkitError):
+    """A data set is missing, unreadable, or does not say what the task needs."""
+
+    code = 3
+    kind = "data"
+
+
+class ModelError(HfkitError):
+    """A model or checkpoint is missing, damaged, or does not fit the task."""
+
+    code = 4
+    kind = "model"
+
+
+class ResourceError(HfkitError):
+    """Disk or memory is exhausted, or a folder cannot be written."""
+
+    code = 5
+    kind = "resources"
+
+
+class DivergenceError(HfkitError):
+    """Training produced a loss, gradient or weight that is not finite."""
+
+    code = 6
+    kind = "divergence"
+
+
+class NetworkError(HfkitError):
+    """The Hub cannot be reached, or offline mode forbids asking it."""
+
+    code = 7
+    kind = "network"
+
+
+class Stopped(HfkitError):
+    """The work was stopped from outside: 75 (resume me), 130 (interrupted) or 143 (terminated)."""
+
+    kind = "stopped"
+
+    def __init__(self, message: str, hint: str | None = None, *, code: int = 130) -> None:
+        super().__init__(message, hint)
+        self.code = code

@@ -1,0 +1,95 @@
+"""The keys of a recipe that belong to no single task; a task's own keys stand in its module as `Settings`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import PositiveInt, field_validator
+
+from hfkit.recipe.section import Auto, Section, key
+
+
+class Data(Section):
+    """Where rows come from and how their columns are named."""
+
+    train: str | list[str] | None = key(None, "training data: a file, a folder, shipped:NAME, or a Hub data set; or a list of them")
+    validation: str | list[str] | None = key(None, "validation data; null takes the set's own, else a share of train")
+    columns: dict[str, str | list[str]] = key({}, "the data's name of each column of the task, e.g. {premise: sentence1}")
+    names: list[str] | None = key(None, "column names of a csv or tsv file without a header")
+    encoding: str = key("utf-8", "text encoding of the files")
+    limit: PositiveInt | None = key(None, "use this many rows of train and of validation, drawn by a fixed seed")
+    validation_share: float = key(0.1, "share of train held out when there is no validation data", gt=0, lt=1)
+    folds: int | None = key(None, "split train into this many folds", ge=2)
+    fold: int | None = key(None, "the fold held out for validation, from 0", ge=0)
+    group: str | None = key(None, "column whose equal values stay on one side of a split; null: context or premise")
+    on_bad_row: Literal["error", "skip"] = key("error", "what an unreadable row does: stop, or be skipped and counted")
+    max_overlap: float | None = key(None, "refuse when a larger share of validation stands in train", ge=0, le=1)
+
+
+class Train(Section):
+    """The training loop."""
+
+    epochs: float = key(2, "passes over the training data", gt=0)
+    max_steps: PositiveInt | None = key(None, "optimizer steps; beats epochs")
+    batch_size: PositiveInt = key(16, "examples (windows, rows or blocks) per optimizer step, over all devices")
+    micro_batch_size: Auto | PositiveInt = key("auto", "examples that pass through the model at once on one device")
+    lr: Auto | float = key("auto", "peak learning rate; auto by size and kind of model")
+    schedule: Literal["linear", "cosine", "constant"] = key("linear", "how the learning rate falls after the warm-up")
+    warmup: float = key(0.06, "below 1: a share of the steps; else a number of steps", ge=0)
+    weight_decay: float = key(0.01, "decoupled weight decay, on matrices only (not norms, biases, position embeddings)", ge=0)
+    max_grad_norm: float = key(1.0, "gradients are clipped to this norm; 0 does not clip", ge=0)
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = key("auto", "number format of the forward pass")
+    metric: str = key("auto", "metric that picks the best checkpoint; auto: the task's headline")
+    reset_head: bool = key(False, "give the model a fresh head even though the checkpoint has another")
+    eval_steps: Auto | PositiveInt | None = key("auto", "evaluate every so many steps; auto: each epoch, at least 2 times; null: at the end")
+    save_steps: PositiveInt | None = key(None, "write a checkpoint every so many steps; null: by time and at evaluations")
+    save_minutes: float = key(10, "write a checkpoint every so many minutes (when save_steps is null)", gt=0)
+    keep_checkpoints: PositiveInt = key(2, "newest checkpoints kept, besides the best")
+    patience: PositiveInt | None = key(None, "stop after so many evaluations without improvement")
+    time: str | None = key(None, "time limit such as 2h or 90m; the schedule is fitted to it")
+    distributed: Literal["ddp"] = key("ddp", "how several processes train together")
+    deterministic: bool = key(False, "bit-equal repeats on a GPU too, slower")
+    seed: int = key(42, "seed of weights, order and dropout", ge=0)
+    trackers: list[str] = key([], "experiment trackers by accelerate's names, e.g. [tensorboard]")
+
+
+class Generate(Section):
+    """Decoding of text."""
+
+    max_new_tokens: PositiveInt = key(64, "tokens generated at most")
+    temperature: Auto | float = key("auto", "0 is greedy; auto: the checkpoint's generation config, else 0.8", ge=0)
+    top_p: Auto | float = key("auto", "sample among the most likely tokens up to this probability", gt=0, le=1)
+    top_k: Auto | int = key("auto", "sample among this many most likely tokens; auto: the checkpoint's, else 50", ge=0)
+    batch_size: Auto | PositiveInt = key("auto", "prompts decoded at once")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = key("auto", "number format of the weights")
+    stop: list[str] = key([], "texts that end a completion")
+    seed: int = key(0, "seed of sampling", ge=0)
+
+
+class Scratch(Section):
+    """Models with fresh weights."""
+
+    vocab_size: int = key(8192, "entries of the tokenizer trained on the training data", ge=300)
+    lowercase: bool = key(True, "the trained tokenizer ignores case (BERT shapes only)")
+
+
+class Recipe(Section):
+    """A whole recipe. `settings` is the section of the recipe's task; in YAML it carries the task's name (`qa:`, `nli:`, ...)."""
+
+    name: str = key("recipe", "name of the recipe, from its file")
+    task: str = key(..., "qa | nli | classify | lm | package.module:Class")
+    model: str = key("starter", "run, checkpoint folder, Hub name, starter, or scratch:NAME")
+    model_revision: str | None = key(None, "branch, tag or commit of a Hub model")
+    convert: bool = key(True, "pickle weights are converted to safetensors first")
+    dropout: float | None = key(None, "hidden dropout; null: the checkpoint's", ge=0, lt=1)
+    attention_dropout: float | None = key(None, "attention dropout; null: the checkpoint's", ge=0, lt=1)
+    data: Data = Data()
+    settings: Section = key(..., "the task's own section")
+    train: Train = Train()
+    generate: Generate = Generate()
+    scratch: Scratch = Scratch()
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _already_built(cls, value: Any) -> Any:
+        return value

@@ -1,0 +1,229 @@
+"""From a recipe's name and overrides to a checked Recipe: every problem found at once, each with file, key and nearest key."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from hfkit.errors import UsageError
+from hfkit.recipe.keys import Recipe
+from hfkit.recipe.section import Section
+from hfkit.recipe.shipped import find_recipe
+from hfkit.recipe.yaml import dump as dump_yaml
+from hfkit.recipe.yaml import parse
+from hfkit.tasks import TASKS, task_class
+
+MAX_BYTES = 1_000_000
+COMMON = [name for name in Recipe.model_fields if name not in ("settings", "name")]
+# What decides when to save or whom to tell, not what is computed: left out of a run's identity.
+CADENCE = ("save_steps", "save_minutes", "keep_checkpoints", "trackers")
+
+
+def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read the recipe `name` (a path or a shipped name) and apply "section.key=value" overrides, later ones winning.
+
+    The pseudo key `max_length` means the task's own length key. Raises UsageError listing all problems.
+    """
+    path = find_recipe(name)
+    return build(read_mapping(path), overrides, name=path.stem, where=str(path))
+
+
+def build(values: Mapping[str, Any], overrides: Sequence[str] = (), *, name: str = "recipe", where: str = "recipe") -> Recipe:
+    """Check plain data as a recipe. Raises UsageError listing all problems."""
+    merged = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+    pairs = [split_override(text) for text in overrides]
+    task_name = next((v for k, v in reversed(pairs) if k == "task"), merged.get("task"))
+    if not isinstance(task_name, str):
+        raise UsageError(f"{where}: 'task' is missing", f"give it as task: {' | '.join(TASKS)}")
+    task = task_class(task_name)
+    problems: list[str] = []
+    for dotted, value in pairs:
+        problems += _assign(merged, _own_key(dotted, task.name, task.Settings), value)
+    for section in set(TASKS) - {task.name}:
+        if section in merged:
+            problems.append(f"{where}: '{section}' holds keys of another task; this recipe's task is {task.name}")
+            del merged[section]
+    section_values = merged.pop(task.name, None)
+    if "name" in merged:
+        problems.append(f"{where}: unknown key 'name' (a recipe's name is its file's)")
+    if "settings" in merged:
+        problems.append(f"{where}: unknown key 'settings' (the section of the task is called '{task.name}')")
+        del merged["settings"]
+    settings, found = _checked(task.Settings, section_values or {}, where, prefix=f"{task.name}.")
+    problems += found
+    recipe, found = _checked(Recipe, {**merged, "name": name, "settings": settings or task.Settings()}, where, task=task.name)
+    problems += found
+    if problems or recipe is None:
+        raise UsageError("\n".join(problems), _hint(name))
+    return recipe
+
+
+def override_settings(settings: Section, section: str, overrides: Sequence[str]) -> Section:
+    """A task's settings with the overrides that name its section. Raises UsageError."""
+    values = settings.model_dump()
+    for dotted, value in map(split_override, overrides):
+        dotted = _own_key(dotted, section, type(settings))
+        if dotted.partition(".")[0] == section:
+            values[dotted.partition(".")[2]] = value
+    checked, problems = _checked(type(settings), values, "command line", prefix=f"{section}.")
+    if problems or checked is None:
+        raise UsageError("\n".join(problems))
+    return checked
+
+
+def section_from_overrides(model: type[Section], section: str, overrides: Sequence[str]) -> Any:
+    """A section (Generate, Data, ...) from its defaults and the overrides that name it. Raises UsageError."""
+    return override_settings(model(), section, overrides)
+
+
+def check_override_sections(overrides: Sequence[str], allowed: Sequence[str]) -> None:
+    """Refuse overrides that a command does not use, instead of ignoring them. Raises UsageError."""
+    for dotted, _ in map(split_override, overrides):
+        head = dotted.partition(".")[0]
+        if head not in allowed:
+            raise UsageError(f"'{dotted}' has no effect on this command", f"keys of these sections do: {', '.join(allowed)}")
+
+
+def split_override(text: str) -> tuple[str, Any]:
+    """("section.key", value) of "section.key=value"; the value is read as YAML. Raises UsageError."""
+    dotted, equals, value = text.partition("=")
+    if not equals or not dotted:
+        raise UsageError(f"'{text}' is not KEY=VALUE", "write for example train.epochs=3")
+    try:
+        return dotted.strip(), parse(value)
+    except yaml.YAMLError:
+        return dotted.strip(), value
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The plain data of a recipe file. Raises UsageError naming the line."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path}: larger than {MAX_BYTES:,} bytes, so not a recipe")
+        values = parse(path.read_text(encoding="utf-8-sig"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise UsageError(f"{path}{line}: {getattr(error, 'problem', None) or 'not YAML'}") from error
+    except (UnicodeDecodeError, OSError, RecursionError) as error:
+        raise UsageError(f"{path}: cannot be read as a recipe ({error})") from error
+    if not isinstance(values, dict) or not all(isinstance(k, str) for k in values):
+        raise UsageError(f"{path}: a recipe is a mapping of keys to values", "see one with `hfkit recipes show qa`")
+    return values
+
+
+def as_dict(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain data in the file's own shape: the task's section under the task's name."""
+    values = recipe.model_dump(mode="json", exclude={"name", "settings"})
+    section = {task_class(recipe.task).name: recipe.settings.model_dump(mode="json")}
+    head = {k: v for k, v in values.items() if not isinstance(v, dict) or k not in ("train", "generate", "scratch")}
+    return {**head, **section, **{k: values[k] for k in ("train", "generate", "scratch")}}
+
+
+def dump(recipe: Recipe) -> str:
+    """YAML text with every default written out; `load` reads it back to an equal recipe."""
+    return dump_yaml(as_dict(recipe))
+
+
+def identity(recipe: Recipe) -> str:
+    """8 hex digits of what the recipe computes: without cadence and trackers."""
+    values = as_dict(recipe)
+    for key in CADENCE:
+        values["train"].pop(key)
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def describe(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, Any, str]]:
+    """(key, type, default, help) of every key below a section, for `hfkit recipes show NAME --keys`."""
+    for name, field in model.model_fields.items():
+        if name in ("settings", "name"):
+            continue
+        nested = field.annotation
+        if isinstance(nested, type) and issubclass(nested, BaseModel):
+            yield from describe(nested, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", _type_name(nested), field.get_default(), field.description or ""
+
+
+def _type_name(annotation: Any) -> str:
+    options = get_args(annotation)
+    if options and all(isinstance(o, str) for o in options):
+        return " | ".join(options)
+    if options and getattr(annotation, "__origin__", None) is None:
+        return " | ".join("null" if o is type(None) else _type_name(o) for o in options)
+    if options and getattr(annotation, "__origin__", None) not in (list, dict):
+        return _type_name(options[0])
+    return str(annotation) if options else getattr(annotation, "__name__", str(annotation))
+
+
+def _own_key(dotted: str, section: str, settings: type[BaseModel]) -> str:
+    """`max_length` alone stands for the task's own length key."""
+    if dotted != "max_length":
+        return dotted
+    own = "max_length" if "max_length" in settings.model_fields else "block_size"
+    return f"{section}.{own}"
+
+
+def _assign(values: dict[str, Any], dotted: str, value: Any) -> list[str]:
+    """Put a value at section.key (data.columns.NAME is a third level); returns problems."""
+    parts = dotted.split(".", 2)
+    target = values
+    for part in parts[:-1]:
+        inner = target.get(part)
+        if inner is None:
+            inner = target[part] = {}
+        if not isinstance(inner, dict):
+            return [f"command line: '{part}' in '{dotted}' is not a section"]
+        if inner is target.get(part):
+            inner = target[part] = dict(inner)
+        target = inner
+    target[parts[-1]] = value
+    return []
+
+
+def _checked(
+    model: type[Any], values: Any, where: str, *, prefix: str = "", task: str = ""
+) -> tuple[Any | None, list[str]]:
+    if not isinstance(values, Mapping) and not isinstance(values, BaseModel):
+        return None, [f"{where}: '{prefix.rstrip('.')}' is a section of keys, not {values!r}"]
+    try:
+        return model(**values), []
+    except ValidationError as error:
+        return None, [_problem(model, item, where, prefix, task) for item in error.errors()]
+
+
+def _problem(model: type[BaseModel], item: Mapping[str, Any], where: str, prefix: str, task: str) -> str:
+    location = [str(part) for part in item["loc"] if not _is_branch(part)]
+    dotted = prefix + ".".join(location)
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(dotted, _all_keys(model, prefix, task), n=1, cutoff=0.5)
+        return f"{where}: unknown key '{dotted}'" + (f"; did you mean '{near[0]}'?" if near else "")
+    return f"{where}: {dotted} = {item['input']!r}: {_lower_first(item['msg'])}"
+
+
+def _is_branch(part: Any) -> bool:
+    """pydantic names the branch of a union in the location; users only know keys."""
+    return isinstance(part, str) and (part in ("int", "float", "str", "bool", "list[str]") or part.startswith(("literal[", "constrained-", "dict[")))
+
+
+def _all_keys(model: type[BaseModel], prefix: str, task: str) -> list[str]:
+    keys = [name for name, *_ in describe(model, prefix)]
+    if model is Recipe:
+        keys += [name for name, *_ in describe(task_class(task).Settings, f"{task}.")] if task else []
+        keys += list(COMMON)
+    return keys
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _hint(name: str) -> str:
+    return f"see every key with `hfkit recipes show {name} --keys`"

@@ -1,0 +1,20 @@
+"""The base of every recipe section: frozen, strict, each key with a default, a type, a range and one line of help."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Auto = Literal["auto"]
+
+
+class Section(BaseModel):
+    """A group of recipe keys. Unknown keys are errors; values are checked once, when the recipe is read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
+
+
+def key(default: Any, help: str, **limits: Any) -> Any:
+    """A recipe key: its default, its one line of help, and pydantic limits such as `ge=1`."""
+    return Field(default=default, description=help, **limits)

@@ -1,0 +1,31 @@
+"""The table of tasks: adding a task is one file here, one line below, one recipe, one test."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from hfkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from hfkit.tasks.base import Task
+
+TASKS = {
+    "qa": "hfkit.tasks.qa.task:QA",
+    "nli": "hfkit.tasks.nli:NLI",
+    "classify": "hfkit.tasks.classify:Classify",
+    "lm": "hfkit.tasks.lm:LanguageModel",
+}
+
+
+def task_class(name: str) -> type[Task]:
+    """The class of a task by its name in the table, or by `package.module:Class`. Raises UsageError."""
+    target = TASKS.get(name, name)
+    module, _, attribute = target.partition(":")
+    if not attribute:
+        raise UsageError(f"no task named '{name}'", f"tasks are {', '.join(TASKS)}, or package.module:Class for one of your own")
+    try:
+        found: type[Task] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"task '{name}' cannot be imported: {error}", "check the module's name and that it is installed") from error
+    return found

@@ -1,0 +1,123 @@
+"""The contract of a task: how rows become features, what the loss is, how outputs become predictions and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+    from hfkit.recipe.section import Section
+
+Row = Mapping[str, Any]  # the task's columns by the task's names, "id" always a string
+Feature = dict[str, Any]  # see Task.encode
+Batch = Mapping[str, "torch.Tensor"]  # features padded and stacked by the engine, see engine/collate.py
+Read = Mapping[str, "np.ndarray"]  # what Task.read kept of ONE feature, without the batch dimension
+Prediction = dict[str, Any]  # one line of predictions.jsonl
+
+Head = Literal["question-answering", "sequence-classification", "causal-lm", "masked-lm"]
+Driver = Literal["forward", "decode", "likelihood"]
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a task: its name, whether a row must have it, and the well-known names it has in public data sets."""
+
+    name: str
+    required: bool
+    aliases: tuple[str, ...] = ()
+    gold: bool = False  # holds the answer: needed to train and to score, not to predict
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What an `auto` (or a null that means "find out") became: the recipe key, its value, and why."""
+
+    key: str
+    value: Any
+    why: str
+
+
+class Task(Protocol):
+    """One task, bound to its settings. Instances are immutable; `resolve` and `adopt` return new ones.
+
+    The way of the data: rows -> encode -> features -> (engine: batches, model) -> read -> merge -> measure -> reduce.
+    """
+
+    name: ClassVar[str]
+    head: ClassVar[Head]
+    driver: ClassVar[Driver]
+    columns: ClassVar[tuple[Column, ...]]
+    blocks: ClassVar[bool]  # True: the engine's row is the feature (lm); False: the data's row
+    group: ClassVar[str | None]  # column whose equal values must stay on one side of a split
+    Settings: ClassVar[type[Section]]
+
+    settings: Any
+
+    def __init__(self, settings: Any) -> None: ...
+
+    @property
+    def headline(self) -> tuple[str, Literal["higher", "lower"]]:
+        """The metric that picks the best checkpoint, and which way is better."""
+
+    def check(self, rows: Sequence[Row], *, training: bool) -> list[str]:
+        """Look at every row before a model is loaded; returns lines to tell the user. Raises DataError.
+
+        `training` asks for gold columns in every row that is not dropped.
+        """
+
+    def usable(self, row: Row) -> bool:
+        """Whether a row can be trained on and scored; rows that say "no gold" (SNLI's -1) are dropped and counted."""
+
+    def resolve(
+        self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
+    ) -> tuple[Self, list[Resolution]]:
+        """A task whose settings hold no `auto`, decided from the training rows, the tokenizer and the model's config."""
+
+    def adopt(self, rows: Sequence[Row], config: PretrainedConfig) -> tuple[Self, list[Resolution]]:
+        """A task fitted to rows it will score with a model that is already trained (label maps, scorer).
+
+        Raises ModelError or DataError when labels cannot be matched by meaning.
+        """
+
+    def model_config(self) -> dict[str, Any]:
+        """What the model's config must carry: num_labels, id2label, label2id, problem_type; empty when nothing."""
+
+    def encode(self, rows: Iterable[Row], tokenizer: PreTrainedTokenizerBase) -> Iterator[Feature]:
+        """Features of all rows, in row order; the same for training and prediction. One row may become several.
+
+        A feature has "row" (int, the row's number from 0), "input_ids" (list of int), optionally "token_type_ids", and
+        further columns: a number per feature, or a list with one number per token. All features have the same columns.
+        """
+
+    def loss(self, outputs: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """(sum of losses, count of windows, rows or tokens in it); the engine divides by the global count."""
+
+    def read(self, outputs: Any, batch: Batch) -> dict[str, torch.Tensor]:
+        """What is kept of each feature, computed on the device: first dimension = features, fixed trailing shapes."""
+
+    def merge(self, row: Row, reads: Sequence[Read]) -> Prediction:
+        """The prediction of one row from the reads of its features, in feature order. JSON types only; has "id"."""
+
+    def measure(self, prediction: Prediction, row: Row) -> dict[str, float] | None:
+        """Sufficient statistics of one row; None when the row has no gold."""
+
+    def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Metrics from the statistics of many rows: on all rows, on a slice, on a bootstrap resample."""
+
+    def definitions(self) -> dict[str, str]:
+        """What each metric of `reduce` is, exactly, in one line."""
+
+
+def batched(values: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """Lists of up to `size` values, so that fast tokenizers work on many texts at once and memory stays flat."""
+    iterator = iter(values)
+    while chunk := list(islice(iterator, size)):
+        yield chunk

@@ -1,0 +1,1 @@
+"""What a user asks for: one generator of events a file, read top to bottom."""
