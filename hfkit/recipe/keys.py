@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import PositiveInt, field_validator
+from pydantic import PositiveInt
 
 from hfkit.recipe.section import Auto, Section, key
 
@@ -88,8 +88,3 @@ class Recipe(Section):
     train: Train = Train()
     generate: Generate = Generate()
     scratch: Scratch = Scratch()
-
-    @field_validator("settings", mode="before")
-    @classmethod
-    def _already_built(cls, value: Any) -> Any:
-        return value

@@ -1,0 +1,220 @@
+"""A run folder: created once, appended to, its files written whole; and the facts of the machine that stand in run.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hfkit.errors import UsageError
+from hfkit.events import Event
+from hfkit.files import cannot_write, write_json, write_text
+
+NOT_ON_DISK = ("progress", "text")
+PACKAGES = ("hfkit", "torch", "transformers", "datasets", "accelerate", "tokenizers", "safetensors", "numpy")
+
+
+def runs_folder() -> Path:
+    """Where runs live: HFKIT_RUNS, else ./runs."""
+    return Path(os.environ.get("HFKIT_RUNS") or "runs").expanduser()
+
+
+def slug(text: str, length: int = 40) -> str:
+    """A part of a folder name: letters, digits, dot, dash, underscore."""
+    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
+    return cleaned[:length].rstrip("-._") or "x"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder. Every file but events.jsonl is written to a temporary name, synced and renamed."""
+
+    path: Path
+    attempt: int = 0
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def append(self, event: Event) -> None:
+        """Add an event to events.jsonl, whole line at once. Raises ResourceError."""
+        if event.kind in NOT_ON_DISK:
+            return
+        line = json.dumps({**asdict(event), "attempt": self.attempt}, ensure_ascii=False, default=str) + "\n"
+        path = self.path / "events.jsonl"
+        try:
+            with open(path, "a", encoding="utf-8", newline="\n") as handle:
+                handle.write(line)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """The events on disk; a torn last line is left out."""
+        path = self.path / "events.jsonl"
+        if not path.exists():
+            return
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                return
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json says; empty when there is none."""
+        path = self.path / "run.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def update(self, **changes: Any) -> None:
+        """Merge `changes` into run.json."""
+        write_json(self.path / "run.json", {**self.facts(), **changes})
+
+    def write(self, name: str, text: str) -> None:
+        """Write a text file of the run."""
+        write_text(self.path / name, text)
+
+
+def create(
+    recipe_name: str, model: str, suffix: str, *, output: Path | None, overwrite: bool, hint: str = "--resume"
+) -> Run:
+    """A new, empty run folder. Raises UsageError when it exists and is not empty, ResourceError when it cannot be written."""
+    if output is None:
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        base = runs_folder() / f"{stamp}-{slug(recipe_name)}-{slug(Path(model).name or model)}-{suffix}"
+        output = next(p for p in _numbered(base) if not p.exists())
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file, not a folder", "choose another folder with --output")
+    if output.is_dir() and any(output.iterdir()):
+        if not overwrite:
+            raise UsageError(f"{output} is not empty", f"add {hint} or --overwrite, or choose another folder with --output")
+        _empty(output)
+    probe_writable(output)
+    return Run(output.absolute())
+
+
+def _numbered(base: Path) -> Iterator[Path]:
+    yield base
+    number = 2
+    while True:
+        yield base.with_name(f"{base.name}-{number}")
+        number += 1
+
+
+def _empty(folder: Path) -> None:
+    """Remove what a run writes, and refuse to touch a folder that is not a run or an output of ours."""
+    if not (folder / "run.json").exists() and not (folder / "metrics.json").exists():
+        raise UsageError(f"{folder} was not written by hfkit, so it is not overwritten", "choose another folder with --output")
+    for item in folder.iterdir():
+        if item.is_dir() and not item.is_symlink():
+            shutil.rmtree(item)
+        else:
+            item.unlink()
+
+
+def probe_writable(folder: Path) -> None:
+    """Create `folder` and write, sync and rename a small file in it, before hours are spent. Raises ResourceError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    write_text(folder / ".probe", "x")
+    (folder / ".probe").unlink()
+
+
+def open_run(path: Path) -> Run:
+    """An existing run folder, one attempt further, its torn last event line cut off."""
+    attempt = int(Run(path).facts().get("attempt", 0)) + 1
+    run = Run(path.absolute(), attempt)
+    _cut_torn_line(path / "events.jsonl")
+    run.update(attempt=attempt)
+    return run
+
+
+def _cut_torn_line(path: Path) -> None:
+    if not path.exists():
+        return
+    with open(path, "rb+") as handle:
+        content = handle.read()
+        if content and not content.endswith(b"\n"):
+            handle.truncate(content.rfind(b"\n") + 1)
+
+
+def find_by_suffix(suffix: str) -> Path | None:
+    """The newest run below the runs folder whose name ends with the 8 hex digits of a recipe (or those and a number)."""
+    folder = runs_folder()
+    if not folder.is_dir():
+        return None
+    found = [p for p in folder.iterdir() if re.search(rf"-{suffix}(-\d+)?$", p.name) and (p / "run.json").exists()]
+    return max(found, key=lambda p: p.name, default=None)
+
+
+def all_runs() -> list[Run]:
+    """Every run below the runs folder, oldest first."""
+    folder = runs_folder()
+    names = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [Run(path) for path in names if (path / "run.json").exists()]
+
+
+def versions() -> dict[str, str]:
+    """Versions of hfkit and of what it stands on; packages that are missing are left out."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """The facts of this machine that matter for repeating a run."""
+    return {"system": platform.platform(), "processor": platform.processor() or platform.machine(), "cpus": cpus()}
+
+
+def cpus() -> int:
+    """CPU cores this process may use: the smaller of affinity and cgroup limit."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = Path("/sys/fs/cgroup/cpu.max")
+    try:
+        quota, period = limit.read_text(encoding="ascii").split()[:2]
+    except (OSError, ValueError):
+        return count
+    return count if quota == "max" else max(1, min(count, round(int(quota) / int(period))))
+
+
+def git_commit() -> str | None:
+    """The commit of the current directory's repository, with "+" when there are changes; None outside one."""
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        dirty = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
+
+
+def start_facts(command: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The first content of run.json."""
+    return {
+        "command": command,
+        "argv": sys.argv[1:],
+        "status": "running",
+        "started": time.time(),
+        "attempt": 0,
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "machine": machine(),
+        **settings,
+    }
