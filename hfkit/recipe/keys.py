@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from hfkit.recipe.section import Auto, Section, key
+
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Data(Section):
@@ -33,7 +35,7 @@ class Train(Section):
     max_steps: PositiveInt | None = key(None, "optimizer steps; beats epochs")
     batch_size: PositiveInt = key(16, "examples (windows, rows or blocks) per optimizer step, over all devices")
     micro_batch_size: Auto | PositiveInt = key("auto", "examples that pass through the model at once on one device")
-    lr: Auto | float = key("auto", "peak learning rate; auto by size and kind of model")
+    lr: Auto | PositiveFloat = key("auto", "peak learning rate; auto by size and kind of model")
     schedule: Literal["linear", "cosine", "constant"] = key("linear", "how the learning rate falls after the warm-up")
     warmup: float = key(0.06, "below 1: a share of the steps; else a number of steps", ge=0)
     weight_decay: float = key(0.01, "decoupled weight decay, on matrices only (not norms, biases, position embeddings)", ge=0)
@@ -57,9 +59,9 @@ class Generate(Section):
     """Decoding of text."""
 
     max_new_tokens: PositiveInt = key(64, "tokens generated at most")
-    temperature: Auto | float = key("auto", "0 is greedy; auto: the checkpoint's generation config, else 0.8", ge=0)
-    top_p: Auto | float = key("auto", "sample among the most likely tokens up to this probability", gt=0, le=1)
-    top_k: Auto | int = key("auto", "sample among this many most likely tokens; auto: the checkpoint's, else 50", ge=0)
+    temperature: Auto | NonNegativeFloat = key("auto", "0 is greedy; auto: the checkpoint's generation config, else 0.8")
+    top_p: Auto | Share = key("auto", "sample among the most likely tokens up to this probability, above 0 to 1")
+    top_k: Auto | NonNegativeInt = key("auto", "sample among this many most likely tokens, 0 all; auto: the checkpoint's, else 50")
     batch_size: Auto | PositiveInt = key("auto", "prompts decoded at once")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = key("auto", "number format of the weights")
     stop: list[str] = key([], "texts that end a completion")

@@ -35,7 +35,7 @@ def parser(description: str | None, *, epochs: float, batch_size: int, lr: float
     p.add_argument("--lr", type=float, default=lr)
     p.add_argument("--seed", type=int, default=42)
     p.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
-    p.add_argument("--limit", type=int, help="rows of each file, for a try")
+    p.add_argument("--limit", type=int, help="rows of each file (hundreds of characters for lm), for a try")
     p.add_argument("--predictions", type=Path, help="write predictions here: id to answer or label, as JSON")
     p.add_argument("--output", default="trainer_peer", help="folder that Trainer wants; nothing is saved in it")
     return p
@@ -134,6 +134,11 @@ def forward(
         batch = tokenizer.pad(inputs, return_tensors="pt").to(model.device)
         with torch.inference_mode(), autocast(a, model):
             yield indices, model(**batch)
+
+
+def sample(rows: list, limit: int | None) -> list:
+    """All rows, or `limit` of them spread over the file (files may be sorted by label)."""
+    return rows if limit is None else rows[:: max(1, len(rows) // limit)][:limit]
 
 
 def report(a: argparse.Namespace, **values: Any) -> None:

@@ -10,7 +10,7 @@ from transformers import BertConfig, BertTokenizer
 
 
 def main(vocabulary: str, folder: str) -> None:
-    words = Path(vocabulary).read_text(encoding="utf-8").splitlines()
+    words = Path(vocabulary).read_text(encoding="utf-8").removesuffix("\n").split("\n")  # U+2028 is a word here
     tokenizer = BertTokenizer(vocab=vocabulary, do_lower_case=True, model_max_length=512)
     if len(tokenizer) != len(words):
         raise SystemExit(f"{vocabulary} has {len(words)} words, the tokenizer {len(tokenizer)}")

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import forward, load_model, load_tokenizer, parser, prepare, report, train, write_predictions
+from common import forward, load_model, load_tokenizer, parser, prepare, report, sample, train, write_predictions
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification
 
@@ -66,7 +66,7 @@ def read_rows(root: Path, file: File, limit: int | None) -> tuple[list[tuple[str
             records = list(csv.DictReader(f, delimiter="\t", quoting=csv.QUOTE_NONE))
         else:
             records = list(csv.DictReader(f))
-    records = [r for r in records if r[file.label] not in ("-", -1, None)][:limit]
+    records = sample([r for r in records if r[file.label] not in ("-", -1, None)], limit)
     texts = [tuple(r[name] for name in file.text) for r in records]
     return texts, [r[file.label] if isinstance(r[file.label], str) else NLI[r[file.label]] for r in records]
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import forward, load_model, load_tokenizer, parser, prepare, report, train, write_predictions
+from common import forward, load_model, load_tokenizer, parser, prepare, report, sample, train, write_predictions
 from datasets import Dataset
 from squad_score import SCORERS, best_f1
 from transformers import AutoModelForQuestionAnswering, PreTrainedTokenizerBase
@@ -28,7 +28,7 @@ def read_rows(path: Path, limit: int | None) -> list[dict]:
                 row["golds"] = [answer["text"] for answer in answers]
                 row["span"] = first_span(paragraph["context"], answers)
                 rows.append(row)
-    return rows[:limit]
+    return sample(rows, limit)
 
 
 def first_span(context: str, answers: list[dict]) -> tuple[int, int] | None:
