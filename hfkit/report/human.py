@@ -1,0 +1,147 @@
+"""The human view of what a command found: answers, lists, checks. Values to text; view.py writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hfkit.report.text import number, one_line, safe, score, size, table
+
+INPUTS = ("question", "premise", "hypothesis", "text", "text_pair", "prompt")
+MARKS = {"ok": "ok", "warning": "!", "failure": "FAIL"}
+
+
+def answer_text(item: Mapping[str, Any], *, many: bool) -> str:
+    """One prediction: its inputs where it has them, then what the model says and how sure it is."""
+    if "completion" in item:
+        head = f"> {one_line(item.get('prompt', ''), 100)}\n" if many else ""
+        return head + safe(item["completion"])
+    lines = [f"{name}: {one_line(item[name])}" for name in INPUTS if item.get(name)]
+    said = "(no answer)" if item.get("no_answer") else plain(item.get("prediction"))
+    sure = certainty(item)
+    label = "answer: " if lines else f"{safe(item['id'])}  " if many and "id" in item else ""
+    return "\n".join([*lines, label + said + (f"  ({sure})" if sure else "")])
+
+
+def plain(value: Any) -> str:
+    """A prediction as text: a span, a label, several labels, or numbers."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{safe(name)} {number(part)}" for name, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(plain(part) for part in value) or "(none)"
+    return number(value) if isinstance(value, float) else safe(value)
+
+
+def certainty(item: Mapping[str, Any]) -> str:
+    """Probabilities of labels, or the score of a span; empty when there is neither."""
+    shares = item.get("probabilities")
+    if shares:
+        best = sorted(shares.items(), key=lambda pair: -pair[1])[:5]
+        return ", ".join(f"{safe(label)} {share:.2f}" for label, share in best)
+    value = item.get("score")
+    return f"score {value:.2f}" if isinstance(value, (int, float)) else ""
+
+
+def result_text(command: str, fields: Mapping[str, Any]) -> str:
+    """What a command that lists or shows things found; empty for the commands whose events have said it all."""
+    match command:
+        case "recipes list":
+            rows = [
+                [safe(r["name"]), safe(r["task"]), safe(r["model"]), one_line(r["about"], 80)]
+                for r in fields["recipes"]
+            ]
+            return table(["name", "task", "model", "about"], rows)
+        case "recipes show":
+            return keys_text(fields["keys"]) if "keys" in fields else str(fields["text"]).rstrip("\n")
+        case "runs list":
+            return runs_text(fields["runs"])
+        case "runs show":
+            return run_text(fields["run"])
+        case "doctor":
+            return checks_text(fields["checks"])
+        case "help":
+            return safe(fields["text"]).rstrip("\n") if "text" in fields else topics_text(fields["topics"])
+        case _:
+            return ""
+
+
+def keys_text(keys: Sequence[Mapping[str, Any]]) -> str:
+    """Every key with its value in this recipe and its line of help."""
+    return table(
+        ["key", "value", "help"], [[key["key"], one_line(as_value(key["value"]), 40), key["help"]] for key in keys]
+    )
+
+
+def as_value(value: Any) -> str:
+    """A value as a recipe writes it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def topics_text(topics: Sequence[Mapping[str, Any]]) -> str:
+    """The guides there are."""
+    return table(["topic", "about"], [[topic["topic"], one_line(topic["about"], 90)] for topic in topics])
+
+
+def runs_text(runs: Sequence[Mapping[str, Any]]) -> str:
+    """The runs here, newest first."""
+    if not runs:
+        return "no runs here yet"
+    rows = [
+        [
+            safe(run["name"]),
+            safe(run["status"]),
+            safe(run["task"] or ""),
+            safe(run["model"] or ""),
+            metrics_line(run["metrics"]),
+        ]
+        for run in runs
+    ]
+    return table(["run", "status", "task", "model", "best"], rows)
+
+
+def metrics_line(metrics: Mapping[str, Any] | None) -> str:
+    """The first two metrics on one line."""
+    return "  ".join(f"{name} {score(value)}" for name, value in list((metrics or {}).items())[:2])
+
+
+def run_text(run: Mapping[str, Any]) -> str:
+    """One run, fact by fact."""
+    rows = [
+        (name, value)
+        for name, value in run.items()
+        if value not in (None, {}, [], "") and name not in ("evaluations", "facts")
+    ]
+    width = max((len(name) for name, _ in rows), default=0)
+    lines = [f"{name:<{width}}  {one_line(fact(value), 160)}" for name, value in rows]
+    for found in run.get("evaluations") or []:
+        lines.append(f"{'eval':<{width}}  {safe(found['name'])}: {metrics_line(found['metrics'])}")
+    return "\n".join(lines)
+
+
+def fact(value: Any) -> str:
+    """A value of run.json on one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(
+            f"{name} {score(part) if isinstance(part, float) else fact(part)}" for name, part in value.items()
+        )
+    if isinstance(value, (list, tuple)):
+        return ", ".join(fact(part) for part in value)
+    return str(value)
+
+
+def checks_text(checks: Sequence[Mapping[str, Any]]) -> str:
+    """What doctor found, and below each finding what to type."""
+    width = max(len(check["name"]) for check in checks)
+    lines = []
+    for check in checks:
+        lines.append(f"{MARKS[check['status']]:<4}  {check['name']:<{width}}  {safe(check['found'])}")
+        if check.get("hint"):
+            lines.append(f"      {'':<{width}}  -> {safe(check['hint'])}")
+    return "\n".join(lines)
+
+
+def bytes_text(count: float) -> str:
+    """A number of bytes as people read it."""
+    return size(count)

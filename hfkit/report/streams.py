@@ -1,0 +1,58 @@
+"""The two streams and who may write: data to stdout, the rest to stderr, only from the first process of a world."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TextIO
+
+
+def rank() -> int:
+    """This process's place in its world, as torchrun, a pod or srun say; 0 when it is alone."""
+    text = os.environ.get("RANK")
+    if text is None and int_or_zero(os.environ.get("SLURM_NTASKS")) > 1:
+        text = os.environ.get("SLURM_PROCID")
+    return int_or_zero(text)
+
+
+def int_or_zero(text: str | None) -> int:
+    """A number from the environment; what is not one is the joining rule's business, not the screen's."""
+    return int(text) if text and text.isdigit() else 0
+
+
+def write(stream: TextIO, text: str) -> None:
+    """Write and flush; a reader that went away (`| head`) is no error and ends no training."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        close_quietly(stream)
+
+
+def close_quietly(stream: TextIO) -> None:
+    """Point the stream's descriptor at nothing, so that later writes and the flush at exit succeed."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, stream.fileno())
+    finally:
+        os.close(nothing)
+
+
+def can_say(text: str, stream: TextIO) -> bool:
+    """Whether the stream's encoding has every character of `text`."""
+    try:
+        text.encode(stream.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def to_data(text: str) -> None:
+    """A piece of data, as it is, to stdout."""
+    if rank() == 0:
+        write(sys.stdout, text)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether the stream is a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"

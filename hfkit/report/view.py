@@ -1,0 +1,123 @@
+"""One event -> what the user sees of it: lines on a screen (stderr) and, for people, data on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from hfkit.events import Event
+from hfkit.report.human import answer_text, result_text
+from hfkit.report.screen import Screen
+from hfkit.report.streams import to_data
+from hfkit.report.text import number, one_line, safe, score, scores_table
+
+
+@dataclass(slots=True)
+class View:
+    """Shows events in turn. `data`: whether stdout gets the human view (not with `--json`)."""
+
+    screen: Screen
+    command: str
+    data: bool
+    scored: bool = False
+    answered: bool = False
+    inside_line: bool = False  # streamed text stopped in the middle of a line
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        fields = event.fields
+        match event.kind:
+            case "note":
+                self.screen.line(safe(fields["text"]))
+            case "warning":
+                self.screen.line(f"warning: {safe(fields['text'])}", "warning")
+            case "resolved":
+                self.screen.line(f"{fields['key']} = {one_line(fields['value'])} ({one_line(fields['why'])})", "dim")
+            case "plan":
+                self.plan(fields)
+            case "progress":
+                self.screen.progress(event)
+            case "step":
+                self.screen.step(event)
+            case "scored":
+                self.scores(event)
+            case "saved":
+                self.screen.line(f"saved {fields['what']}: {safe(fields['path'])}", "dim")
+            case "answered":
+                self.answers(fields["items"])
+            case "text":
+                self.text(fields["text"])
+            case "next":
+                self.screen.line(
+                    "\n".join(["next:", *(f"  {safe(command)}" for command in fields["commands"])]), "good"
+                )
+            case "result":
+                self.result(fields)
+            case _:
+                assert_never(event.kind)
+
+    def out(self, text: str) -> None:
+        """A block of data on stdout, which ends its line."""
+        if self.data and text:
+            self.screen.pause()
+            to_data(("\n" if self.inside_line else "") + text + "\n")
+            self.inside_line = False
+
+    def plan(self, fields: Mapping[str, Any]) -> None:
+        """What is about to happen, label by label."""
+        width = max((len(label) for label in fields["items"]), default=0)
+        lines = [
+            safe(fields["title"]),
+            *(f"  {label:<{width}}  {one_line(value)}" for label, value in fields["items"].items()),
+        ]
+        self.screen.line("\n".join(lines))
+
+    def scores(self, event: Event) -> None:
+        """An evaluation on the way is one line; one outside training is the table that was asked for."""
+        fields = event.fields
+        title = f"{safe(fields['name'])}, {number(fields['rows'])} rows" if fields.get("rows") else safe(fields["name"])
+        if event.step is not None:
+            values = "  ".join(f"{name} {score(value)}" for name, value in fields["metrics"].items())
+            self.screen.line(f"step {event.step}  {title}: {values}", "title")
+            return
+        self.scored = True
+        self.screen.line(title, "title")
+        self.out(scores_table(dict(fields["metrics"]), dict(fields.get("ci95") or {})))
+        for name, meaning in (fields.get("definitions") or {}).items():
+            self.screen.line(f"{name}: {one_line(meaning)}", "dim")
+
+    def answers(self, items: Any) -> None:
+        """Predictions as people read them."""
+        self.answered = True
+        many = len(items) > 1
+        self.out("\n".join(answer_text(item, many=many) for item in items))
+
+    def text(self, piece: str) -> None:
+        """Generated text as it comes: made safe on a terminal, exact into a file."""
+        if not self.data or not piece:
+            return
+        self.screen.pause()
+        self.answered = True
+        to_data(safe(piece) if sys.stdout.isatty() else piece)
+        self.inside_line = not piece.endswith("\n")
+
+    def result(self, fields: Mapping[str, Any]) -> None:
+        """What of the result no event before it has shown."""
+        if self.inside_line and self.data and sys.stdout.isatty():
+            to_data("\n")
+            self.inside_line = False
+        metrics = fields.get("metrics") or (fields.get("best") or {}).get("metrics")
+        if metrics and not self.scored:
+            self.out(scores_table(dict(metrics), dict(fields.get("ci95") or {})))
+        if fields.get("predictions") and not self.answered:
+            self.answers(fields["predictions"])
+        self.out(result_text(self.command, fields))
+
+    def close(self) -> None:
+        """Leave the terminal at the start of a line, whatever happened."""
+        self.screen.close()
+        if self.inside_line and self.data and sys.stdout.isatty():
+            to_data("\n")
+            self.inside_line = False
