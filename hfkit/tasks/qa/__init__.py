@@ -1,0 +1,1 @@
+"""Extractive question answering: windows and labels, exact spans, gold texts, and the task that joins them."""

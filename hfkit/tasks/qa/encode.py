@@ -1,0 +1,221 @@
+"""Windows of question and context as features, with token offsets and training labels; called by QA.encode.
+
+The windows are those of the tokenizer's own overflow (Hugging Face's meaning of `stride`: tokens that two neighbours
+share). Labels differ from the reference scripts on purpose: an answer that begins or ends at a window's last token is
+labelled there, and a window that only holds a part of the answer is labelled as having none.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hfkit.errors import ModelError, UsageError
+from hfkit.tasks.base import Feature, Row
+from hfkit.tasks.qa.answers import first_usable
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+UNLABELLED = -100  # the index that cross-entropy ignores
+_ROWS_AT_ONCE, _CHARACTERS_AT_ONCE = 256, 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the tokenizer puts around a question and a context."""
+
+    special: int  # tokens besides question and context, `closing` included
+    cls: int | None  # id of the token whose position stands for "no answer"; None: the last token does
+    closing: int | None  # id appended because the tokenizer puts nothing after the context
+
+
+def frame_of(tokenizer: PreTrainedTokenizerBase) -> Frame:
+    """Looks at one encoded pair. Raises ModelError when there is no token that could stand for "no answer"."""
+    if not tokenizer.is_fast:
+        raise ModelError("this tokenizer reports no offsets", "use a checkpoint that has a tokenizer.json")
+    probe = tokenizer("a", "a", add_special_tokens=True)
+    special = tokenizer.num_special_tokens_to_add(pair=True)
+    if tokenizer.cls_token_id is not None and tokenizer.cls_token_id in probe["input_ids"]:
+        return Frame(special, tokenizer.cls_token_id, None)
+    if probe.sequence_ids(0)[-1] is None:
+        return Frame(special, None, None)
+    if tokenizer.eos_token_id is None:
+        raise ModelError("no token can stand for 'no answer': the tokenizer has neither [CLS] nor an end")
+    return Frame(special + 1, None, tokenizer.eos_token_id)
+
+
+def question_limit(max_length: int, max_question_length: int, special: int) -> int:
+    """Tokens that a question keeps: `max_question_length`, but never more than half of the window."""
+    return min(max_question_length, (max_length - special) // 2)
+
+
+def check_stride(max_length: int, stride: int, max_question_length: int, special: int) -> None:
+    """Raises UsageError unless every question leaves more room for the context than neighbouring windows share.
+
+    The tokenizer panics on such a stride with an error that `except Exception` does not catch, so it is never asked.
+    """
+    limit = question_limit(max_length, max_question_length, special)
+    room = max_length - special - limit
+    if limit < 1:
+        raise UsageError(f"qa.max_length={max_length} leaves no room for question and context", "set qa.max_length=384")
+    if stride >= room:
+        raise UsageError(
+            f"qa.stride={stride} is too large: it must be below {room} (qa.max_length {max_length} less "
+            f"{limit} tokens of the question and {special} special tokens)",
+            f"set qa.stride={room // 2}",
+        )
+
+
+def cut_questions(questions: Sequence[str], tokenizer: PreTrainedTokenizerBase, limit: int) -> list[str]:
+    """The questions without white space at their left, each shortened to at most `limit` tokens."""
+    bare = [question.lstrip() for question in questions]
+    counts = _token_counts(bare, tokenizer)
+    return [_cut(text, tokenizer, limit) if count > limit else text for text, count in zip(bare, counts, strict=True)]
+
+
+def windows(
+    rows: Iterable[Row], tokenizer: PreTrainedTokenizerBase, *, max_length: int, stride: int, max_question_length: int
+) -> Iterator[Feature]:
+    """Features of all rows in row order, the columns as QA.encode describes them. Raises UsageError, ModelError."""
+    frame = frame_of(tokenizer)
+    check_stride(max_length, stride, max_question_length, frame.special)
+    limit = question_limit(max_length, max_question_length, frame.special)
+    number = 0
+    for chunk in _chunks(rows):
+        encoded = tokenizer(
+            cut_questions([row["question"] for row in chunk], tokenizer, limit),
+            [row["context"] for row in chunk],
+            truncation="only_second",
+            max_length=max_length - (frame.closing is not None),
+            stride=stride,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        of_row: list[list[int]] = [[] for _ in chunk]
+        for window, owner in enumerate(encoded["overflow_to_sample_mapping"]):
+            of_row[owner].append(window)
+        for row, found in zip(chunk, of_row, strict=True):
+            yield from _features(number, row, encoded, found, frame, tokenizer)
+            number += 1
+
+
+def _features(
+    number: int, row: Row, encoded: Any, found: list[int], frame: Frame, tokenizer: PreTrainedTokenizerBase
+) -> Iterator[Feature]:
+    """The features of one row; `found` numbers its windows in `encoded`."""
+    context = row["context"]
+    spans = [_context_tokens(encoded, window, context) for window in found]
+    gold = first_usable(context, row["answers"]) if row.get("answers") else None
+    held = _labels(spans, gold) if gold else [None] * len(found)
+    unlabelled = "answers" not in row or (bool(row["answers"]) and _invisible(spans, gold))
+    with_types = "token_type_ids" in tokenizer.model_input_names
+    for window, (first, starts, ends), label in zip(found, spans, held, strict=True):
+        ids = list(encoded["input_ids"][window])
+        types = list(encoded["token_type_ids"][window]) if with_types else []
+        if frame.closing is not None:
+            ids.append(frame.closing)
+            types.append(0)
+        after = len(ids) - first - len(starts)
+        null = _null_index(ids, first, first + len(starts), frame)
+        start, end = (first + label[0], first + label[1]) if label else (null, null)
+        feature = {"row": number, "input_ids": ids}
+        if with_types:
+            feature["token_type_ids"] = types
+        yield feature | {
+            "char_start": [0] * first + starts.tolist() + [0] * after,
+            "char_end": [0] * first + ends.tolist() + [0] * after,
+            "context": [0] * first + [1] * len(starts) + [0] * after,
+            "null_index": null,
+            "start_position": UNLABELLED if unlabelled else start,
+            "end_position": UNLABELLED if unlabelled else end,
+        }
+
+
+def _context_tokens(encoded: Any, window: int, context: str) -> tuple[int, np.ndarray, np.ndarray]:
+    """(index of the window's first context token, starts, ends): characters of each context token, (tokens,)."""
+    sequence = encoded.encodings[window].sequence_ids
+    if 1 not in sequence:
+        return 0, np.zeros(0, np.int64), np.zeros(0, np.int64)
+    first = sequence.index(1)
+    stop = len(sequence) - sequence[::-1].index(1)
+    offsets = np.array(encoded["offset_mapping"][window][first:stop], dtype=np.int64)
+    starts, ends = offsets[:, 0], offsets[:, 1]
+    return first, starts, ends if context.isascii() else _with_marks(context, starts, ends)
+
+
+def _with_marks(context: str, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Ends moved over combining marks that the tokenizer dropped: an answer must not lose its last accent."""
+    moved = ends.copy()
+    following = np.append(starts[1:], len(context))
+    for index in np.flatnonzero(following > ends):
+        end = int(ends[index])
+        while end < following[index] and unicodedata.category(context[end]).startswith("M"):
+            end += 1
+        moved[index] = end
+    return moved
+
+
+def _labels(spans: list[tuple[int, np.ndarray, np.ndarray]], gold: tuple[int, int]) -> list[tuple[int, int] | None]:
+    """Per window the first and last of the smallest run of context tokens that holds the gold span, None where the
+    window does not hold all of it. Characters that no token covers (dropped by the tokenizer) are not asked for."""
+    touched = [np.flatnonzero((ends > gold[0]) & (starts < gold[1])) for _, starts, ends in spans]
+    low = min((int(starts[t].min()) for (_, starts, _), t in zip(spans, touched, strict=True) if len(t)), default=0)
+    high = max((int(ends[t].max()) for (_, _, ends), t in zip(spans, touched, strict=True) if len(t)), default=0)
+    low, high = max(low, gold[0]), min(high, gold[1])
+    held: list[tuple[int, int] | None] = []
+    for (_, starts, ends), tokens in zip(spans, touched, strict=True):
+        whole = len(tokens) > 0 and starts[tokens].min() <= low and ends[tokens].max() >= high
+        held.append((int(tokens[0]), int(tokens[-1])) if whole else None)
+    return held
+
+
+def _invisible(spans: list[tuple[int, np.ndarray, np.ndarray]], gold: tuple[int, int] | None) -> bool:
+    """Whether no token of the context shows any of the gold span."""
+    if gold is None:
+        return True
+    return not any(((ends > gold[0]) & (starts < gold[1])).any() for _, starts, ends in spans)
+
+
+def _null_index(ids: list[int], first: int, stop: int, frame: Frame) -> int:
+    """Position of the token that stands for "no answer": the [CLS] among the special tokens, else the last token."""
+    if frame.cls is None:
+        return len(ids) - 1
+    if ids[0] == frame.cls:
+        return 0
+    return len(ids) - 1 - ids[::-1].index(frame.cls)
+
+
+def _cut(text: str, tokenizer: PreTrainedTokenizerBase, limit: int) -> str:
+    """The longest start of `text`, up to a token's end, that is at most `limit` tokens by itself."""
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+    for kept in range(limit, 0, -1):
+        shorter = text[: offsets[kept - 1][1]]
+        if _token_counts([shorter], tokenizer)[0] <= limit:
+            return shorter
+    return ""
+
+
+def _token_counts(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    found = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+    return [len(ids) for ids in found]
+
+
+def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows in lists that keep the tokenizer busy and memory flat, also when single contexts are very long."""
+    chunk: list[Row] = []
+    characters = 0
+    for row in rows:
+        chunk.append(row)
+        characters += len(row["context"])
+        if len(chunk) == _ROWS_AT_ONCE or characters >= _CHARACTERS_AT_ONCE:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk

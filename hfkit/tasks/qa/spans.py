@@ -1,0 +1,96 @@
+"""The exact best spans of each window, on the device, and their pooling over the windows of a row; called by QA.
+
+All spans of the band (end not before start, at most `longest` tokens) compete: starts and ends are not pruned first,
+as the reference scripts do. Ties go to the lowest start, then to the shorter span, on every device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from hfkit.tasks.qa.answers import trimmed
+
+if TYPE_CHECKING:
+    import torch
+
+    from hfkit.tasks.base import Read
+
+_CELLS_AT_ONCE = 1 << 23  # scores held at once while searching: 8 bytes each, plus what top-k needs
+
+
+class Span(NamedTuple):
+    """Characters [start, end) of a context and the score (start logit + end logit) of the tokens they come from."""
+
+    start: int
+    end: int
+    score: float
+
+
+def best_spans(
+    start: torch.Tensor, end: torch.Tensor, allowed: torch.Tensor, *, longest: int, n_best: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The `n_best` best spans of each window as (first token, last token, score), each (windows, n_best), best first.
+
+    start, end: float32 logits (windows, tokens); allowed: bool (windows, tokens), tokens that a span may begin and end
+    at. Places without a span hold tokens 0, 0 and the score -inf. Exact; memory is bounded by taking windows in parts.
+    """
+    import torch
+
+    windows, tokens = start.shape
+    width = min(longest, tokens)
+    step = max(1, _CELLS_AT_ONCE // max(1, tokens * width))
+    parts = [
+        _best_of_part(start[i : i + step], end[i : i + step], allowed[i : i + step], width, n_best)
+        for i in range(0, windows, step)
+    ]
+    first, last, score = (torch.cat(column) for column in zip(*parts, strict=True))
+    return first, last, score
+
+
+def _best_of_part(
+    start: torch.Tensor, end: torch.Tensor, allowed: torch.Tensor, width: int, n_best: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    import torch
+
+    none = float("-inf")
+    tokens = start.shape[1]
+    ends = torch.nn.functional.pad(end.masked_fill(~allowed, none), (0, width - 1), value=none).unfold(1, width, 1)
+    scores = (start.masked_fill(~allowed, none).unsqueeze(2) + ends).flatten(1)  # cell = start * width + (length - 1)
+    # One integer orders by score, then by cell, so that top-k has no ties to break in its own way.
+    bits = (scores + 0.0).view(torch.int32).long()  # + 0.0 makes -0.0 equal to 0.0
+    ordered = torch.where(bits >= 0, bits, -(bits & 0x7FFFFFFF))
+    cells = torch.arange(scores.shape[1], device=scores.device)
+    kept = min(n_best, scores.shape[1])
+    cell = torch.topk(ordered * (1 << 32) - cells, kept, dim=1).indices
+    score = scores.gather(1, cell)
+    first = cell // width
+    last = (first + cell % width).clamp(max=tokens - 1)
+    missing = score == none
+    fill = (0, n_best - kept)
+    pad = torch.nn.functional.pad
+    return (
+        pad(first.masked_fill(missing, 0), fill),
+        pad(last.masked_fill(missing, 0), fill),
+        pad(score, fill, value=none),
+    )
+
+
+def pool(context: str, reads: Sequence[Read], n_best: int) -> list[Span]:
+    """The best spans of a row over all its windows, best first, each span of characters once with its highest score.
+
+    White space at the ends of a span is left out (some tokenizers count the space before a word to the word).
+    """
+    scores = np.concatenate([read["score"] for read in reads])
+    starts = np.concatenate([read["char_start"] for read in reads])
+    ends = np.concatenate([read["char_end"] for read in reads])
+    best: dict[tuple[int, int], float] = {}
+    valid = np.isfinite(scores)
+    for start, end, score in zip(starts[valid].tolist(), ends[valid].tolist(), scores[valid].tolist(), strict=True):
+        place = trimmed(context, start, end)
+        if place[0] < place[1] and score > best.get(place, float("-inf")):
+            best[place] = score
+    ranked = sorted(best.items(), key=lambda item: (-item[1], item[0][0], item[0][1]))
+    return [Span(*place, score) for place, score in ranked[:n_best]]

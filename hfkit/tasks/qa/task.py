@@ -1,0 +1,244 @@
+"""Extractive question answering as a Task: its recipe keys, loss, reads, predictions and scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import PositiveInt
+
+from hfkit.errors import ModelError
+from hfkit.metrics import cmrc, squad
+from hfkit.recipe.section import Auto, Section, key
+from hfkit.tasks.base import Batch, Column, Driver, Feature, Head, Prediction, Read, Resolution, Row
+from hfkit.tasks.qa import checks, encode, settle
+from hfkit.tasks.qa.spans import Span, best_spans, pool
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+
+class QASettings(Section):
+    """The `qa:` section of a recipe."""
+
+    max_length: PositiveInt = key(384, "tokens of a window: question, part of the context, special tokens")
+    stride: int = key(128, "tokens that neighbouring windows share", ge=0)
+    max_question_length: PositiveInt = key(64, "tokens a question is cut to; never more than half of the window")
+    max_answer_length: Auto | PositiveInt = key("auto", "tokens of an answer at most; auto: by training, at least 30")
+    n_best: PositiveInt = key(20, "best spans kept of each window and each question")
+    n_best_in_predictions: bool = key(False, "predictions carry `n_best`, with probabilities over the kept spans")
+    null_threshold: float | None = key(None, "above this null gap nothing is answered; null: 0 with squad2, else never")
+    scorer: Literal["auto", "squad", "squad2", "cmrc", "mrqa"] = key(
+        "auto", "official script that scores; auto: squad2 if any question is unanswerable, else squad"
+    )
+
+
+_SCORERS: dict[str, tuple[Callable[..., dict[str, float]], Callable[..., dict[str, float]], str]] = {
+    "squad": (squad.measure_squad, squad.reduce_squad, "SQuAD v1.1 official"),
+    "mrqa": (squad.measure_squad, squad.reduce_squad, "MRQA 2019 official (as SQuAD v1.1)"),
+    "squad2": (squad.measure_squad2, squad.reduce_squad2, "SQuAD v2.0 official"),
+    "cmrc": (cmrc.measure_cmrc, cmrc.reduce_cmrc, "CMRC 2018 official"),
+}
+
+
+class QA:
+    """Questions answered by a span of their context, or by nothing; implements hfkit.tasks.base.Task."""
+
+    name: ClassVar[str] = "qa"
+    head: ClassVar[Head] = "question-answering"
+    driver: ClassVar[Driver] = "forward"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("id", False, ("qid", "question_id", "qas_id", "example_id", "idx")),
+        Column("question", True, ("query", "question_text")),
+        Column("context", True, ("passage", "paragraph", "document", "context_text")),
+        Column("answers", True, ("answer", "detected_answers"), gold=True),
+    )
+    blocks: ClassVar[bool] = False
+    group: ClassVar[str | None] = "context"
+    Settings: ClassVar[type[Section]] = QASettings
+
+    def __init__(self, settings: QASettings) -> None:
+        self.settings = settings
+
+    @property
+    def headline(self) -> tuple[str, Literal["higher", "lower"]]:
+        return "f1", "higher"
+
+    def check(self, rows: Sequence[Row], *, training: bool) -> list[str]:
+        """Texts in every row and, to train, answers that can be found in their contexts. Raises DataError."""
+        return checks.check(rows, training=training)
+
+    def usable(self, row: Row) -> bool:
+        return row.get("answers") is not None
+
+    def resolve(
+        self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
+    ) -> tuple[Self, list[Resolution]]:
+        """Lengths within the model's positions, the longest answer and the scorer. Raises UsageError on the stride."""
+        return self._with(settle.resolve(self.settings, rows, tokenizer, config))
+
+    def adopt(self, rows: Sequence[Row], config: PretrainedConfig) -> tuple[Self, list[Resolution]]:
+        """The scorer that fits the rows, and what a model without hfkit's settings leaves open."""
+        return self._with(settle.adopt(self.settings, rows, config))
+
+    def model_config(self) -> dict[str, Any]:
+        return {}
+
+    def encode(self, rows: Iterable[Row], tokenizer: PreTrainedTokenizerBase) -> Iterator[Feature]:
+        """Windows of each row, the same to train and to predict. Besides row, input_ids and token_type_ids:
+
+        char_start, char_end, context: per token the characters [start, end) it stands for and 1, or 0 outside the
+        context. null_index: position of the token whose logits mean "no answer". start_position, end_position: first
+        and last token of the first answer; both null_index where the window does not hold all of it or the question
+        is unanswerable; both -100 where the row has no answer that could be located. Raises UsageError on the stride.
+        """
+        settings = self.settings
+        return encode.windows(
+            rows,
+            tokenizer,
+            max_length=settings.max_length,
+            stride=settings.stride,
+            max_question_length=settings.max_question_length,
+        )
+
+    def loss(self, outputs: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sum over labelled windows of the mean of start and end cross-entropy (nats), and their count."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        padding = batch["attention_mask"] == 0
+        total = torch.zeros((), device=padding.device)
+        for logits, name in ((outputs.start_logits, "start_position"), (outputs.end_logits, "end_position")):
+            visible = logits.float().masked_fill(padding, float("-inf"))
+            target = _placed(batch, name)
+            total = total + cross_entropy(visible, target, ignore_index=encode.UNLABELLED, reduction="sum")
+        return total / 2, (batch["start_position"] != encode.UNLABELLED).sum()
+
+    def read(self, outputs: Any, batch: Batch) -> dict[str, torch.Tensor]:
+        """Of each window: char_start, char_end (int), score (float32), each (windows, n_best), best first, the score
+        -inf where there are fewer spans; null (start + end logit at null_index); finite (1 if all logits are)."""
+        import torch
+
+        start, end = outputs.start_logits.float(), outputs.end_logits.float()
+        real = batch["attention_mask"] != 0
+        finite = ((torch.isfinite(start) & torch.isfinite(end)) | ~real).all(dim=1)
+        null_index = _placed(batch, "null_index").unsqueeze(1)
+        null = (start.gather(1, null_index) + end.gather(1, null_index)).squeeze(1)
+        first, last, score = best_spans(
+            start.nan_to_num(), end.nan_to_num(), (batch["context"] != 0) & real,
+            longest=self.settings.max_answer_length, n_best=self.settings.n_best,
+        )  # fmt: skip
+        return {
+            "char_start": batch["char_start"].gather(1, first),
+            "char_end": batch["char_end"].gather(1, last),
+            "score": score,
+            "null": null,
+            "finite": finite.int(),
+        }
+
+    def merge(self, row: Row, reads: Sequence[Read]) -> Prediction:
+        """The best span over all windows, or "" at 0, 0 with `no_answer` true. Raises ModelError on NaN or infinity.
+
+        `score` is the best span's start + end logit, also when nothing is answered, so that score + null_gap is the
+        null score (the lowest over the windows). Both are None when the context holds no span at all.
+        """
+        if not all(bool(read["finite"]) for read in reads):
+            raise ModelError(
+                f"the model gives scores that are not finite numbers for row '{row['id']}'",
+                "float16 may overflow: set train.precision=float32; else the weights are damaged",
+            )
+        spans = pool(row["context"], reads, self.settings.n_best)
+        found = self._answer(row, spans, min(float(read["null"]) for read in reads))
+        if self.settings.n_best_in_predictions:
+            found["n_best"] = _listed(row["context"], spans)
+        return found
+
+    def measure(self, prediction: Prediction, row: Row) -> dict[str, float] | None:
+        answers = row.get("answers")
+        if answers is None:
+            return None
+        measure, _, _ = _SCORERS[self._scorer()]
+        return measure(prediction["prediction"], [answer["text"] for answer in answers])
+
+    def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+        _, reduce, _ = _SCORERS[self._scorer()]
+        return reduce(columns)
+
+    def definitions(self) -> dict[str, str]:
+        return _definitions(self._scorer(), _SCORERS[self._scorer()][2])
+
+    def _with(self, settled: tuple[dict[str, Any], list[Resolution]]) -> tuple[Self, list[Resolution]]:
+        values, resolutions = settled
+        return type(self)(self.settings.model_copy(update=values)), resolutions
+
+    def _scorer(self) -> str:
+        return "squad" if self.settings.scorer == "auto" else str(self.settings.scorer)
+
+    def _answer(self, row: Row, spans: Sequence[Span], null: float) -> Prediction:
+        if not spans:
+            nothing = {"id": row["id"], "prediction": "", "start": 0, "end": 0}
+            return nothing | {"score": None, "null_gap": None, "no_answer_probability": 1.0, "no_answer": True}
+        best = spans[0]
+        gap = null - best.score
+        may_abstain = self.settings.scorer == "squad2" or self.settings.null_threshold is not None
+        abstains = may_abstain and gap > (self.settings.null_threshold or 0.0)
+        start, end = (0, 0) if abstains else (best.start, best.end)
+        return {
+            "id": row["id"],
+            "prediction": row["context"][start:end],
+            "start": start,
+            "end": end,
+            "score": best.score,
+            "null_gap": gap,
+            "no_answer_probability": _sigmoid(gap),
+            "no_answer": abstains,
+        }
+
+
+def _placed(batch: Batch, name: str) -> torch.Tensor:
+    """A token position of each window, moved by the padding that stands left of the window; -100 stays."""
+    left = (batch["attention_mask"] != 0).int().argmax(dim=1)
+    return batch[name] + left * (batch[name] >= 0)
+
+
+def _listed(context: str, spans: Sequence[Span]) -> list[dict[str, Any]]:
+    """The spans as JSON, best first, `probability` being the softmax of the scores of exactly these spans."""
+    weights = [math.exp(span.score - spans[0].score) for span in spans]
+    return [
+        {
+            "prediction": context[span.start : span.end],
+            "start": span.start,
+            "end": span.end,
+            "score": span.score,
+            "probability": weight / sum(weights),
+        }
+        for span, weight in zip(spans, weights, strict=True)
+    ]
+
+
+def _sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-value)) if value >= 0 else 1 - 1 / (1 + math.exp(value))
+
+
+def _definitions(scorer: str, source: str) -> dict[str, str]:
+    exact = "share of questions whose answer equals a gold answer after normalisation, percent"
+    if scorer == "cmrc":
+        return {
+            "exact_match": f"{source}: share of answers that equal a gold answer without punctuation, percent",
+            "f1": f"{source}: F1 of the longest common run of characters and words, best gold answer, mean, percent",
+            "average": f"{source}: mean of exact_match and f1",
+        }
+    found = {
+        "exact_match": f"{source}: {exact}",
+        "f1": f"{source}: word F1 with the best gold answer, mean over questions, percent",
+    }
+    if scorer == "squad2":
+        found |= {
+            "has_answer_exact_match": f"{source}: exact_match over answerable questions",
+            "has_answer_f1": f"{source}: f1 over answerable questions",
+            "no_answer_exact_match": f"{source}: share of unanswerable questions answered with nothing, percent",
+        }
+    return found
