@@ -1,0 +1,26 @@
+"""Models: a name or a folder -> a checked model and tokenizer. torch and transformers are imported on call only."""
+
+from hfkit.models.checkpoint import Checkpoint
+from hfkit.models.families import VERIFIED, max_positions
+from hfkit.models.find import find, locate
+from hfkit.models.load import load_model
+from hfkit.models.save import save_model
+from hfkit.models.scratch import SHAPES, build_scratch
+from hfkit.models.tokenizer import load_config, load_tokenizer
+from hfkit.models.vocabulary import check_vocabulary, unknown_share
+
+__all__ = [
+    "SHAPES",
+    "VERIFIED",
+    "Checkpoint",
+    "build_scratch",
+    "check_vocabulary",
+    "find",
+    "load_config",
+    "load_model",
+    "load_tokenizer",
+    "locate",
+    "max_positions",
+    "save_model",
+    "unknown_share",
+]

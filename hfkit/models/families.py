@@ -1,0 +1,105 @@
+"""What hfkit knows of model families: which are verified, how each names its dropouts, how many positions it has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hfkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+# tests/models/test_families.py compares each of these with plain transformers; others work, unproven
+VERIFIED = (
+    "albert",
+    "bert",
+    "camembert",
+    "deberta-v2",
+    "distilbert",
+    "electra",
+    "ernie",
+    "gpt2",
+    "modernbert",
+    "roberta",
+    "xlm-roberta",
+)
+
+# these number positions from pad_token_id + 1, so that many rows of the position table are never used (514 -> 512)
+OFFSET_POSITIONS = (
+    "camembert",
+    "data2vec-text",
+    "esm",
+    "ibert",
+    "longformer",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+)
+
+# decoders whose own pair template puts nothing between the two texts
+PLAIN_PAIRS = ("gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj")
+
+HIDDEN_DROPOUTS = (
+    "hidden_dropout_prob",  # bert, roberta, electra, albert, deberta
+    "hidden_dropout",
+    "dropout",  # distilbert, bart
+    "resid_pdrop",  # gpt2
+    "embd_pdrop",
+    "resid_dropout",  # gpt_neo
+    "embed_dropout",
+    "embedding_dropout",  # modernbert
+    "mlp_dropout",
+)
+# dropouts of a head follow the hidden one; None in a config already means "as hidden"
+HEAD_DROPOUTS = (
+    "classifier_dropout",
+    "classifier_dropout_prob",
+    "seq_classif_dropout",
+    "qa_dropout",
+    "pooler_dropout",
+    "cls_dropout",
+    "summary_first_dropout",
+    "summary_last_dropout",
+)
+ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attn_pdrop", "attention_dropout")
+
+UNBOUNDED = 512  # positions used for models whose config names no limit, such as xlnet
+
+
+def unverified_note(model_type: str) -> str | None:
+    """The line to show for an architecture without a parity test; None for a verified one."""
+    if model_type in VERIFIED:
+        return None
+    return f"{model_type} is not among the verified families ({', '.join(VERIFIED)}); it takes the padded path"
+
+
+def set_dropouts(config: PretrainedConfig, dropout: float | None, attention_dropout: float | None) -> None:
+    """Write dropouts into `config` under the names its family uses. Raises UsageError when it has no such setting."""
+    _set(config, "dropout", dropout, HIDDEN_DROPOUTS, HEAD_DROPOUTS)
+    _set(config, "attention_dropout", attention_dropout, ATTENTION_DROPOUTS, ())
+
+
+def _set(config: PretrainedConfig, key: str, value: float | None, main: tuple[str, ...], also: tuple[str, ...]) -> None:
+    if value is None:
+        return
+    present = [name for name in main if hasattr(config, name)]
+    if not present:
+        raise UsageError(
+            f"{key}: models of type {config.model_type} have no such setting", f"leave `{key}` out of the recipe"
+        )
+    for name in [*present, *(name for name in also if hasattr(config, name))]:
+        setattr(config, name, value)
+
+
+def max_positions(config: PretrainedConfig) -> int:
+    """The tokens, special ones included, that fit into one input: RoBERTa's 514 rows of positions hold 512 tokens."""
+    found = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    if not isinstance(found, int) or found <= 0:
+        return UNBOUNDED
+    if config.model_type in OFFSET_POSITIONS:
+        pad = getattr(config, "pad_token_id", None)
+        return int(found - (1 if pad is None else pad) - 1)
+    return found

@@ -1,0 +1,43 @@
+"""Writes a model so that plain transformers loads it, with hfkit.json beside it so that a copy scores the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfkit.errors import ModelError
+from hfkit.files import atomic_folder, cannot_write, write_json
+from hfkit.models.intake import check_tokenizer, check_weights, read_config
+from hfkit.models.quiet import quiet
+from hfkit.models.tokenizer import clear_stored
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, saved: dict[str, Any]) -> None:
+    """Write config, safetensors weights, tokenizer and hfkit.json (`saved`) into `folder`.
+
+    A folder that exists is written into (the caller makes it whole by a rename); otherwise it appears at once, whole.
+    The tokenizer's truncation and padding are cleared. Raises ResourceError, and ModelError when a file did not arrive.
+    """
+    if folder.is_dir():
+        _write(model, tokenizer, folder, saved)
+        return
+    with atomic_folder(folder) as temporary:
+        _write(model, tokenizer, temporary, saved)
+
+
+def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, saved: dict[str, Any]) -> None:
+    clear_stored(tokenizer)
+    try:
+        with quiet():
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    write_json(folder / "hfkit.json", saved)
+    read_config(folder)
+    check_tokenizer(folder)
+    if check_weights(folder) != "safetensors":
+        raise ModelError(f"{folder}: the weights were not written", "look at the folder's free space and permissions")

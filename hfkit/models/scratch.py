@@ -1,0 +1,147 @@
+"""Named model shapes with fresh weights, and their tokenizers, trained on the training texts with `tokenizers`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfkit.errors import DataError, ModelError
+from hfkit.models.checkpoint import Checkpoint
+from hfkit.models.quiet import quiet
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from hfkit.recipe.keys import Scratch
+    from hfkit.tasks.base import Head
+
+END = "<|endoftext|>"
+BERT_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+PEEK = 2000  # texts looked at to see which script they are in
+IDEOGRAPHS = re.compile(r"[\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
+
+
+def _gpt2(layers: int, width: int, heads: int, positions: int) -> dict[str, Any]:
+    return {"model_type": "gpt2", "n_layer": layers, "n_embd": width, "n_head": heads, "n_positions": positions}
+
+
+def _bert(layers: int, width: int, heads: int, positions: int) -> dict[str, Any]:
+    return {
+        "model_type": "bert",
+        "num_hidden_layers": layers,
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_attention_heads": heads,
+        "max_position_embeddings": positions,
+    }
+
+
+SHAPES = {
+    "gpt2-nano": _gpt2(4, 128, 4, 256),
+    "gpt2-mini": _gpt2(6, 384, 6, 512),
+    "gpt2": _gpt2(12, 768, 12, 1024),
+    "bert-mini": _bert(4, 256, 4, 512),
+    "bert-base": _bert(12, 768, 12, 512),
+}
+
+
+def build_scratch(name: str, texts: Iterable[str], scratch: Scratch, head: Head, folder: Path) -> Checkpoint:
+    """Train a tokenizer on `texts`, write it and the config of shape `name` to `folder`; `load_model` makes the weights.
+
+    `texts` is read once, as a stream. The same texts give the same files. The config's vocab_size is the number of
+    entries found, which may be less than `scratch.vocab_size`. Raises ModelError when the shape has no such head,
+    DataError when there is no text.
+    """
+    from transformers import AutoConfig
+
+    if name not in SHAPES:
+        raise ModelError(f"no scratch model '{name}'", f"there are {', '.join(SHAPES)}")
+    shape = dict(SHAPES[name])
+    kind = shape.pop("model_type")
+    if (kind == "gpt2" and head == "masked-lm") or (kind == "bert" and head == "causal-lm"):
+        fit = [n for n, other in SHAPES.items() if other["model_type"] != kind]
+        raise ModelError(f"scratch:{name} has no {head} head", f"take scratch:{fit[0]}")
+    tokenizer = (
+        _byte_level(texts, scratch.vocab_size)
+        if kind == "gpt2"
+        else _word_piece(texts, scratch.vocab_size, scratch.lowercase)
+    )
+    tokenizer.model_max_length = shape.get("n_positions") or shape["max_position_embeddings"]
+    ids = {
+        "bos_token_id": tokenizer.eos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.eos_token_id,
+    }
+    if kind == "bert":
+        ids = {"pad_token_id": tokenizer.pad_token_id}
+    config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **shape, **ids)
+    with quiet():
+        config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    return Checkpoint(
+        name=f"scratch:{name}", folder=folder, scratch=name, config={**config.to_dict(), "model_type": kind}
+    )
+
+
+def _counted(texts: Iterable[str], seen: list[int]) -> Iterator[str]:
+    """Pass non-empty texts on; `seen[0]` counts them."""
+    for text in texts:
+        if text:
+            seen[0] += 1
+            yield text
+
+
+def _byte_level(texts: Iterable[str], size: int) -> PreTrainedTokenizerBase:
+    """Byte-level BPE as GPT-2's: every text can be written, there is no unknown token."""
+    import json
+
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from transformers import GPT2Tokenizer
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=[END],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    _train(tokenizer, texts, trainer)
+    trained = json.loads(tokenizer.to_str())["model"]
+    merges = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in trained["merges"]]
+    return GPT2Tokenizer(vocab=trained["vocab"], merges=merges, pad_token=END)
+
+
+def _word_piece(texts: Iterable[str], size: int, lowercase: bool) -> PreTrainedTokenizerBase:
+    """WordPiece as BERT's: text cleaned, accents dropped with case, each Chinese character a word of its own."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+    from transformers import BertTokenizer
+
+    peeked = list(islice(stream := iter(texts), PEEK))
+    joined = "".join(peeked)
+    wide = len(IDEOGRAPHS.findall(joined)) > 0.1 * len(joined)
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=lowercase
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size,
+        special_tokens=list(BERT_TOKENS),
+        limit_alphabet=size // 2
+        if wide
+        else min(1000, size // 4),  # characters kept: thousands only where a script has them
+        show_progress=False,
+    )
+    _train(tokenizer, chain(peeked, stream), trainer)
+    return BertTokenizer(vocab=tokenizer.get_vocab(), do_lower_case=lowercase)
+
+
+def _train(tokenizer: Any, texts: Iterable[str], trainer: Any) -> None:
+    seen = [0]
+    tokenizer.train_from_iterator(_counted(texts, seen), trainer=trainer)
+    if not seen[0]:
+        raise DataError("no text to train a tokenizer on", "look at the training data with `hfkit data show`")

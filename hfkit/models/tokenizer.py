@@ -1,0 +1,136 @@
+"""Loads the tokenizer of a checkpoint and makes it behave the same for every family: nothing cut, text stays text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfkit.errors import ModelError, UsageError
+from hfkit.models.checkpoint import Checkpoint
+from hfkit.models.families import PLAIN_PAIRS, max_positions
+from hfkit.models.quiet import quiet
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+    from hfkit.tasks.base import Head
+
+# what a tokenizer.json with truncation or padding leaves behind in the settings that are saved again
+LEFTOVERS = ("max_length", "stride", "truncation_strategy", "pad_to_multiple_of", "_json_truncation", "_json_padding")
+
+
+def load_tokenizer(checkpoint: Checkpoint, head: Head | None = None) -> PreTrainedTokenizerBase:
+    """The checkpoint's fast tokenizer, ready for encoding.
+
+    - truncation and padding stored with it are cleared; the caller asks for its own;
+    - special-token text in data is text (`split_special_tokens`);
+    - a missing pad token becomes the end-of-text token (padding is masked by attention);
+    - GPT-2: a pair is `first <eos> second`; for question answering `first <eos> second <eos>`, the last token being the
+      null position;
+    - `model_max_length` is the real number of positions.
+    Raises ModelError when the files are not a tokenizer or it has more entries than the model has embeddings.
+    """
+    from transformers import AutoTokenizer
+
+    folder, config = _folder(checkpoint), load_config(checkpoint)
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(folder), config=config, local_files_only=True, trust_remote_code=False
+            )
+    except ImportError as error:
+        raise UsageError(
+            f"{folder}: this tokenizer needs another package", "`pip install sentencepiece protobuf`"
+        ) from error
+    except Exception as error:  # transformers and the Rust side raise many kinds, bare Exception among them
+        raise ModelError(
+            f"{folder}: the tokenizer cannot be loaded ({_first_line(error)})", "download or copy its files again"
+        ) from error
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"{folder}: {config.model_type} has no fast tokenizer, which offsets need", "choose another model"
+        )
+    _check_size(tokenizer, config, folder)
+    clear_stored(tokenizer)
+    split_special(tokenizer)
+    _give_pad(tokenizer, folder)
+    _give_pair_template(tokenizer, config, head)
+    tokenizer.model_max_length = min(int(tokenizer.model_max_length), max_positions(config))
+    return tokenizer
+
+
+def load_config(checkpoint: Checkpoint) -> PretrainedConfig:
+    """transformers' config object from the checked raw config; the checkpoint's code is never run. Raises ModelError."""
+    from transformers import AutoConfig
+
+    raw = dict(checkpoint.config)
+    kind = raw.pop("model_type")
+    try:
+        with quiet():
+            return AutoConfig.for_model(kind, **raw)
+    except Exception as error:  # a value of the wrong type surfaces as one of many kinds
+        raise ModelError(
+            f"{checkpoint.folder or checkpoint.name}: config.json is not a {kind} config ({_first_line(error)})"
+        ) from error
+
+
+def clear_stored(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Switch off truncation and padding, in the tokenizer and in what it saves."""
+    backend: Any = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    for name in LEFTOVERS:
+        tokenizer.init_kwargs.pop(name, None)
+
+
+def split_special(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Read `[SEP]` or `<|endoftext|>` in data as the characters they are."""
+    tokenizer.split_special_tokens = True
+    tokenizer.backend_tokenizer.encode_special_tokens = True
+
+
+def _folder(checkpoint: Checkpoint) -> Path:
+    if checkpoint.folder is None:
+        raise ModelError(
+            f"{checkpoint.name} has no tokenizer yet", "it is trained on the training data by `hfkit finetune`"
+        )
+    return checkpoint.folder
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+
+
+def _check_size(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, folder: Path) -> None:
+    rows = getattr(config, "vocab_size", None)
+    if isinstance(rows, int) and len(tokenizer) > rows:
+        raise ModelError(
+            f"{folder}: the tokenizer has {len(tokenizer)} entries, the model only {rows} embeddings",
+            "tokenizer and weights are of two models; copy the right tokenizer beside the weights",
+        )
+
+
+def _give_pad(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    if tokenizer.pad_token_id is not None:
+        return
+    if tokenizer.eos_token is None:
+        raise ModelError(f"{folder}: the tokenizer has neither a pad nor an end-of-text token", "choose another model")
+    tokenizer.pad_token = tokenizer.eos_token
+
+
+def _give_pair_template(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, head: Head | None) -> None:
+    """Put end-of-text tokens into pairs of decoders whose own template has none.
+
+    `ByteLevel` trims the leading space from offsets; `TemplateProcessing` counts its tokens when a pair is truncated.
+    """
+    from tokenizers import processors
+
+    backend: Any = tokenizer.backend_tokenizer
+    added = backend.num_special_tokens_to_add(True)
+    plain = config.model_type in PLAIN_PAIRS or (added == 0 and tokenizer.cls_token is None)
+    if not plain or tokenizer.eos_token is None or (head is None and added > 0):
+        return
+    eos = tokenizer.eos_token
+    pair = f"$A:0 {eos}:0 $B:1" + (f" {eos}:1" if head == "question-answering" else "")
+    template = processors.TemplateProcessing(single="$A:0", pair=pair, special_tokens=[(eos, tokenizer.eos_token_id)])
+    backend.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=True), template])

@@ -1,0 +1,47 @@
+"""How much of a text a tokenizer knows: a model that reads the data as unknown tokens is refused before training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from hfkit.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+LIMIT = 0.05  # share of unknown tokens that is refused
+SAMPLE = 1000  # texts looked at
+CHINESE = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+OTHER_SCRIPT = re.compile(r"[^\x00-\u024f\u2000-\u2bff\s]")
+
+
+def unknown_share(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> float:
+    """The share (0-1) of the texts' tokens that the tokenizer does not know; 0 for byte-level ones and for no text."""
+    unknown = tokenizer.unk_token_id
+    sample = [text for text in islice(texts, SAMPLE) if text]
+    if unknown is None or not sample or tokenizer.unk_token == tokenizer.eos_token:
+        return 0.0
+    encodings = tokenizer(
+        sample, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
+    )
+    total = sum(map(len, encodings["input_ids"]))
+    return sum(ids.count(unknown) for ids in encodings["input_ids"]) / total if total else 0.0
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], name: str) -> float:
+    """The unknown share of up to 1000 texts for the model `name`. Raises ModelError over 5 %, naming better models."""
+    sample = list(islice(texts, SAMPLE))
+    share = unknown_share(tokenizer, sample)
+    if share <= LIMIT:
+        return share
+    joined = "".join(sample)
+    if len(CHINESE.findall(joined)) > 0.2 * len(joined):
+        better = "for Chinese: google-bert/bert-base-chinese, hfl/chinese-roberta-wwm-ext, or scratch:bert-mini"
+    elif OTHER_SCRIPT.search(joined):
+        better = "for other languages: FacebookAI/xlm-roberta-base, or scratch:bert-mini"
+    else:
+        better = "FacebookAI/roberta-base knows every byte, scratch:bert-mini learns the data's own words"
+    raise ModelError(f"{name} does not know {share:.0%} of the data's tokens", better)
