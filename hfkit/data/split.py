@@ -1,0 +1,165 @@
+"""What is held out and what is drawn: the validation share, folds, and the limit; the same rows for the same data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from hfkit.data.rows import Rows
+from hfkit.data.validators import rows_text
+from hfkit.errors import DataError, UsageError
+from hfkit.recipe.keys import Data
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SALT = b"hfkit validation 1"
+LIMIT_SEED = 20240229
+GOLD = ("id", "answers", "label")  # not looked at when rows are told apart without a group
+
+
+def limited(rows: Rows, limit: int | None) -> Rows:
+    """`limit` rows drawn by a fixed seed, order kept; a stream is left whole (the engine draws blocks of it)."""
+    if limit is None or limit >= len(rows) or rows.stream:
+        return rows
+    import numpy as np
+
+    chosen = np.random.default_rng(LIMIT_SEED).permutation(len(rows))[:limit]
+    return rows.subset(np.sort(chosen))
+
+
+def check_folds(settings: Data) -> None:
+    """Raise UsageError when data.folds, data.fold and data.validation do not fit together."""
+    if settings.fold is not None and settings.folds is None:
+        raise UsageError("data.fold is set without data.folds", "say how many folds there are: data.folds=5")
+    if settings.folds is None:
+        return
+    if settings.fold is None:
+        raise UsageError(
+            "data.folds is set without data.fold", f"say which fold is held out: data.fold=0 to {settings.folds - 1}"
+        )
+    if settings.fold >= settings.folds:
+        raise UsageError(
+            f"data.fold={settings.fold} is not below data.folds={settings.folds}", "folds are counted from 0"
+        )
+    if settings.validation is not None:
+        raise UsageError(
+            "data.folds and data.validation are both set", "a fold of train is the validation data: leave one out"
+        )
+
+
+def share(rows: Rows, settings: Data, group: str | None) -> tuple[Rows, Rows, str]:
+    """Train and validation rows, data.validation_share held out, and the line that says so.
+
+    Groups stay together; which are held out depends on their values alone, not on the order of rows. Running text gives
+    its tail.
+    """
+    part = settings.validation_share
+    if settings.group is None and group is None and _is_running_text(rows):
+        return _tail(rows, part)
+    name = settings.group or group
+    keys = _keys(rows, name)
+    values, counts = _ordered(keys)
+    if len(values) < 2:
+        raise DataError(
+            f"{rows.name}: {_nothing_to_split(rows, name)}", "give validation data: data.validation, or --validation"
+        )
+    import numpy as np
+
+    held = int(np.searchsorted(np.cumsum(counts), part * len(rows))) + 1
+    inside = np.isin(keys, values[: min(held, len(values) - 1)])
+    line = f"validation: {rows_text(int(inside.sum()))} held out of train ({100 * part:g} %{_by(name)})"
+    return _divided(rows, inside, line)
+
+
+def fold(rows: Rows, settings: Data, group: str | None) -> tuple[Rows, Rows, str]:
+    """Train and validation rows for data.fold of data.folds, groups kept together, and the line that says so."""
+    assert settings.folds is not None and settings.fold is not None
+    name = settings.group or group
+    keys = _keys(rows, name)
+    values, counts = _ordered(keys)
+    if len(values) < settings.folds:
+        raise DataError(
+            f"{rows.name}: {len(values)} groups cannot make {settings.folds} folds{_by(name)}", "use fewer folds"
+        )
+    import numpy as np
+
+    middle = np.cumsum(counts) - counts / 2
+    number = np.minimum((middle * settings.folds / len(rows)).astype(np.int64), settings.folds - 1)
+    inside = np.isin(keys, values[number == settings.fold])
+    if not inside.any() or inside.all():
+        raise DataError(f"{rows.name}: fold {settings.fold} of {settings.folds} is empty{_by(name)}", "use fewer folds")
+    line = f"validation: fold {settings.fold} of {settings.folds}, {rows_text(int(inside.sum()))} of train{_by(name, ', ')}"
+    return _divided(rows, inside, line)
+
+
+def _by(name: str | None, lead: str = ", ") -> str:
+    return f"{lead}grouped by {name}" if name else ""
+
+
+def _divided(rows: Rows, inside: np.ndarray, line: str) -> tuple[Rows, Rows, str]:
+    import numpy as np
+
+    held = rows.subset(np.flatnonzero(inside)).renamed(f"{rows.name} (held out)")
+    return rows.subset(np.flatnonzero(~inside)), held, line
+
+
+def _nothing_to_split(rows: Rows, name: str | None) -> str:
+    return f"all rows share one {name}" if name else f"{rows_text(len(rows))} cannot be split"
+
+
+def _keys(rows: Rows, name: str | None) -> np.ndarray:
+    """A 64-bit hash of each row's group; without a group, of all that is not gold, so that equal texts stay together."""
+    import numpy as np
+
+    column = next((task for task, source in rows.mapping.items() if source == name), name)
+    if column is not None and len(rows) and column not in rows[0]:
+        known = ", ".join(list(rows[0])[:12])
+        raise DataError(f"{rows.name}: no column '{name}' to group by", f"data.group is one of {known}")
+    values = (
+        (row.get(column) if column is not None else {k: v for k, v in row.items() if k not in GOLD}) for row in rows
+    )
+    return np.fromiter((_hash(value) for value in values), dtype=np.uint64, count=len(rows))
+
+
+def _hash(value: Any) -> int:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=SALT).digest())
+
+
+def _ordered(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The groups in the order of their hashes, which is as good as random, and the rows of each."""
+    import numpy as np
+
+    values, counts = np.unique(keys, return_counts=True)
+    return values, counts
+
+
+def _is_running_text(rows: Rows) -> bool:
+    return rows.stream or set(rows.mapping) - {"id"} == {"text"}
+
+
+def _tail(rows: Rows, part: float) -> tuple[Rows, Rows, str]:
+    """The end of running text: whole rows, or a piece of the only text, cut after a line end."""
+    if len(rows) > 1:
+        import numpy as np
+
+        held = max(1, round(part * len(rows)))
+        inside = np.arange(len(rows)) >= len(rows) - held
+        return _divided(rows, inside, f"validation: the last {rows_text(held)} of train ({100 * part:g} %)")
+    row = rows[0]
+    text = row["text"] or ""
+    place = text.find("\n", int(len(text) * (1 - part))) + 1
+    if place <= 0 or place >= len(text):
+        place = text.rfind("\n", 0, int(len(text) * (1 - part))) + 1 or int(len(text) * (1 - part))
+    if place <= 0 or place >= len(text):
+        raise DataError(
+            f"{rows.name}: {len(text)} characters cannot be split",
+            "give validation data: data.validation, or --validation",
+        )
+    train = rows.replaced([{**row, "text": text[:place]}], why=f"characters before {place}")
+    held_text = rows.replaced([{**row, "text": text[place:]}], why=f"characters from {place}").renamed(
+        f"{rows.name} (tail)"
+    )
+    return train, held_text, f"validation: the last {len(text) - place:,} characters of train ({100 * part:g} %)"

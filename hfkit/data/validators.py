@@ -1,0 +1,247 @@
+"""Checks of rows, as functions that yield findings: a task's `check` before training and `data check` call the same ones."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from hfkit.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hfkit.tasks.base import Row
+
+Level = Literal["good", "warning", "failure"]
+SHOWN = 5  # ids named in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found in a data set: how bad it is, a stable code, the words, how many rows, and the first ids."""
+
+    level: Level
+    code: str
+    message: str
+    count: int = 0
+    ids: tuple[str, ...] = ()
+
+
+def raise_failures(findings: Iterable[Finding]) -> list[str]:
+    """Raise one DataError that names every failure; without failures, return the warnings' lines."""
+    found = list(findings)
+    failures = [finding.message for finding in found if finding.level == "failure"]
+    if failures:
+        shown = failures[:10] + ([f"and {len(failures) - 10} more"] if len(failures) > 10 else [])
+        raise DataError(
+            "\n".join(shown), "correct the data; rows that cannot be read at all are skipped with data.on_bad_row=skip"
+        )
+    return [finding.message for finding in found if finding.level == "warning"]
+
+
+def rows_text(count: int) -> str:
+    """A count of rows in words: "1 row", "1,024 rows"."""
+    return f"{count:,} row" + ("" if count == 1 else "s")
+
+
+def _first(ids: Sequence[str], count: int) -> str:
+    named = ", ".join(f"'{_cut(value)}'" for value in ids[:SHOWN])
+    return f"({'id' if count == 1 else 'ids'} {named}{', ...' if count > len(ids[:SHOWN]) else ''})"
+
+
+def _cut(value: Any, size: int = 40) -> str:
+    text = str(value)
+    return text if len(text) <= size else text[: size - 3] + "..."
+
+
+class _Tally:
+    """A count with its first ids."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.ids: list[str] = []
+
+    def add(self, row: Row) -> None:
+        self.count += 1
+        if len(self.ids) < SHOWN:
+            self.ids.append(row["id"])
+
+    def finding(self, level: Level, code: str, words: str) -> Finding:
+        message = f"{words} in {rows_text(self.count)} {_first(self.ids, self.count)}"
+        return Finding(level, code, message, self.count, tuple(self.ids))
+
+
+def text_column(rows: Sequence[Row], column: str, *, empty: Literal["warning", "failure"]) -> Iterator[Finding]:
+    """Nulls and values that are not text are failures; empty or whitespace-only texts are what `empty` says."""
+    null, other, blank = _Tally(), _Tally(), _Tally()
+    for row in rows:
+        value = row.get(column)
+        if value is None:
+            null.add(row)
+        elif not isinstance(value, str):
+            other.add(row)
+        elif not value or value.isspace():
+            blank.add(row)
+    if null.count:
+        yield null.finding("failure", "null_text", f"{column} is null")
+    if other.count:
+        yield other.finding("failure", "not_text", f"{column} is not text")
+    if blank.count:
+        yield blank.finding(empty, "empty_text", f"{column} is empty")
+
+
+def duplicate_ids(rows: Sequence[Row], level: Literal["warning", "failure"]) -> Iterator[Finding]:
+    """Ids that occur more than once; `count` is the number of rows beyond the first of each id.
+
+    Memory is 8 bytes a row: hashes are compared first, then only the suspects' ids.
+    """
+    import numpy as np
+
+    hashes = np.fromiter((hash(row["id"]) for row in rows), dtype=np.int64, count=len(rows))
+    suspects = repeated(hashes)
+    if not len(suspects):
+        return
+    places = np.flatnonzero(np.isin(hashes, suspects))
+    counts = Counter(rows[int(place)]["id"] for place in places)
+    twice = [name for name, times in counts.items() if times > 1]
+    extra = sum(counts[name] - 1 for name in twice)
+    if twice:
+        words = f"{len(twice):,} id{'s are' if len(twice) > 1 else ' is'} given to more than one row {_first(twice, len(twice))}"
+        yield Finding(level, "duplicate_ids", words, extra, tuple(twice[:SHOWN]))
+
+
+def repeated(keys: np.ndarray) -> np.ndarray:
+    """The values that occur more than once, sorted."""
+    import numpy as np
+
+    ordered = np.sort(keys)
+    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+
+
+def label_column(rows: Sequence[Row], column: str, allowed: Sequence[Any] | None = None) -> Iterator[Finding]:
+    """Labels that are null or NaN, of mixed types, outside `allowed`, or all of one class."""
+    null = _Tally()
+    counts: Counter[Any] = Counter()
+    first: dict[Any, str] = {}
+    for row in rows:
+        value = row.get(column)
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            null.add(row)
+            continue
+        name = (
+            (type(value).__name__, value)
+            if isinstance(value, (str, int, float))
+            else (type(value).__name__, repr(value))
+        )
+        counts[name] += 1
+        first.setdefault(name, row["id"])
+    if null.count:
+        yield null.finding("failure", "null_label", f"{column} is null")
+    if len({"text" if kind == "str" else "number" if kind in ("int", "float") else kind for kind, _ in counts}) > 1:
+        yield Finding(
+            "failure", "mixed_labels", f"{column} has values of different types: {_values(counts)}", len(counts)
+        )
+    elif allowed is not None:
+        unknown = Counter({name: times for name, times in counts.items() if name[1] not in allowed})
+        if unknown:
+            rows_hit = sum(unknown.values())
+            ids = tuple(first[name] for name in list(unknown)[:SHOWN])
+            known = ", ".join(str(value) for value in list(allowed)[:10])
+            message = f"{column} has unknown values: {_values(unknown)} {_first(ids, len(unknown))}; known are {known}"
+            yield Finding("failure", "unknown_labels", message, rows_hit, ids)
+    if len(counts) == 1:
+        (_, only), times = next(iter(counts.items()))
+        yield Finding(
+            "failure", "single_class", f"{column} is '{_cut(only)}' in all {times:,} rows: nothing to learn", times
+        )
+
+
+def _values(counts: Counter[Any]) -> str:
+    """Values with their counts, most frequent first: 'entailment' 12, 0 3."""
+    shown = [f"{_cut(value)!r} {times:,}" for (_, value), times in _quoted(counts).most_common(8)]
+    return ", ".join(shown) + (", ..." if len(counts) > 8 else "")
+
+
+def _quoted(counts: Counter[Any]) -> Counter[Any]:
+    return Counter({(kind, value if kind == "str" else _Bare(value)): times for (kind, value), times in counts.items()})
+
+
+class _Bare(str):
+    """A value shown without quotes, so that 0 and '0' differ on screen."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def answers_located(rows: Sequence[Row]) -> Iterator[Finding]:
+    """Where the answers of qa rows stand: at their offset, elsewhere (once, or in other units), or nowhere.
+
+    Offsets count code points. A start is also tried in UTF-16 units (JavaScript tools) and in UTF-8 bytes. Yields one
+    "good" finding when all stand at their offsets, else a warning with the counts. `count` is in answers, not rows.
+    """
+    where: Counter[str] = Counter()
+    ids: list[str] = []
+    total = 0
+    for row in rows:
+        for answer in row.get("answers") or ():
+            total += 1
+            place = locate_answer(row["context"], answer["text"], answer["start"])
+            where[place] += 1
+            if place != "offset" and len(ids) < SHOWN and (not ids or ids[-1] != row["id"]):
+                ids.append(row["id"])
+    off = total - where["offset"]
+    if not total:
+        return
+    if not off:
+        yield Finding("good", "answers_located", f"all {total:,} answers stand at their offsets", total)
+        return
+    kinds = {
+        "utf-16": "offset in UTF-16 units",
+        "bytes": "offset in bytes",
+        "once": "found once elsewhere",
+        "several": "found several times elsewhere",
+        "nowhere": "not in the context",
+    }
+    parts = ", ".join(f"{where[kind]:,} {words}" for kind, words in kinds.items() if where[kind])
+    message = f"{off:,} of {total:,} answers do not stand at their offset: {parts} {_first(ids, off)}"
+    yield Finding("warning", "answers_not_located", message, off, tuple(ids))
+
+
+def locate_answer(context: str, text: str, start: int | None) -> str:
+    """How an answer's offset fits: "offset", "utf-16", "bytes", "once", "several" or "nowhere"."""
+    if start is not None and start >= 0 and context[start : start + len(text)] == text:
+        return "offset"
+    if start is not None and start >= 0 and text and not context.isascii():
+        wide, needle = context.encode("utf-16-le", "surrogatepass"), text.encode("utf-16-le", "surrogatepass")
+        if wide[2 * start : 2 * start + len(needle)] == needle:
+            return "utf-16"
+        raw, needle = context.encode("utf-8", "surrogatepass"), text.encode("utf-8", "surrogatepass")
+        if raw[start : start + len(needle)] == needle:
+            return "bytes"
+    first = context.find(text) if text else -1
+    if first < 0:
+        return "nowhere"
+    return "once" if context.find(text, first + 1) < 0 else "several"
+
+
+def overlap(train: Sequence[Row], validation: Sequence[Row], columns: Sequence[str]) -> Iterator[Finding]:
+    """Validation rows whose `columns` all equal those of some training row; `count` is in validation rows."""
+    import numpy as np
+
+    def keys(rows: Sequence[Row]) -> np.ndarray:
+        return np.fromiter(
+            (hash(tuple(str(row.get(name)) for name in columns)) for row in rows), np.int64, count=len(rows)
+        )
+
+    if not len(train) or not len(validation):
+        return
+    shared = np.flatnonzero(np.isin(keys(validation), keys(train)))
+    if len(shared):
+        ids = tuple(validation[int(place)]["id"] for place in shared[:SHOWN])
+        share = 100 * len(shared) / len(validation)
+        words = f"{len(shared):,} of {len(validation):,} validation rows ({share:.1f} %) stand in the training data too"
+        message = f"{words}, by {', '.join(columns)} {_first(ids, len(shared))}"
+        yield Finding("warning", "overlap", message, len(shared), ids)
