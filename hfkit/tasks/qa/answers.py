@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
-
-Placing = Literal["given", "moved", "lost"]
+from typing import Any
 
 
-def locate(context: str, text: str, start: int | None) -> tuple[tuple[int, int] | None, Placing]:
-    """The characters [start, end) of a gold text in its context, and how they were found.
+def locate(context: str, text: str, start: int | None) -> tuple[int, int] | None:
+    """The characters [start, end) of a gold text in its context; None when it is blank, absent or ambiguous.
 
-    "given": at `start`. "moved": the text stands only once in the context, or `start` counts UTF-16 units or UTF-8
-    bytes, as annotation tools in other languages do. "lost": empty, absent, or ambiguous; the span is None.
+    Tried in turn: `start` as code points; a text that stands only once; `start` as UTF-16 units or as UTF-8 bytes, as
+    annotation tools in other languages count.
     """
     if not text.strip():
-        return None, "lost"
-    if start is not None and start >= 0 and context.startswith(text, start):
-        return (start, start + len(text)), "given"
-    first = context.find(text)
-    if first < 0:
-        return None, "lost"
-    if context.find(text, first + 1) < 0:
-        return (first, first + len(text)), "moved"
-    for encoding, width in (("utf-16-le", 2), ("utf-8", 1)):
-        found = _in_units(context, text, start, encoding, width)
-        if found is not None:
-            return (found, found + len(text)), "moved"
-    return None, "lost"
+        return None
+    found: int | None = start
+    if start is None or start < 0 or not context.startswith(text, start):
+        found = context.find(text)
+        if found < 0:
+            return None
+        if context.find(text, found + 1) >= 0:
+            found = _in_units(context, text, start)
+    return None if found is None else (found, found + len(text))
 
 
 def first_usable(context: str, answers: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
     """The span of the first answer that can be located, without white space at its ends; None when there is none."""
     for answer in answers:
-        span, _ = locate(context, answer["text"], answer["start"])
+        span = locate(context, answer["text"], answer["start"])
         if span is not None:
             return trimmed(context, *span)
     return None
@@ -47,12 +41,15 @@ def trimmed(context: str, start: int, end: int) -> tuple[int, int]:
     return left, left + len(inner)
 
 
-def _in_units(context: str, text: str, start: int | None, encoding: str, width: int) -> int | None:
-    """The code point of an offset counted in units of `width` bytes of `encoding`, if `text` stands there."""
+def _in_units(context: str, text: str, start: int | None) -> int | None:
+    """The code point of an offset counted in UTF-16 units or UTF-8 bytes, if `text` stands there."""
     if start is None or start <= 0 or context.isascii():
         return None
-    try:
-        point = len(context.encode(encoding, "surrogatepass")[: start * width].decode(encoding))
-    except UnicodeDecodeError:
-        return None
-    return point if context.startswith(text, point) else None
+    for encoding, width in (("utf-16-le", 2), ("utf-8", 1)):
+        try:
+            point = len(context.encode(encoding)[: start * width].decode(encoding))
+        except UnicodeError:
+            continue
+        if context.startswith(text, point):
+            return point
+    return None

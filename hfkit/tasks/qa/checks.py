@@ -2,62 +2,59 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from hfkit.data.validators import Finding, answers_located, duplicate_ids, raise_failures, text_column
 from hfkit.errors import DataError
 from hfkit.tasks.base import Row
-from hfkit.tasks.qa.answers import locate
+from hfkit.tasks.qa.answers import first_usable
 
-LARGEST_LOST_SHARE = 0.2
+LARGEST_LOST_SHARE = 0.2  # of the answerable questions
 
 
 def check(rows: Sequence[Row], *, training: bool) -> list[str]:
-    """Lines to tell the user. Raises DataError for texts that are no text and, to train, for answers that are lost."""
+    """Lines to tell the user. Raises DataError for texts that are no text and, to train, for answers that are lost.
+
+    Offsets matter to training labels only, so that only training looks for the answers in their contexts.
+    """
     if len(rows) == 0:
-        raise DataError("there are no questions", "check the data's path and data.columns")
-    for row in rows:
-        _texts(row)
-    return _answers(rows) if training else []
+        raise DataError("there are no questions in the data", "check its path, and data.columns")
+    lines = raise_failures(_texts(rows))
+    return lines + raise_failures(_answers(rows)) if training else lines
 
 
-def _texts(row: Row) -> None:
-    for column in ("question", "context"):
-        text = row.get(column)
-        if not isinstance(text, str):
-            raise DataError(f"row '{row['id']}': {column} is not a text", "check data.columns")
-        if any("\ud800" <= character <= "\udfff" for character in (() if text.isascii() else text)):
-            raise DataError(f"row '{row['id']}': {column} holds half of a surrogate pair", "repair the file's escapes")
-    if not row["question"].strip():
-        raise DataError(f"row '{row['id']}': the question is empty", "leave the row out")
+def _texts(rows: Sequence[Row]) -> Iterator[Finding]:
+    yield from text_column(rows, "question", empty="failure")
+    yield from text_column(rows, "context", empty="warning")
+    broken = [row["id"] for row in rows for name in ("question", "context") if not _encodable(row.get(name))]
+    if broken:
+        message = f"question or context holds half of a surrogate pair in {len(broken):,} rows (first: '{broken[0]}')"
+        yield Finding("failure", "lone_surrogate", message, len(broken), tuple(broken[:5]))
 
 
-def _answers(rows: Sequence[Row]) -> list[str]:
-    """Counts answers by how they were found, and questions that are left without any."""
-    found: Counter[str] = Counter()
-    answerable = lost = 0
-    first_lost = ""
-    for row in rows:
-        answers = row.get("answers")
-        if answers is None:
-            raise DataError(f"row '{row['id']}' has no answers", "name their column: data.columns.answers=NAME")
-        ways = [locate(row["context"], answer["text"], answer["start"])[1] for answer in answers]
-        found.update(ways)
-        answerable += bool(ways)
-        if ways and all(way == "lost" for way in ways):
-            first_lost = first_lost or row["id"]
-            lost += 1
-    if lost > LARGEST_LOST_SHARE * answerable:
-        raise DataError(
-            f"{lost} of {answerable} questions have no answer that stands in their context (first: row '{first_lost}')",
-            "check that contexts are the ones the answers were taken from",
+def _encodable(text: object) -> bool:
+    """Whether a text is Unicode that can be written as UTF-8; tokenizers fail on the rest with a bare TypeError."""
+    try:
+        return not isinstance(text, str) or text.isascii() or bool(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        return False
+
+
+def _answers(rows: Sequence[Row]) -> Iterator[Finding]:
+    """Answers that do not stand at their offset; a failure when too many questions have none that can be located."""
+    yield from duplicate_ids(rows, "warning")
+    without = [row["id"] for row in rows if row.get("answers") is None]
+    if without:
+        message = f"{len(without):,} rows have no answers (first: '{without[0]}')"
+        yield Finding("failure", "no_answers", message, len(without), tuple(without[:5]))
+        return
+    yield from answers_located(rows)
+    answerable = sum(bool(row["answers"]) for row in rows)
+    lost = [row["id"] for row in rows if row["answers"] and first_usable(row["context"], row["answers"]) is None]
+    if lost:
+        words = (
+            f"{len(lost):,} of {answerable:,} answerable questions have no answer that can be located in the context"
         )
-    lines = []
-    if found["moved"]:
-        lines.append(f"{found['moved']} of {found.total()} answers stand elsewhere than at their start")
-    if found["lost"]:
-        lines.append(
-            f"{found['lost']} of {found.total()} answers cannot be located and give no labels"
-            f" ({lost} questions are left without one)"
-        )
-    return lines
+        failed = len(lost) > LARGEST_LOST_SHARE * answerable
+        message = f"{words} (first: '{lost[0]}')" + ("" if failed else "; they are not trained on")
+        yield Finding("failure" if failed else "warning", "answers_lost", message, len(lost), tuple(lost[:5]))

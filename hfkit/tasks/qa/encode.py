@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 UNLABELLED = -100  # the index that cross-entropy ignores
+_FIRST_MARK = "\u0300"  # no combining mark comes before it
 _ROWS_AT_ONCE, _CHARACTERS_AT_ONCE = 256, 1_000_000
 
 
@@ -32,6 +33,14 @@ class Frame:
     special: int  # tokens besides question and context, `closing` included
     cls: int | None  # id of the token whose position stands for "no answer"; None: the last token does
     closing: int | None  # id appended because the tokenizer puts nothing after the context
+
+
+class _Piece(NamedTuple):
+    """The context tokens of one window: the index of the first, and the characters [start, end) of each, (tokens,)."""
+
+    first: int
+    starts: np.ndarray
+    ends: np.ndarray
 
 
 def frame_of(tokenizer: PreTrainedTokenizerBase) -> Frame:
@@ -85,6 +94,7 @@ def windows(
     frame = frame_of(tokenizer)
     check_stride(max_length, stride, max_question_length, frame.special)
     limit = question_limit(max_length, max_question_length, frame.special)
+    with_types = "token_type_ids" in tokenizer.model_input_names
     number = 0
     for chunk in _chunks(rows):
         encoded = tokenizer(
@@ -102,94 +112,93 @@ def windows(
         for window, owner in enumerate(encoded["overflow_to_sample_mapping"]):
             of_row[owner].append(window)
         for row, found in zip(chunk, of_row, strict=True):
-            yield from _features(number, row, encoded, found, frame, tokenizer)
+            yield from _features(number, row, encoded, found, frame, with_types)
             number += 1
 
 
 def _features(
-    number: int, row: Row, encoded: Any, found: list[int], frame: Frame, tokenizer: PreTrainedTokenizerBase
+    number: int, row: Row, encoded: Any, found: list[int], frame: Frame, with_types: bool
 ) -> Iterator[Feature]:
     """The features of one row; `found` numbers its windows in `encoded`."""
-    context = row["context"]
-    spans = [_context_tokens(encoded, window, context) for window in found]
-    gold = first_usable(context, row["answers"]) if row.get("answers") else None
-    held = _labels(spans, gold) if gold else [None] * len(found)
-    unlabelled = "answers" not in row or (bool(row["answers"]) and _invisible(spans, gold))
-    with_types = "token_type_ids" in tokenizer.model_input_names
-    for window, (first, starts, ends), label in zip(found, spans, held, strict=True):
+    pieces = [_context_tokens(encoded, window, row["context"]) for window in found]
+    places = _labels(pieces, row)
+    for window, piece, place in zip(found, pieces, places, strict=True):
         ids = list(encoded["input_ids"][window])
         types = list(encoded["token_type_ids"][window]) if with_types else []
         if frame.closing is not None:
             ids.append(frame.closing)
             types.append(0)
-        after = len(ids) - first - len(starts)
-        null = _null_index(ids, first, first + len(starts), frame)
-        start, end = (first + label[0], first + label[1]) if label else (null, null)
-        feature = {"row": number, "input_ids": ids}
-        if with_types:
-            feature["token_type_ids"] = types
+        before, after = [0] * piece.first, [0] * (len(ids) - piece.first - len(piece.starts))
+        null = _null_index(ids, frame)
+        start, end = (null, null) if place is None else place
+        feature = {"row": number, "input_ids": ids} | ({"token_type_ids": types} if with_types else {})
         yield feature | {
-            "char_start": [0] * first + starts.tolist() + [0] * after,
-            "char_end": [0] * first + ends.tolist() + [0] * after,
-            "context": [0] * first + [1] * len(starts) + [0] * after,
+            "char_start": before + piece.starts.tolist() + after,
+            "char_end": before + piece.ends.tolist() + after,
+            "context": before + [1] * len(piece.starts) + after,
             "null_index": null,
-            "start_position": UNLABELLED if unlabelled else start,
-            "end_position": UNLABELLED if unlabelled else end,
+            "start_position": start,
+            "end_position": end,
         }
 
 
-def _context_tokens(encoded: Any, window: int, context: str) -> tuple[int, np.ndarray, np.ndarray]:
-    """(index of the window's first context token, starts, ends): characters of each context token, (tokens,)."""
+def _context_tokens(encoded: Any, window: int, context: str) -> _Piece:
     sequence = encoded.encodings[window].sequence_ids
     if 1 not in sequence:
-        return 0, np.zeros(0, np.int64), np.zeros(0, np.int64)
+        return _Piece(0, np.zeros(0, np.int64), np.zeros(0, np.int64))
     first = sequence.index(1)
     stop = len(sequence) - sequence[::-1].index(1)
     offsets = np.array(encoded["offset_mapping"][window][first:stop], dtype=np.int64)
     starts, ends = offsets[:, 0], offsets[:, 1]
-    return first, starts, ends if context.isascii() else _with_marks(context, starts, ends)
+    return _Piece(first, starts, ends if context.isascii() else _with_marks(context, starts, ends))
 
 
 def _with_marks(context: str, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Ends moved over combining marks that the tokenizer dropped: an answer must not lose its last accent."""
     moved = ends.copy()
     following = np.append(starts[1:], len(context))
-    for index in np.flatnonzero(following > ends):
+    for index in np.flatnonzero(following > ends).tolist():
         end = int(ends[index])
-        while end < following[index] and unicodedata.category(context[end]).startswith("M"):
+        while end < following[index] and context[end] >= _FIRST_MARK and unicodedata.category(context[end])[0] == "M":
             end += 1
         moved[index] = end
     return moved
 
 
-def _labels(spans: list[tuple[int, np.ndarray, np.ndarray]], gold: tuple[int, int]) -> list[tuple[int, int] | None]:
-    """Per window the first and last of the smallest run of context tokens that holds the gold span, None where the
-    window does not hold all of it. Characters that no token covers (dropped by the tokenizer) are not asked for."""
-    touched = [np.flatnonzero((ends > gold[0]) & (starts < gold[1])) for _, starts, ends in spans]
-    low = min((int(starts[t].min()) for (_, starts, _), t in zip(spans, touched, strict=True) if len(t)), default=0)
-    high = max((int(ends[t].max()) for (_, _, ends), t in zip(spans, touched, strict=True) if len(t)), default=0)
-    low, high = max(low, gold[0]), min(high, gold[1])
+def _labels(pieces: list[_Piece], row: Row) -> list[tuple[int, int] | None]:
+    """Per window the first and last of the smallest run of tokens that holds the row's first usable answer.
+
+    None where the window does not hold all of it, and for unanswerable questions; UNLABELLED twice in every window
+    when the row has no answers, or none that can be located or that any token shows. Characters of the answer that no
+    token covers (the tokenizer dropped them) are not asked for.
+    """
+    nowhere: list[tuple[int, int] | None] = [(UNLABELLED, UNLABELLED)] * len(pieces)
+    answers = row.get("answers")
+    if answers is None:
+        return nowhere
+    if not answers:
+        return [None] * len(pieces)
+    gold = first_usable(row["context"], answers)
+    if gold is None:
+        return nowhere
+    touched = [np.flatnonzero((piece.ends > gold[0]) & (piece.starts < gold[1])) for piece in pieces]
+    shown = [(piece, tokens) for piece, tokens in zip(pieces, touched, strict=True) if len(tokens)]
+    if not shown:
+        return nowhere
+    low = max(gold[0], min(int(piece.starts[tokens].min()) for piece, tokens in shown))
+    high = min(gold[1], max(int(piece.ends[tokens].max()) for piece, tokens in shown))
     held: list[tuple[int, int] | None] = []
-    for (_, starts, ends), tokens in zip(spans, touched, strict=True):
-        whole = len(tokens) > 0 and starts[tokens].min() <= low and ends[tokens].max() >= high
-        held.append((int(tokens[0]), int(tokens[-1])) if whole else None)
+    for piece, tokens in zip(pieces, touched, strict=True):
+        whole = len(tokens) and piece.starts[tokens].min() <= low and piece.ends[tokens].max() >= high
+        held.append((piece.first + int(tokens[0]), piece.first + int(tokens[-1])) if whole else None)
     return held
 
 
-def _invisible(spans: list[tuple[int, np.ndarray, np.ndarray]], gold: tuple[int, int] | None) -> bool:
-    """Whether no token of the context shows any of the gold span."""
-    if gold is None:
-        return True
-    return not any(((ends > gold[0]) & (starts < gold[1])).any() for _, starts, ends in spans)
-
-
-def _null_index(ids: list[int], first: int, stop: int, frame: Frame) -> int:
-    """Position of the token that stands for "no answer": the [CLS] among the special tokens, else the last token."""
+def _null_index(ids: list[int], frame: Frame) -> int:
+    """Position of the token that stands for "no answer": [CLS], at either end, else the last token."""
     if frame.cls is None:
         return len(ids) - 1
-    if ids[0] == frame.cls:
-        return 0
-    return len(ids) - 1 - ids[::-1].index(frame.cls)
+    return 0 if ids[0] == frame.cls else len(ids) - 1 - ids[::-1].index(frame.cls)
 
 
 def _cut(text: str, tokenizer: PreTrainedTokenizerBase, limit: int) -> str:

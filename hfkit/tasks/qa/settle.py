@@ -41,7 +41,7 @@ def adopt(settings: Any, rows: Sequence[Row], config: PretrainedConfig) -> Settl
     """New values for a trained model: the scorer by the rows; lengths only where they are open or do not fit."""
     values, why = _positions(settings, config)
     length = values.get("max_length", settings.max_length)
-    if "max_length" in values and settings.stride >= length // 2:
+    if "max_length" in values and settings.stride > length // 3:
         values["stride"] = length // 4
         why.append(Resolution("qa.stride", values["stride"], "a quarter of the shortened window"))
     if settings.max_answer_length == "auto":

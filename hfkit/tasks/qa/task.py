@@ -129,7 +129,7 @@ class QA:
         null = (start.gather(1, null_index) + end.gather(1, null_index)).squeeze(1)
         first, last, score = best_spans(
             start.nan_to_num(), end.nan_to_num(), (batch["context"] != 0) & real,
-            longest=self.settings.max_answer_length, n_best=self.settings.n_best,
+            longest=self._longest(), n_best=self.settings.n_best,
         )  # fmt: skip
         return {
             "char_start": batch["char_start"].gather(1, first),
@@ -173,6 +173,10 @@ class QA:
     def _with(self, settled: tuple[dict[str, Any], list[Resolution]]) -> tuple[Self, list[Resolution]]:
         values, resolutions = settled
         return type(self)(self.settings.model_copy(update=values)), resolutions
+
+    def _longest(self) -> int:
+        limit = self.settings.max_answer_length
+        return settle.SHORTEST_LIMIT if limit == "auto" else limit
 
     def _scorer(self) -> str:
         return "squad" if self.settings.scorer == "auto" else str(self.settings.scorer)
