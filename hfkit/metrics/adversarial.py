@@ -17,17 +17,15 @@ def worst_variants(ids: Sequence[str], columns: Mapping[str, np.ndarray]) -> dic
     bootstrap, whose rows are then the original questions.
     """
     known = set(ids)
-    worst: dict[str, int] = {}
-    from_variant: set[str] = set()
+    own: dict[str, list[int]] = {}
+    variants: dict[str, list[int]] = {}
     for row, name in enumerate(ids):
-        prefix = name.split("-", 1)[0]
-        is_variant = prefix != name and prefix in known
-        original = prefix if is_variant else name
-        if original not in worst:
-            worst[original] = row
-        elif is_variant and (original not in from_variant or columns["f1"][row] < columns["f1"][worst[original]]):
-            worst[original] = row
-        if is_variant:
-            from_variant.add(original)
-    kept = np.fromiter(worst.values(), dtype=np.int64, count=len(worst))
+        original = name.split("-", 1)[0]
+        if original != name and original in known:
+            own.setdefault(original, [])
+            variants.setdefault(original, []).append(row)
+        else:
+            own.setdefault(name, []).append(row)
+    f1 = columns["f1"]
+    kept = [min(variants.get(name, rows), key=lambda row: f1[row]) for name, rows in own.items()]
     return {name: np.asarray(values)[kept] for name, values in columns.items()}

@@ -50,6 +50,8 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 def split_words(text: str) -> list[str]:
     """The words and punctuation marks of `text`, in order; [] for blank text."""
+    if not text or text.isspace():
+        return []
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text.split()

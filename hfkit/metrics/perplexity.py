@@ -1,0 +1,39 @@
+"""Perplexity and its relatives from sums of negative log-likelihood; what tasks/lm reduces with.
+
+Columns, one entry per row (a block of text): `nll` (nats, summed over the scored tokens), `tokens` (scored ones),
+`bytes` (UTF-8 bytes of the text) and, if counted, `words` (of the original text, by white space). Everything comes from
+the sums over rows, never from a mean of the rows' own perplexities, so results of parts add up.
+T ln(perplexity) = W ln(word_perplexity) = B ln 2 bits_per_byte.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from hfkit.errors import DataError
+
+
+def reduce_perplexity(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """`perplexity` per token, `loss` (nats per token), `bits_per_byte`, and `word_perplexity` if words are given.
+
+    A perplexity too large for a float is inf. Raises DataError when no token was scored.
+    """
+    nll, tokens = float(np.sum(columns["nll"])), float(np.sum(columns["tokens"]))
+    if tokens <= 0:
+        raise DataError("no token was scored, so there is no perplexity", hint="the text needs two tokens or more")
+    metrics = {"perplexity": _exp(nll / tokens), "loss": nll / tokens}
+    size = float(np.sum(columns["bytes"])) if "bytes" in columns else 0.0
+    if size > 0:
+        metrics["bits_per_byte"] = nll / (math.log(2) * size)
+    words = float(np.sum(columns["words"])) if "words" in columns else 0.0
+    if words > 0:
+        metrics["word_perplexity"] = _exp(nll / words)
+    return metrics
+
+
+def _exp(value: float) -> float:
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf
