@@ -126,13 +126,15 @@ def quadratic_kappa(table: np.ndarray, labels: Sequence[str]) -> float | None:
 
 
 def auc_binary(positive: np.ndarray, scores: np.ndarray) -> float | None:
-    """Area under the ROC curve by ranks (Mann-Whitney, ties count half); None without both kinds of rows."""
-    positives = int(np.count_nonzero(positive))
-    negatives = len(positive) - positives
-    if positives == 0 or negatives == 0:
+    """Area under the ROC curve: the share of (positive, negative) pairs in right order, ties count half (Mann-Whitney).
+
+    None without both kinds of rows. `positive` is boolean.
+    """
+    above, below = np.sort(scores[positive]), np.sort(scores[~positive])
+    if len(above) == 0 or len(below) == 0:
         return None
-    above = average_ranks(scores)[positive].sum() - positives * (positives + 1) / 2
-    return float(above / (positives * negatives))
+    wins = np.searchsorted(below, above, side="left").sum() + np.searchsorted(below, above, side="right").sum()
+    return float(wins / (2 * len(above) * len(below)))
 
 
 def average_ranks(values: np.ndarray) -> np.ndarray:
