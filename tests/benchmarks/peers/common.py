@@ -1,10 +1,11 @@
 """What the Trainer peers share: options, the checkpoint they start from, the settings an expert would switch on."""
 
 import argparse
+import contextlib
 import importlib.util
 import json
+import sys
 import time
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +106,10 @@ def train(a: argparse.Namespace, model: PreTrainedModel, tokenizer: PreTrainedTo
 
 
 def timed(trainer: Trainer) -> dict:
+    """Trains; its log goes to stderr, so that stdout holds the report alone."""
     begin = time.perf_counter()
-    result = trainer.train()
+    with contextlib.redirect_stdout(sys.stderr):
+        result = trainer.train()
     return {
         "seconds": round(time.perf_counter() - begin, 1),
         "steps": trainer.state.global_step,
@@ -114,7 +117,7 @@ def timed(trainer: Trainer) -> dict:
     }
 
 
-def autocast(a: argparse.Namespace, model: PreTrainedModel) -> AbstractContextManager:
+def autocast(a: argparse.Namespace, model: PreTrainedModel) -> contextlib.AbstractContextManager:
     return torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=a.precision == "bfloat16")
 
 

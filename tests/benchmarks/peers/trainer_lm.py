@@ -103,7 +103,7 @@ def evaluate(a: argparse.Namespace, model, tokens: torch.Tensor, text: str, bloc
 
 
 def main() -> None:
-    p = parser(__doc__, epochs=10, batch_size=16, lr=1e-3)
+    p = parser(__doc__, epochs=5, batch_size=16, lr=1e-3)
     p.add_argument("task", choices=["tinyshakespeare", "wikitext2"])
     p.add_argument("--block-size", type=int, default=256)
     p.add_argument("--vocab-size", type=int, default=8192, help="of the tokenizer learnt without --model")
