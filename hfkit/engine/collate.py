@@ -1,0 +1,31 @@
+"""Features -> one batch of tensors: lists with a number per token are padded on the right, the rest is stacked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from hfkit.tasks.base import Feature
+
+
+def collate(features: Sequence[Feature], pad_id: int) -> dict[str, torch.Tensor]:
+    """Stack features of any lengths.
+
+    Per-token lists become (features, tokens) int64, `input_ids` padded with `pad_id` and the rest with 0; numbers become
+    (features,) int64 or float32; columns named `labels*` become (features, k). Adds `attention_mask` (features, tokens).
+    """
+    counts = np.array([len(f["input_ids"]) for f in features])
+    width = int(counts.max())
+    mask = np.arange(width)[None, :] < counts[:, None]
+    batch: dict[str, torch.Tensor] = {"attention_mask": torch.from_numpy(mask.astype(np.int64))}
+    for name, value in features[0].items():
+        if name.startswith("labels") or not isinstance(value, (list, np.ndarray)):
+            stacked = np.asarray([f[name] for f in features])
+            batch[name] = torch.from_numpy(stacked.astype(np.float32 if stacked.dtype.kind == "f" else np.int64))
+        else:
+            padded = np.full((len(features), width), pad_id if name == "input_ids" else 0, dtype=np.int64)
+            padded[mask] = np.concatenate([np.asarray(f[name], dtype=np.int64) for f in features])
+            batch[name] = torch.from_numpy(padded)
+    return batch

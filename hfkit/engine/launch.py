@@ -1,0 +1,96 @@
+"""The parent of several processes: starts one copy of this command per device, forwards signals, ends all on the first failure."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+from hfkit.engine.world import Launch
+from hfkit.run import cpus
+
+GRACE_SECONDS = 10.0
+FORWARDED = ("SIGTERM", "SIGINT", "SIGUSR1")
+
+
+class Delegated(Exception):
+    """The work was done by child processes; the parent has nothing to show and ends with their exit code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"child processes ended with exit code {code}")
+        self.code = code
+
+
+def launch(plan: Launch, command: Sequence[str] | None = None) -> int:
+    """Start the processes of `plan` and wait; returns 0 or the exit code of the first that failed."""
+    command = list(command) if command is not None else [sys.executable, "-m", "hfkit", *sys.argv[1:]]
+    port = plan.port or free_port()
+    children = [subprocess.Popen(command, env=_environment(plan, i, port)) for i in range(plan.local_size)]
+    restore = _forward(children)
+    try:
+        return _wait(children)
+    finally:
+        restore()
+        for child in children:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+
+
+def free_port() -> int:
+    """A TCP port that is free on this machine now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _environment(plan: Launch, local_rank: int, port: int) -> dict[str, str]:
+    threads = {"OMP_NUM_THREADS": str(max(1, cpus() // plan.local_size))} if "OMP_NUM_THREADS" not in os.environ else {}
+    started_by = {"HFKIT_STARTED_BY": plan.how}
+    return {**os.environ, **threads, **started_by, **plan.place(local_rank).environment(plan.master, port)}
+
+
+def _wait(children: list[subprocess.Popen[bytes]]) -> int:
+    failed: int | None = None
+    deadline = 0.0
+    while True:
+        codes = [child.poll() for child in children]
+        if failed is None:
+            failed = next((_exit_code(c) for c in codes if c), None)
+            deadline = time.monotonic() + GRACE_SECONDS
+        if all(code is not None for code in codes):
+            return failed or 0
+        if failed is not None and time.monotonic() > deadline:
+            for child in children:
+                if child.poll() is None:
+                    child.kill()
+        time.sleep(0.05)
+
+
+def _exit_code(code: int) -> int:
+    """A child killed by a signal counts as 128 + signal, as shells do."""
+    return 128 - code if code < 0 else code
+
+
+def _forward(children: list[subprocess.Popen[bytes]]) -> Callable[[], None]:
+    def forward(number: int, frame: FrameType | None) -> None:
+        for child in children:
+            if child.poll() is None:
+                child.send_signal(number)
+
+    signals = [getattr(signal, name) for name in FORWARDED if hasattr(signal, name)]
+    try:
+        previous = {number: signal.signal(number, forward) for number in signals}
+    except ValueError:  # not in the main thread (a notebook's worker): nothing to forward
+        return lambda: None
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    return restore

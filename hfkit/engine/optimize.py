@@ -1,0 +1,108 @@
+"""What moves the weights: parameter groups, learning rate, schedule, number format."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+Precision = Literal["float32", "bfloat16", "float16"]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+POSITION_NAMES = ("position_embeddings", "wpe", "embed_positions", "rel_embeddings")
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Two groups: matrices decay, the rest (norms, biases, position embeddings) does not.
+
+    Decided by the type of the owning module, since names differ between families (`LayerNorm.weight`, `ln_1.weight`,
+    `norm.weight`). Tied and frozen parameters appear once or not at all.
+    """
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    seen: set[int] = set()
+    for path, module in model.named_modules():
+        position = path.rsplit(".", 1)[-1] in POSITION_NAMES
+        norm = "norm" in type(module).__name__.lower()
+        for parameter in module.parameters(recurse=False):
+            if id(parameter) in seen or not parameter.requires_grad:
+                continue
+            seen.add(id(parameter))
+            (plain if norm or position or parameter.ndim < 2 else decayed).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+def build_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019), one fused kernel per step where the device has one."""
+    groups = parameter_groups(model, weight_decay)
+    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), eps=1e-8, fused=fused_supported())
+
+
+def fused_supported() -> bool:
+    """Whether this torch has a fused AdamW for the devices here (CPU and CUDA have since 2.4)."""
+    return not (hasattr(torch.backends, "mps") and torch.backends.mps.is_available())
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate at each optimizer step: a linear warm-up to `peak`, then down to 0 at `steps`."""
+
+    peak: float
+    steps: int
+    warmup_steps: int
+    shape: Literal["linear", "cosine", "constant"]
+
+    def lr(self, step: int) -> float:
+        """The rate of step `step`, counted from 0."""
+        if step < self.warmup_steps:
+            return self.peak * (step + 1) / self.warmup_steps
+        if self.shape == "constant":
+            return self.peak
+        share = min(1.0, (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps))
+        return self.peak * (1 - share if self.shape == "linear" else 0.5 * (1 + math.cos(math.pi * share)))
+
+
+def warmup_steps(warmup: float, steps: int) -> int:
+    """A share of the steps when below 1, else a number of steps."""
+    return min(steps, round(warmup * steps) if warmup < 1 else round(warmup))
+
+
+def auto_lr(parameters: int, *, scratch: bool) -> tuple[float, str]:
+    """(peak learning rate, why) by the size and kind of the model."""
+    millions = parameters / 1e6
+    if scratch:
+        return (1e-3 if millions < 40 else 5e-4), f"fresh weights, {millions:.0f} M parameters"
+    for limit, rate in ((40, 1e-4), (250, 3e-5)):
+        if millions < limit:
+            return rate, f"pretrained, {millions:.0f} M parameters"
+    return 1e-5, f"pretrained, {millions:.0f} M parameters"
+
+
+def auto_precision(device: torch.device) -> tuple[Precision, str]:
+    """(number format, why): bfloat16 where the machine is fast at it, float16 on older GPUs, else float32."""
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        capability = f"compute capability {major}.{minor}"
+        return ("bfloat16", capability) if major >= 8 else ("float16", capability) if major >= 7 else ("float32", capability)
+    if device.type == "cpu":
+        if _cpu_has("_is_amx_tile_supported"):
+            return "bfloat16", "this CPU has AMX"
+        if _cpu_has("_is_avx512_bf16_supported"):
+            return "bfloat16", "this CPU has AVX-512 bfloat16"
+        return "float32", "this CPU has no fast bfloat16"
+    return "float32", f"device {device.type}"
+
+
+def _cpu_has(probe: str) -> bool:
+    found = getattr(torch.cpu, probe, None)
+    return bool(found and found())
+
+
+def scale_gradients(parameters: Iterable[nn.Parameter], factor: torch.Tensor) -> None:
+    """Multiply every gradient by a tensor that stays on its device: no host sync."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if gradients:
+        torch._foreach_mul_(gradients, factor)

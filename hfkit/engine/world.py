@@ -1,0 +1,160 @@
+"""Which process of how many this is: read from the environment of torchrun, accelerate, Slurm or Kubeflow. No torch."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hfkit.errors import UsageError
+
+RENDEZVOUS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+DEFAULT_PORT = 29500
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place: `rank` of `size` overall, `local_rank` of `local_size` on this machine."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+    nodes: int = 1
+    how: str = "single process"
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the one process that prints and writes."""
+        return self.rank == 0
+
+    def line(self) -> str:
+        """The first line printed, e.g. `world 16 = 2 nodes x 8 (slurm)`."""
+        nodes = "1 node" if self.nodes == 1 else f"{self.nodes} nodes"
+        return f"world {self.size} = {nodes} x {self.local_size} ({self.how})"
+
+    def environment(self, master: str, port: int) -> dict[str, str]:
+        """The variables that torch.distributed reads to join this world."""
+        return {
+            "RANK": str(self.rank),
+            "WORLD_SIZE": str(self.size),
+            "LOCAL_RANK": str(self.local_rank),
+            "LOCAL_WORLD_SIZE": str(self.local_size),
+            "MASTER_ADDR": master,
+            "MASTER_PORT": str(port),
+        }
+
+
+@dataclass(frozen=True)
+class Launch:
+    """This process is a parent: it starts `local_size` copies of itself, ranks from `first_rank` of `size`."""
+
+    local_size: int
+    size: int
+    first_rank: int
+    nodes: int
+    master: str
+    port: int  # 0: a free one is chosen
+    how: str
+
+    def place(self, local_rank: int) -> World:
+        """The world as the child `local_rank` sees it."""
+        return World(self.first_rank + local_rank, self.size, local_rank, self.local_size, self.nodes, self.how)
+
+
+def find_place(environment: Mapping[str, str], *, devices: int, processes: int | None) -> World | Launch:
+    """Join what a launcher prepared, or start one process per device.
+
+    `devices` is the number of local GPUs (1 for CPU), `processes` what the user asked for. Raises UsageError when the
+    launcher's variables are incomplete or contradict `processes`.
+    """
+    given = [name for name in RENDEZVOUS if environment.get(name)]
+    if len(given) == len(RENDEZVOUS):
+        return _checked(_joined(environment), processes)
+    if {"RANK", "WORLD_SIZE"} <= set(given) and "LOCAL_RANK" not in given:
+        return _pod(environment, processes or devices, given)
+    if given:
+        missing = [name for name in RENDEZVOUS if name not in given]
+        raise UsageError(
+            f"the environment sets {', '.join(given)} but not {', '.join(missing)}",
+            "start hfkit through torchrun, accelerate launch or srun, or unset these variables",
+        )
+    if _number(environment, "SLURM_NTASKS", 1) > 1 and environment.get("SLURM_PROCID"):
+        return _checked(_slurm(environment), processes)
+    wanted = processes or devices
+    if wanted > 1:
+        return Launch(wanted, wanted, 0, 1, "127.0.0.1", 0, "started here")
+    return World()
+
+
+def slurm_master(environment: Mapping[str, str]) -> tuple[str, int]:
+    """Address and port on which the ranks of a Slurm job meet: the first host of the job, a port from the job id."""
+    hosts = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST") or environment.get("SLURM_NODELIST")
+    if not hosts:
+        raise UsageError("SLURM_NTASKS is set but no SLURM_JOB_NODELIST", "start hfkit with srun inside the allocation")
+    job = _number(environment, "SLURM_JOB_ID", 0)
+    return environment.get("MASTER_ADDR") or first_host(hosts), int(environment.get("MASTER_PORT") or 20000 + job % 20000)
+
+
+def first_host(hosts: str) -> str:
+    """The first host of a Slurm node list: `node[003-007,9]` gives `node003`, `a1,b2` gives `a1`."""
+    match = re.match(r"([^,\[]+)(?:\[([^\]]+)\])?([^,\[]*)", hosts)
+    if not match:
+        raise UsageError(f"cannot read the Slurm node list '{hosts}'")
+    stem, numbers, tail = match.group(1), match.group(2), match.group(3)
+    return stem + re.split(r"[-,]", numbers)[0] + tail if numbers else stem
+
+
+def join(world: World, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables to set before torch.distributed starts; empty when a launcher has set them or there is one process."""
+    if world.how != "slurm":
+        return {}
+    master, port = slurm_master(environment)
+    return world.environment(master, port)
+
+
+def _joined(environment: Mapping[str, str]) -> World:
+    size, rank = _number(environment, "WORLD_SIZE"), _number(environment, "RANK")
+    local_size = _number(environment, "LOCAL_WORLD_SIZE", size)
+    how = environment.get("HFKIT_STARTED_BY") or ("torchrun" if "TORCHELASTIC_RUN_ID" in environment else "environment")
+    if not 0 <= rank < size:
+        raise UsageError(f"RANK={rank} does not fit WORLD_SIZE={size}")
+    return World(rank, size, _number(environment, "LOCAL_RANK"), local_size, max(1, size // local_size), how)
+
+
+def _slurm(environment: Mapping[str, str]) -> World:
+    size, nodes = _number(environment, "SLURM_NTASKS"), _number(environment, "SLURM_NNODES", 1)
+    local = _number(environment, "SLURM_LOCALID", 0)
+    return World(_number(environment, "SLURM_PROCID"), size, local, max(1, size // nodes), nodes, "slurm")
+
+
+def _pod(environment: Mapping[str, str], devices: int, given: list[str]) -> World | Launch:
+    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in given]
+    if missing:
+        raise UsageError(f"RANK and WORLD_SIZE are set but not {', '.join(missing)}", "the pods need an address to meet at")
+    nodes, node = _number(environment, "WORLD_SIZE"), _number(environment, "RANK")
+    if nodes == 1 and devices == 1:
+        return World(how="kubeflow")
+    return Launch(
+        devices, nodes * devices, node * devices, nodes, environment["MASTER_ADDR"], _number(environment, "MASTER_PORT"), "kubeflow"
+    )
+
+
+def _checked(world: World, processes: int | None) -> World:
+    if processes is not None and processes not in (world.size, world.local_size):
+        raise UsageError(
+            f"--processes {processes} was asked, but the launcher started {world.size} processes",
+            "leave --processes out when a launcher starts them",
+        )
+    return world
+
+
+def _number(environment: Mapping[str, str], name: str, default: int | None = None) -> int:
+    value = environment.get(name)
+    if not value and default is not None:
+        return default
+    try:
+        return int(re.split(r"[^0-9]", value or "")[0])
+    except ValueError:
+        raise UsageError(f"the environment variable {name} is {value!r}, not a number") from None
