@@ -15,7 +15,17 @@ import time
 from pathlib import Path
 
 import torch
-from common import autocast, load_model, load_tokenizer, parser, prepare, report, timed, training_arguments
+from common import (
+    autocast,
+    load_model,
+    load_tokenizer,
+    parser,
+    prepare,
+    report,
+    timed,
+    training_arguments,
+    write_predictions,
+)
 from datasets import Dataset
 from tokenizers import ByteLevelBPETokenizer
 from transformers import (
@@ -72,10 +82,10 @@ def packed(tokens: torch.Tensor, block_size: int) -> Dataset:
     return Dataset.from_dict({"input_ids": blocks, "labels": blocks})
 
 
-def negative_log_likelihood(a, model, tokens: torch.Tensor, block_size: int, batch_size: int = 16) -> float:
-    """Nats over all tokens but the first."""
+def block_nats(a, model, tokens: torch.Tensor, block_size: int, batch_size: int = 16) -> list[float]:
+    """Negative log-likelihood of each block in nats; together they hold all tokens but the first."""
     model.eval()
-    total, scored = 0.0, len(tokens) - 1
+    nats, scored = [], len(tokens) - 1
     begins = list(range(0, scored, block_size))
     for k in range(0, len(begins), batch_size):
         group = begins[k : k + batch_size]
@@ -88,13 +98,17 @@ def negative_log_likelihood(a, model, tokens: torch.Tensor, block_size: int, bat
             targets[i, : end - begin] = tokens[begin + 1 : end + 1]
         with torch.inference_mode(), autocast(a, model):
             logits = model(input_ids=inputs.to(model.device)).logits
-        flat = logits.float().flatten(0, 1)
-        total += torch.nn.functional.cross_entropy(flat, targets.flatten().to(model.device), reduction="sum").item()
-    return total
+        flat, wanted = logits.float().flatten(0, 1), targets.flatten().to(model.device)
+        losses = torch.nn.functional.cross_entropy(flat, wanted, reduction="none")
+        nats += losses.view(targets.shape).sum(1, dtype=torch.float64).tolist()
+    return nats
 
 
-def evaluate(a: argparse.Namespace, model, tokens: torch.Tensor, text: str, block_size: int) -> dict:
-    nats = negative_log_likelihood(a, model, tokens, block_size)
+def evaluate(a: argparse.Namespace, model, tokens: torch.Tensor, text: str, name: str) -> dict:
+    by_block = block_nats(a, model, tokens, a.block_size)
+    if name == "validation":
+        write_predictions(a.predictions, dict(enumerate(by_block)))
+    nats = math.fsum(by_block)
     return {
         "perplexity": round(math.exp(nats / (len(tokens) - 1)), 4),
         "bits_per_character": round(nats / math.log(2) / len(text), 4),
@@ -129,9 +143,7 @@ def main() -> None:
 
     begin = time.perf_counter()
     found = {
-        name: evaluate(a, model, streams[name], texts[name], a.block_size)
-        for name in ("validation", "test")
-        if name in texts
+        name: evaluate(a, model, streams[name], texts[name], name) for name in ("validation", "test") if name in texts
     }
     report(
         a,
