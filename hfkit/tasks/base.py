@@ -23,6 +23,9 @@ Prediction = dict[str, Any]  # one line of predictions.jsonl
 Head = Literal["question-answering", "sequence-classification", "causal-lm", "masked-lm"]
 Driver = Literal["forward", "decode", "likelihood"]
 
+# metrics of which less is better; of all others more is
+LOWER_IS_BETTER = frozenset({"log_loss", "rmse", "mcrmse", "perplexity", "word_perplexity", "bits_per_byte", "loss"})
+
 _T = TypeVar("_T")
 
 

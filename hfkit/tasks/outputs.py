@@ -1,0 +1,65 @@
+"""From a classification head's logits to a loss and to probabilities; the arithmetic that nli and classify share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hfkit.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+    from hfkit.tasks.base import Batch, Read
+
+NO_LABEL = -100  # a class number that says "no gold"; lists of numbers say it with NaN
+
+
+def cross_entropy(outputs: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """(sum of -ln p(label) in nats, rows with a label): logits (rows, classes) in float32, label (rows,) or -100."""
+    from torch.nn.functional import cross_entropy as negative_log
+
+    label = batch["label"]
+    total = negative_log(outputs.logits.float(), label, ignore_index=NO_LABEL, reduction="sum")
+    return total, (label != NO_LABEL).sum()
+
+
+def binary_cross_entropy(outputs: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """(sum over rows of the mean over labels, rows with gold): labels (rows, k) of 0 or 1, NaN in rows without gold."""
+    from torch.nn.functional import binary_cross_entropy_with_logits as negative_log
+
+    gold, present = _gold(batch)
+    each = negative_log(outputs.logits.float(), gold, reduction="none").mean(dim=1)
+    return (each * present).sum(), present.sum()
+
+
+def squared_error(outputs: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """(sum over rows of the mean over targets, rows with gold): labels (rows, k), NaN in rows without gold."""
+    gold, present = _gold(batch)
+    each = (outputs.logits.float() - gold).square().mean(dim=1)
+    return (each * present).sum(), present.sum()
+
+
+def finite(values: np.ndarray, row_id: Any) -> np.ndarray:
+    """`values` as float64. Raises ModelError when one is not finite."""
+    if not np.isfinite(values).all():
+        raise ModelError(
+            f"the model's output for row {row_id!r} is not finite",
+            "the weights are damaged or diverged; try precision float32",
+        )
+    return values.astype(np.float64)
+
+
+def class_probabilities(reads: Sequence[Read], row_id: Any) -> np.ndarray:
+    """Probabilities (classes,) of one row that add up to 1 in float64. Raises ModelError when one is not finite."""
+    values = finite(np.asarray(reads[0]["probabilities"]), row_id)
+    return values / values.sum()
+
+
+def _gold(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labels with 0 in place of NaN, since NaN times 0 is NaN in the gradient too; and which rows have gold."""
+    labels = batch["labels"].float()
+    missing = labels.isnan()
+    return labels.masked_fill(missing, 0.0), ~missing.any(dim=1)

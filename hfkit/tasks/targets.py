@@ -1,0 +1,173 @@
+"""What the labels of a classification data set are: one name a row, several, or numbers; found out before training."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hfkit.errors import DataError
+from hfkit.tasks.base import Row
+from hfkit.tasks.labels import in_order, is_integer, label_text, settings_line, show_counts
+
+Target = Literal["single", "multi", "regression"]
+
+
+@dataclass
+class Survey:
+    """What stands in the label column: counts of single values, of the members of lists, or numbers by column."""
+
+    values: Counter[str] = field(default_factory=Counter)  # one value a row
+    members: Counter[str] = field(default_factory=Counter)  # labels inside lists
+    lists: int = 0  # rows whose label is a list
+    columns: list[str] = field(default_factory=list)  # names of several label columns
+    cells: Counter[str] = field(default_factory=Counter)  # values of several label columns
+    rows: int = 0  # rows with a label
+    missing: int = 0  # rows without one
+    first_missing: str | None = None
+    kinds: Counter[str] = field(default_factory=Counter)  # text | number | list | columns: rows of each
+
+    @property
+    def gold(self) -> bool:
+        return self.rows > 0
+
+
+def survey(rows: Iterable[Row]) -> Survey:
+    """One pass over the labels of all rows. Raises DataError for mixed shapes and for lists that name a label twice."""
+    found = Survey()
+    for row in rows:
+        value = row.get("label")
+        if empty(value):
+            found.missing += 1
+            found.first_missing = found.first_missing or row["id"]
+            continue
+        found.rows += 1
+        if isinstance(value, Mapping):
+            found.kinds["columns"] += 1
+            found.columns = found.columns or list(value)
+            found.cells.update(label_text(cell) for cell in value.values())
+        elif value is not None and is_list(value):
+            found.kinds["list"] += 1
+            found.lists += 1
+            texts = [label_text(member) for member in value]
+            if len(set(texts)) != len(texts):
+                raise DataError(
+                    f"row {row['id']!r}: the list {texts[:8]} names a label twice",
+                    "a list holds names; 0/1 vectors go into one column a label (data.columns.label=[a, b])",
+                )
+            found.members.update(texts)
+        else:
+            found.kinds["text" if isinstance(value, str) else "number"] += 1
+            found.values[label_text(value)] += 1
+    if len(found.kinds) > 1:
+        shapes = ", ".join(
+            f"{count:,} {'lists' if kind == 'list' else kind}" for kind, count in found.kinds.most_common()
+        )
+        values = f" ({show_counts(found.values)})" if found.values else ""
+        raise DataError(f"labels are of different kinds: {shapes}{values}", "make them all of one kind")
+    return found
+
+
+def decide(found: Survey, wanted: str) -> tuple[Target, str]:
+    """(target, why) for these labels. Raises DataError when `wanted` does not go with them."""
+    natural, why = _natural(found)
+    if wanted in ("auto", natural):
+        return natural, why
+    if wanted == "regression" and natural == "single" and all(number(text) is not None for text in found.values):
+        return "regression", "as given; the labels are numbers"
+    if wanted == "regression" and natural == "multi" and found.columns:
+        return "regression", "as given; several columns of numbers"
+    if wanted == "single" and natural == "regression" and not found.columns:
+        return "single", "as given; each number is a class"
+    shown = show_counts(found.values or found.members or found.cells)
+    raise DataError(
+        f"classify.target={wanted} does not go with these labels ({why}): {shown}",
+        f"leave the key out, or give `classify.target={natural}`",
+    )
+
+
+def numbers_of(value: Any, names: Iterable[str], row_id: str) -> list[float]:
+    """The numbers of one row, in the order of `names`. Raises DataError for what is not a finite number."""
+    names = list(names)
+    cells = [value.get(name) for name in names] if isinstance(value, Mapping) else [value]
+    found = [number(label_text(cell)) for cell in cells]
+    for name, cell, each in zip(names, cells, found, strict=True):
+        if each is None:
+            raise DataError(f"row {row_id!r}: the label {name} is {cell!r}, not a number")
+    return [each for each in found if each is not None]
+
+
+def flags_of(value: Mapping[str, Any], names: Iterable[str], row_id: str) -> list[float]:
+    """0 or 1 for each name. Raises DataError for other values."""
+    flags = numbers_of(value, names, row_id)
+    if not set(flags) <= {0.0, 1.0}:
+        raise DataError(f"row {row_id!r}: label columns of several labels hold 0 or 1, not {flags}")
+    return flags
+
+
+def refuse_unknown(found: Survey, names: Sequence[str], *, of_model: bool = False) -> None:
+    """Raises DataError when the data has labels that are not among `names`; -1 then says "no gold" and may stand."""
+    if found.columns:
+        counts = Counter(dict.fromkeys(set(found.columns) ^ set(names), found.rows))
+    else:
+        values = found.values or found.members
+        counts = Counter({text: times for text, times in values.items() if text not in names and text != "-1"})
+    if not counts:
+        return
+    whose = "the model's labels" if of_model else "classify.labels"
+    shown = ", ".join(names[:10]) + (f", and {len(names) - 10} more" if len(names) > 10 else "")
+    hint = "correct the data or the key"
+    if of_model and len(found.values) == len(names):
+        example = settings_line("classify.labels", in_order(found.values))
+        hint = f"if they mean the same, name the model's labels in its own order, such as {example}"
+    raise DataError(f"labels that are not among {whose}: {show_counts(counts)}; known are {shown}", hint)
+
+
+def number(text: str) -> float | None:
+    """A finite number from its text, else None."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and "_" not in text else None
+
+
+def empty(value: Any) -> bool:
+    """Whether a label says nothing: null, NaN, an empty text, columns that are all empty. An empty list says "none"."""
+    if isinstance(value, Mapping):
+        return all(empty(cell) for cell in value.values())
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def is_list(value: Any) -> bool:
+    """Whether a label is a list of labels."""
+    return isinstance(value, (list, tuple)) or type(value).__name__ == "ndarray"
+
+
+def label_names(found: Survey, target: Target) -> list[str]:
+    """The labels of a target in their order: integers ascending if all are, else by code point; columns as given."""
+    if found.columns:
+        return found.columns
+    if target == "regression":
+        return ["value"]
+    return in_order(found.members if target == "multi" else found.values)
+
+
+def _natural(found: Survey) -> tuple[Target, str]:
+    if found.columns:
+        odd = [text for text in found.cells if number(text) is None]
+        if odd:
+            raise DataError(f"label columns {', '.join(found.columns)} hold values that are not numbers: {odd[:5]}")
+        if {number(text) for text in found.cells} <= {0.0, 1.0}:
+            return "multi", f"{len(found.columns)} columns of 0 and 1"
+        return "regression", f"{len(found.columns)} columns of numbers"
+    if found.lists:
+        return "multi", "lists of labels"
+    parsed = [value for value in map(number, found.values) if value is not None]
+    if len(parsed) == len(found.values) and not all(value.is_integer() for value in parsed):
+        return "regression", "numbers with fractions"
+    if found.values and all(map(is_integer, found.values)):
+        return "single", "integers; for ordered numbers give classify.target=regression"
+    return "single", "one name a row"
