@@ -13,10 +13,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     caller = Caller.of(arguments)
     try:
         from hfkit.cli.app import app
-        from hfkit.cli.words import check_command
+        from hfkit.cli.words import checked
 
-        check_command(arguments)
-        code = app(arguments, prog_name="hfkit", standalone_mode=False)
+        code = app(checked(arguments), prog_name="hfkit", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
         code = fail(error, caller)
     return code if isinstance(code, int) else 0

@@ -1,26 +1,41 @@
 """The Typer application: which commands there are, in the order of the help page."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from hfkit import __version__
+from hfkit.cli.convert import convert
+from hfkit.cli.doctor import doctor
 from hfkit.cli.eval import evaluate
 from hfkit.cli.finetune import finetune
+from hfkit.cli.generate import generate
+from hfkit.cli.help import help_
+from hfkit.cli.perform import no_verbs
 from hfkit.cli.predict import predict
+from hfkit.cli.recipes import recipes
+from hfkit.cli.runs import runs
+from hfkit.cli.score import score
 
-app = typer.Typer(
-    name="hfkit",
-    help="Fine-tune BERT and GPT-2 models on your data, score them honestly, and use them.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "finetune": finetune,
+    "eval": evaluate,
+    "predict": predict,
+    "generate": generate,
+    "score": score,
+    "convert": convert,
+    "doctor": doctor,
+    "help": help_,
+}
+GROUPS = {"recipes": recipes, "runs": runs}
+
+app = typer.Typer(name="hfkit", add_completion=False, pretty_exceptions_enable=False)
 
 
-def show_version(value: bool) -> None:
+def show_version(asked: bool) -> None:
     """Print the version and stop."""
-    if value:
+    if asked:
         typer.echo(f"hfkit {__version__}")
         raise typer.Exit()
 
@@ -34,13 +49,19 @@ def top(
     """Fine-tune BERT and GPT-2 models on your data, score them honestly, and use them."""
 
 
-app.command("finetune")(finetune)
-app.command("eval")(evaluate)
-app.command("predict")(predict)
-
-GROUPS: dict[str, tuple[str, ...]] = {}
+for name, function in COMMANDS.items():
+    app.command(name)(function)
+for name, group in GROUPS.items():
+    app.add_typer(group, name=name)
 
 
 def command_names() -> dict[str, tuple[str, ...]]:
-    """Every command in the order of the help page, and the commands of the groups among them."""
-    return {name: GROUPS.get(name, ()) for name in ("finetune", "eval", "predict", *GROUPS)}
+    """Every command, and the commands of the groups among them (none for a plain command)."""
+    inner = {name: tuple(found.name or "" for found in group.registered_commands) for name, group in GROUPS.items()}
+    return {**dict.fromkeys(COMMANDS, ()), **inner}
+
+
+def parse(arguments: list[str]) -> None:
+    """Check a command line as far as its verb, which is not run. Raises what `main` would show."""
+    with no_verbs():
+        app(arguments, prog_name="hfkit", standalone_mode=False)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from hfkit.cli.options import Cpu, Debug, Json, Limit, Model, Offline, Overwrite, Pairs, Quiet, Set, overrides
-from hfkit.cli.perform import perform
+from hfkit.cli.perform import Events, perform
 
 
 def evaluate(
@@ -39,7 +39,7 @@ def evaluate(
     """
     given = overrides({}, pairs, settings)
 
-    def verb():  # type: ignore[no-untyped-def]
+    def verb() -> Events:
         from hfkit.verbs.evaluate import evaluate
 
         return evaluate(

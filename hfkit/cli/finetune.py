@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from hfkit.cli.options import Cpu, Debug, Json, Limit, Offline, Output, Overwrite, Pairs, Quiet, Set, overrides
-from hfkit.cli.perform import perform
+from hfkit.cli.perform import Events, perform
 
 
 def finetune(
@@ -91,7 +91,7 @@ def finetune(
     }
     given = overrides(flags, pairs, settings)
 
-    def verb():  # type: ignore[no-untyped-def]
+    def verb() -> Events:
         from hfkit.recipe.load import load
         from hfkit.verbs.finetune import finetune
 

@@ -26,7 +26,7 @@ Set = Annotated[
 ]
 Pairs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE ...]", help="Recipe keys, e.g. train.lr=1e-4.", show_default=False),
+    typer.Argument(metavar="KEY=VALUE", help="Recipe keys, e.g. train.lr=1e-4.", show_default=False),
 ]
 
 Model = Annotated[
@@ -64,7 +64,7 @@ def split_pair(text: str) -> tuple[str, str]:
 
 
 def overrides(flags: Mapping[str, object], pairs: Sequence[str] | None, settings: Sequence[str] | None) -> list[str]:
-    """`key=value` strings of flags (None = not given), positional pairs and `--set`. UsageError on a key given twice."""
+    """`key=value` strings of flags (None = not given), positional pairs and `--set`. UsageError: a key given twice."""
     given = [f"{key}={as_yaml(value)}" for key, value in flags.items() if value is not None]
     given += [*(pairs or ()), *(settings or ())]
     seen: set[str] = set()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from hfkit.cli.options import Cpu, Debug, Json, Model, Offline, OutputFile, Overwrite, Quiet, Set, overrides, split_pair
-from hfkit.cli.perform import perform
+from hfkit.cli.perform import Events, perform
 from hfkit.errors import UsageError
 
 
@@ -15,7 +15,7 @@ def predict(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[FIELD=TEXT | KEY=VALUE ...]",
+            metavar="FIELD=TEXT | KEY=VALUE",
             help="One row by its columns, e.g. question=... context=...; a name with a dot is a recipe key.",
             show_default=False,
         ),
@@ -55,7 +55,7 @@ def predict(
         )
     given = overrides({}, pairs, settings)
 
-    def verb():  # type: ignore[no-untyped-def]
+    def verb() -> Events:
         from hfkit.verbs.predict import predict
 
         return predict(
@@ -85,6 +85,10 @@ def fields_and_pairs(words: list[str]) -> tuple[dict[str, str], list[str]]:
                 raise UsageError(f"{name} is given twice", "give each column once")
             fields[name] = text
         else:
+            if not equals:
+                raise UsageError(
+                    f"'{word}' is not FIELD=TEXT", "name the column, as in text='so it goes'; a file goes to --data"
+                )
             split_pair(word)
             pairs.append(word)
     return fields, pairs

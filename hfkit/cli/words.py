@@ -117,19 +117,22 @@ FLAGS = {
 }
 
 
-def check_command(arguments: Sequence[str]) -> None:
-    """Meet a first word that is no command of ours. Raises UsageError."""
+def checked(arguments: Sequence[str]) -> list[str]:
+    """The arguments, if a command of ours comes first; nothing, or a group alone, asks for help. Raises UsageError."""
     from hfkit.cli.app import command_names
 
-    if not arguments or arguments[0].startswith("-"):
-        return
+    if not arguments:
+        return ["--help"]
     names = command_names()
     word = arguments[0]
+    if word.startswith("-"):
+        return list(arguments)
     if word not in names:
         raise UsageError(f"hfkit has no command '{word}'", command_hint(word, list(names)))
     inner = names[word]
     if inner and len(arguments) > 1 and not arguments[1].startswith("-") and arguments[1] not in inner:
-        raise UsageError(f"`hfkit {word}` has no command '{arguments[1]}'", group_hint(word, arguments[1], inner))
+        raise UsageError(f"hfkit {word} has no command '{arguments[1]}'", group_hint(word, arguments[1], inner))
+    return [word, "--help"] if inner and len(arguments) == 1 else list(arguments)
 
 
 def command_hint(word: str, names: Sequence[str]) -> str:
@@ -145,9 +148,10 @@ def command_hint(word: str, names: Sequence[str]) -> str:
 
 def group_hint(group: str, word: str, names: Sequence[str]) -> str:
     """What to type instead of an unknown command of a group."""
-    near = GROUP_WORDS.get(word, *difflib.get_close_matches(word, names, n=1)[:1])
-    if near in names:
-        return f"did you mean '{near}'? `hfkit {group} {near} --help` shows how it is used"
+    near = [GROUP_WORDS.get(word, ""), *difflib.get_close_matches(word, names, n=1)]
+    found = next((name for name in near if name in names), None)
+    if found:
+        return f"did you mean '{found}'? `hfkit {group} {found} --help` shows how it is used"
     return f"commands are {', '.join(names)}; `hfkit {group} --help` says what they do"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from hfkit.events import Event
@@ -23,6 +23,7 @@ class View:
     data: bool
     scored: bool = False
     answered: bool = False
+    commands: list[str] = field(default_factory=list)  # what to type now; shown below everything else
     inside_line: bool = False  # streamed text stopped in the middle of a line
 
     def show(self, event: Event) -> None:
@@ -50,9 +51,7 @@ class View:
             case "text":
                 self.text(fields["text"])
             case "next":
-                self.screen.line(
-                    "\n".join(["next:", *(f"  {safe(command)}" for command in fields["commands"])]), "good"
-                )
+                self.commands = [safe(command) for command in fields["commands"]]
             case "result":
                 self.result(fields)
             case _:
@@ -117,7 +116,10 @@ class View:
 
     def close(self) -> None:
         """Leave the terminal at the start of a line, whatever happened."""
-        self.screen.close()
+        self.screen.pause()
         if self.inside_line and self.data and sys.stdout.isatty():
             to_data("\n")
             self.inside_line = False
+        if self.commands:
+            self.screen.line("\n".join(["next:", *(f"  {command}" for command in self.commands)]), "good")
+        self.screen.close()

@@ -1,0 +1,42 @@
+"""`hfkit score`: parses, calls the verb, shows what it yields."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hfkit.cli.options import Debug, Json, Offline, Pairs, Quiet, Set, overrides
+from hfkit.cli.perform import Events, perform
+
+
+def score(
+    predictions: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PREDICTIONS", help="A file of predictions: jsonl, csv, or {id: text}.", show_default=False
+        ),
+    ],
+    pairs: Pairs = None,
+    *,
+    data: Annotated[str, typer.Option("--data", metavar="D", help="The data with answers.", show_default=False)],
+    task: Annotated[
+        str, typer.Option("--task", metavar="T", help="The task: qa, nli, classify or lm.", show_default=False)
+    ],
+    json: Json = False,
+    offline: Offline = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+    settings: Set = None,
+) -> None:
+    """Score a file of predictions; no model is loaded.
+
+    Example: hfkit score predictions.jsonl --data dev.json --task qa
+    """
+    given = overrides({}, pairs, settings)
+
+    def verb() -> Events:
+        from hfkit.verbs.score import score
+
+        return score(predictions, data=data, task=task, overrides=given)
+
+    perform("score", verb, json=json, quiet=quiet, offline=offline)
