@@ -1,4 +1,4 @@
-"""Data sets: a name, a path or rows in memory -> rows with the task's columns -> cached features. Imports stay light."""
+"""Data sets: a name, a path or rows in memory -> rows with the task's columns -> features. Imports stay light."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from hfkit.data.rows import Rows
 from hfkit.data.validators import Finding, raise_failures
 
 if TYPE_CHECKING:
-    from hfkit.data.arrow import Features
+    from hfkit.data.features import Features
 
 
 def encoded(
     rows: Rows, task: Any, tokenizer: Any, *, on_progress: Callable[[int, int], None] | None = None
 ) -> Features:
-    """The features of all rows, from the cache when it holds them; see `hfkit.data.arrow.encoded`."""
-    from hfkit.data import arrow
+    """The features of all rows, from the cache when it holds them; see `hfkit.data.features.encoded`."""
+    from hfkit.data import features
 
-    return arrow.encoded(rows, task, tokenizer, on_progress=on_progress)
+    return features.encoded(rows, task, tokenizer, on_progress=on_progress)
 
 
 __all__ = ["Finding", "Rows", "cache_folder", "describe", "encoded", "load", "load_training", "raise_failures"]

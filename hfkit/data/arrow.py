@@ -1,31 +1,27 @@
-"""Arrow: parquet and Hub reading, rows kept on disk, and the cache of features. The only importer of `datasets`."""
+"""Arrow's side of reading: parquet files, rows kept on disk, and Hub data sets. The only importer of `datasets`."""
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import importlib
+import errno
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hfkit.data.cache import entry
-from hfkit.data.readers import Record
-from hfkit.errors import DataError
+from hfkit.data.features import Features, encoded
+from hfkit.data.mapped import Mapped
+from hfkit.data.records import Record
+from hfkit.errors import DataError, ResourceError
 from hfkit.files import write_json
-from hfkit.tasks.base import Feature, Row, batched
+from hfkit.tasks.base import Row, batched
 
-if TYPE_CHECKING:
-    from hfkit.data.rows import Rows
+__all__ = ["Features", "SpooledRows", "encoded", "read_parquet", "spooled"]
 
 ROWS_A_BATCH = 1000
-FEATURES_FORMAT = 1
 
 
 def read_parquet(path: Path) -> Iterator[Record]:
@@ -45,53 +41,27 @@ def read_parquet(path: Path) -> Iterator[Record]:
         raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0][:120]})") from error
 
 
-class _Mapped:
-    """Record batches of an Arrow file on disk, mapped: only the pages that are used are in memory."""
-
-    def __init__(self, path: Path) -> None:
-        self._reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
-        sizes = [self._reader.get_batch(number).num_rows for number in range(self._reader.num_record_batches)]
-        self.ends = np.cumsum(sizes, dtype=np.int64) if sizes else np.zeros(0, dtype=np.int64)
-
-    def __len__(self) -> int:
-        return int(self.ends[-1]) if len(self.ends) else 0
-
-    def place(self, index: int) -> tuple[int, int]:
-        """The batch of a row, and its number inside it. Raises IndexError."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        index %= len(self)
-        number = int(np.searchsorted(self.ends, index, side="right"))
-        return number, index - (int(self.ends[number - 1]) if number else 0)
-
-    def batch(self, number: int) -> pa.RecordBatch:
-        return self._reader.get_batch(number)
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        return (self._reader.get_batch(number) for number in range(self._reader.num_record_batches))
-
-
 class SpooledRows(Sequence[Row]):
     """Rows on disk, one JSON text each: any values, in any mixture, come back exactly."""
 
     def __init__(self, path: Path) -> None:
-        self._mapped = _Mapped(path)
+        self._mapped = Mapped(path)
 
     def __len__(self) -> int:
         return len(self._mapped)
 
     def __getitem__(self, index: Any) -> Any:
-        number, inside = self._mapped.place(int(index))
-        return json.loads(self._mapped.batch(number).column(0)[inside].as_py())
+        batch, inside = self._mapped.place(int(index))
+        return json.loads(batch.column(0)[inside].as_py())
 
     def __iter__(self) -> Iterator[Row]:
-        for batch in self._mapped.batches():
+        for batch in self._mapped.batches:
             for text in batch.column(0).to_pylist():
                 yield json.loads(text)
 
 
 def spooled(key: str, rows: Iterable[Row], facts: Callable[[], dict[str, Any]]) -> tuple[SpooledRows, dict[str, Any]]:
-    """Rows kept on disk under `key`, and the facts known after reading; `rows` is only read when they are not there yet."""
+    """Rows kept on disk under `key`, and the facts known after reading; `rows` is read only when they are not there."""
 
     def build(folder: Path) -> None:
         schema = pa.schema([("row", pa.large_string())])
@@ -105,129 +75,85 @@ def spooled(key: str, rows: Iterable[Row], facts: Callable[[], dict[str, Any]]) 
     return SpooledRows(folder / "rows.arrow"), json.loads((folder / "facts.json").read_text(encoding="utf-8"))
 
 
-class Features:
-    """The features of a data set on disk, mapped.
-
-    `lengths` (features,) int32 counts tokens, `rows` (features,) int64 is the row each came from.
-    """
-
-    def __init__(self, path: Path, fingerprint: str) -> None:
-        self._mapped = _Mapped(path)
-        self.fingerprint = fingerprint
-        batches = list(self._mapped.batches())
-        if batches:
-            self.rows = np.concatenate([batch.column("row").to_numpy() for batch in batches]).astype(np.int64)
-            counts = [np.diff(batch.column("input_ids").offsets.to_numpy()) for batch in batches]
-            self.lengths = np.concatenate(counts).astype(np.int32)
-        else:
-            self.rows, self.lengths = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
-
-    def __len__(self) -> int:
-        return len(self._mapped)
-
-    def take(self, indices: Sequence[int]) -> list[Feature]:
-        """The features with these numbers, in this order; per-token columns are numpy arrays, numbers are plain."""
-        return [self._feature(int(index)) for index in indices]
-
-    def _feature(self, index: int) -> Feature:
-        number, inside = self._mapped.place(index)
-        batch = self._mapped.batch(number)
-        feature: Feature = {}
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            if isinstance(column, pa.ListArray):
-                start, end = column.offsets[inside].as_py(), column.offsets[inside + 1].as_py()
-                feature[name] = column.values[start:end].to_numpy(zero_copy_only=True)
-            else:
-                feature[name] = column[inside].as_py()
-        return feature
+BUILDERS = ("arrow", "cache", "csv", "json", "parquet", "text")  # read data and nothing else: no pickles, no archives
 
 
-def encoded(
-    rows: Rows, task: Any, tokenizer: Any, *, on_progress: Callable[[int, int], None] | None = None
-) -> Features:
-    """The features of `task` on `rows`, made once and kept by content: a second call with equal inputs only opens a file.
-
-    The key covers the rows' fingerprint, the task's name, settings and code, and the tokenizer. Of several processes one
-    encodes and the others wait. `on_progress` gets (rows done, rows in all), for tasks of blocks (blocks done, 0).
-    Raises ResourceError when the cache cannot be written.
-    """
-    key = _features_key(rows, task, tokenizer)
-
-    def build(folder: Path) -> None:
-        _write_features(folder / "features.arrow", task.encode(rows, tokenizer), len(rows), task.blocks, on_progress)
-
-    return Features(entry("features", key, build) / "features.arrow", key)
+class NotCachedError(Exception):
+    """A Hub data set cannot be had without the network, or the network failed on the way."""
 
 
-def _write_features(
-    path: Path, features: Iterable[Feature], total: int, blocks: bool, on_progress: Callable[[int, int], None] | None
-) -> None:
-    schema: pa.Schema | None = None
-    writer: Any = None
-    done = 0
-    with pa.OSFile(str(path), "wb") as sink:
-        for chunk in batched(features, ROWS_A_BATCH):
-            if schema is None:
-                schema = pa.schema([(name, _type(name, [f[name] for f in chunk])) for name in chunk[0]])
-                writer = pa.ipc.new_file(sink, schema)
-            columns = [pa.array([feature[name] for feature in chunk], schema.field(name).type) for name in schema.names]
-            writer.write_batch(pa.record_batch(columns, schema=schema))
-            done += len(chunk)
-            if on_progress:
-                on_progress(done if blocks else int(chunk[-1]["row"]) + 1, 0 if blocks else total)
-        if writer is None:
-            writer = pa.ipc.new_file(sink, pa.schema([("row", pa.int64()), ("input_ids", pa.list_(pa.int32()))]))
-        writer.close()
+def prepared(repo: str, config: str | None, *, offline: bool) -> Any:
+    """A builder of a Hub data set whose files are in the Hugging Face cache. Raises NotCachedError, DataError."""
+    import datasets
+    import huggingface_hub
+    from datasets.exceptions import DatasetNotFoundError
+
+    kept = datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = offline
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
+    try:
+        builder = datasets.load_dataset_builder(f"hf://datasets/{repo}", config)
+        kind = type(builder).__module__.rsplit(".", 1)[-1]
+        if kind not in BUILDERS:
+            raise DataError(f"{repo}: its files are of the kind '{kind}'", f"only {', '.join(BUILDERS)} are read")
+        builder.download_and_prepare()
+        return builder
+    except DataError:
+        raise
+    except DatasetNotFoundError as error:
+        if offline:
+            raise NotCachedError(str(error)) from error
+        raise DataError(
+            f"no data set {repo} on the Hub (or it is private)", "check its name; a private one needs HF_TOKEN"
+        ) from error
+    except FileNotFoundError as error:
+        if offline:
+            raise NotCachedError(_line(error)) from error
+        raise DataError(f"{repo}: {_line(error)}", "look at its page on the Hub") from error
+    except (OSError, ConnectionError) as error:  # also the library's own offline and HTTP errors
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ResourceError(f"{repo}: no space left for the cache", "free some space, or set HF_HOME") from error
+        raise NotCachedError(_line(error)) from error
+    except (
+        Exception
+    ) as error:  # the library raises plain ValueError and RuntimeError for configs, scripts and bad files
+        if offline and "cache" in str(error):
+            raise NotCachedError(_line(error)) from error
+        hint = f"name a config: {repo}@CONFIG" if "onfig" in str(error) else "look at its page on the Hub"
+        raise DataError(f"{repo}: {_line(error)}", hint) from error
+    finally:
+        datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE = kept
 
 
-def _type(name: str, values: Sequence[Any]) -> pa.DataType:
-    """int64 and float64 for numbers, lists of int32 or float64 for lists."""
-    found = pa.array(values).type
-    if pa.types.is_list(found) or pa.types.is_large_list(found):
-        return pa.list_(pa.float64() if pa.types.is_floating(found.value_type) else pa.int32())
-    if pa.types.is_floating(found):
-        return pa.float64()
-    if pa.types.is_integer(found) or pa.types.is_boolean(found):
-        return pa.int64()
-    raise TypeError(f"feature column '{name}' holds {found}; numbers and lists of numbers are allowed")
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
-def _features_key(rows: Rows, task: Any, tokenizer: Any) -> str:
-    settings = task.settings.model_dump(mode="json") if hasattr(task.settings, "model_dump") else repr(task.settings)
-    parts = [FEATURES_FORMAT, rows.fingerprint, task.name, settings, _code_of(type(task)), tokenizer_digest(tokenizer)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+def splits_of(builder: Any) -> list[str]:
+    """The names of a prepared builder's splits."""
+    return list(builder.info.splits or {})
 
 
-def tokenizer_digest(tokenizer: Any) -> str:
-    """sha256 of what a tokenizer does: its tokenizer.json (without passing truncation and padding), else its vocabulary."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        content = json.loads(backend.to_str())
-        content.pop("truncation", None)
-        content.pop("padding", None)
-    else:
-        content = sorted(tokenizer.get_vocab().items())
-    names = (
-        "padding_side",
-        "truncation_side",
-        "split_special_tokens",
-        "model_input_names",
-        "special_tokens_map",
-        "all_special_ids",
-    )
-    rest = [type(tokenizer).__name__, *(str(getattr(tokenizer, name, None)) for name in names)]
-    return hashlib.sha256(json.dumps([content, rest], sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+def split_of(builder: Any, split: str) -> Any:
+    """One split of a prepared builder, mapped from disk; `split` may be a slice: train[:10%]. Raises DataError."""
+    try:
+        return builder.as_dataset(split=split)
+    except ValueError as error:
+        raise DataError(
+            f"split '{split}': {_line(error)}", f"the splits are {', '.join(splits_of(builder))}"
+        ) from error
 
 
-@functools.cache
-def _code_of(task: type) -> str:
-    """A hash of the code that encodes: hfkit's tasks for its own, else the module's file; edited code encodes anew."""
-    package = importlib.import_module("hfkit.tasks")
-    files = sorted(Path(str(package.__file__)).parent.rglob("*.py"))
-    if not task.__module__.startswith("hfkit.tasks"):
-        own = getattr(sys.modules.get(task.__module__), "__file__", None)
-        files += [Path(own)] if own else []
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+def dataset_records(data: Any) -> Iterator[Record]:
+    """The rows of a Dataset, numbered from 1; class labels by name, -1 (no gold) as None."""
+    classes = {name: feature.names for name, feature in data.features.items() if type(feature).__name__ == "ClassLabel"}
+    table = data.with_format("arrow")
+    number = 0
+    for start in range(0, len(data), ROWS_A_BATCH):
+        for row in table[start : start + ROWS_A_BATCH].to_pylist():
+            for name, names in classes.items():
+                value = row[name]
+                row[name] = names[value] if value is not None and 0 <= value < len(names) else None
+            number += 1
+            yield number, row

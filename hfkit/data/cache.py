@@ -24,8 +24,8 @@ def cache_folder() -> Path:
 def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     """The folder of the entry `key`; when it is not there, `build` fills it.
 
-    Of several processes that want it at once, one builds and the others wait. A killed build leaves no entry: it is made
-    under another name and renamed when complete; the next build removes the rest. Raises ResourceError.
+    Of several processes that want it at once, one builds and the others wait. A killed build leaves no entry: it is
+    made under another name and renamed when complete; the next build removes the rest. Raises ResourceError.
     """
     from filelock import FileLock
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hfkit.data.readers import Bad
+from hfkit.data.records import Bad
 from hfkit.errors import DataError, UsageError
 from hfkit.tasks.base import Column
 
@@ -19,8 +19,8 @@ def match(
 ) -> Mapped:
     """Which data column each task column is read from; a task column that the data lacks and may lack is left out.
 
-    The order: data.columns, the task's own name, its well-known names, the same names in another case. Raises UsageError
-    for a key of data.columns that is no column of the task, DataError with a table of what is needed and what is there.
+    The order: data.columns, the task's own name, its well-known names, the same names in another case. Raises
+    UsageError for a key of data.columns that is no column of the task, DataError with a table of need and have.
     """
     names = [column.name for column in columns]
     for name in given:
@@ -94,7 +94,7 @@ def _advice(missing: Sequence[str], have: Sequence[str], suggestion: str) -> str
         return f"the fields seem to be separated by {shown_mark}: write them with commas (.csv) or tabs (.tsv)"
     if suggestion:
         return f"say which column it is, e.g. {suggestion}"
-    return f"say which column it is: data.columns.{missing[0]}=NAME; for a csv or tsv file without a header give data.names"
+    return f"say which column it is: data.columns.{missing[0]}=NAME; a csv or tsv without a header needs data.names"
 
 
 def _nearest(column: Column, free: Sequence[str], wanted: str | None) -> str | None:
@@ -119,10 +119,10 @@ def shown(source: str | list[str] | None) -> str:
 def mapper(
     mapping: Mapped, columns: Sequence[Column], *, need_gold: bool
 ) -> Callable[[int, dict[str, Any]], dict[str, Any] | Bad]:
-    """A function (row number, data row) -> the task's row: task columns first, then the data's others by their own names.
+    """A function (row number, data row) -> the task's row: task columns, then the data's others by their own names.
 
-    `id` is always a string, the row's number where the data has none; `answers` become a list of {"text", "start"}; several
-    label columns become {column: value}. A row that lacks a mapped column that it must have is Bad.
+    `id` is always a string, the row's number where the data has none; `answers` become a list of {"text", "start"};
+    several label columns become {column: value}. A row that lacks a mapped column that it must have is Bad.
     """
     optional = {column.name for column in columns if column.gold and not need_gold}
     taken = {name for source in mapping.values() for name in ([source] if isinstance(source, str) else source)}
@@ -167,8 +167,8 @@ def mapper(
 def answers_of(value: Any, start: Any = None) -> list[dict[str, Any]] | Bad | None:
     """Gold answers in any published form as [{"text", "start"}, ...]; None when there is no gold.
 
-    Forms: SQuAD's list of {"text", "answer_start"}, Hugging Face's {"text": [...], "answer_start": [...]} (also as JSON in
-    a text field), a list of texts, or one text with its start in a column of its own (an empty text is no answer).
+    Forms: SQuAD's list of {"text", "answer_start"}, Hugging Face's {"text": [...], "answer_start": [...]} (also as JSON
+    in a text field), a list of texts, or one text with its start in a column of its own (an empty text is no answer).
     """
     if value is None:
         return None

@@ -1,29 +1,18 @@
-"""A data set and a task's columns -> Rows: finds the places, reads, maps the columns, checks what concerns reading."""
+"""What the verbs call for rows: one data set, or training and validation rows together; `Loading` does the reading."""
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from hfkit.data import columns as mapping_of
 from hfkit.data import split as splitting
-from hfkit.data.columns import Mapped
-from hfkit.data.readers import Bad, Reading, Record, form_of, has_lone_surrogate, read, read_pair
+from hfkit.data.loading import Loading
 from hfkit.data.rows import Rows
 from hfkit.data.source import Place, locate, own_validation
-from hfkit.data.validators import rows_text
+from hfkit.data.validators import overlap, rows_text
 from hfkit.errors import DataError, UsageError
-from hfkit.files import sha256_of
 from hfkit.recipe.keys import Data
-from hfkit.tasks.base import Column, Row
-
-FORMAT = 1  # of rows kept on disk; counts up when reading or mapping changes
-SPOOL_BYTES = 16 << 20  # sets above this many bytes of files are kept on disk instead of in memory
-PEEK = 100  # rows looked at to know the columns of a file without a header
+from hfkit.tasks.base import Column
 
 
 def load(
@@ -45,7 +34,7 @@ def load(
     if isinstance(spec, Rows):
         return splitting.limited(spec, limit)
     places = locate(spec, split)
-    return splitting.limited(_Loading(places, _name(spec, places), columns, settings, need_gold, offline).rows(), limit)
+    return splitting.limited(Loading(places, _name(spec, places), columns, settings, need_gold, offline).rows(), limit)
 
 
 def load_training(
@@ -71,12 +60,29 @@ def load_training(
         if settings.validation is not None or places:
             places = places or locate(settings.validation, "validation")
             name = _name(settings.validation, places) if settings.validation is not None else _places_name(places)
-            validation = _Loading(places, name, columns, settings, True, offline).rows()
+            validation = Loading(places, name, columns, settings, True, offline).rows()
             lines += [f"validation {line}" for line in describe(validation)]
         else:
             train, validation, line = splitting.share(train, settings, group)
             lines.append(line)
+    lines += _overlap(train, validation, columns, settings.max_overlap)
     return splitting.limited(train, settings.limit), splitting.limited(validation, settings.limit), lines
+
+
+def _overlap(train: Rows, validation: Rows, columns: tuple[Column, ...], most: float | None) -> list[str]:
+    """A line on validation rows that stand in train too. Raises DataError beyond data.max_overlap."""
+    if train.stream or validation.stream:
+        return []
+    names = [
+        column.name for column in columns if column.name in train.mapping and column.name != "id" and not column.gold
+    ]
+    findings = list(overlap(train, validation, names))
+    for finding in findings:
+        if most is not None and finding.count > most * len(validation):
+            raise DataError(
+                f"{finding.message}: more than data.max_overlap={most:g}", "take these rows out of one of them"
+            )
+    return [finding.message for finding in findings]
 
 
 def describe(rows: Rows) -> list[str]:
@@ -94,202 +100,3 @@ def _name(spec: Any, places: Sequence[Place]) -> str:
 def _places_name(places: Sequence[Place]) -> str:
     names = [place.name for place in places]
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-
-
-class _Loading:
-    """The reading of one data set: its places, the mapping of each, and what was noted and skipped on the way."""
-
-    def __init__(
-        self,
-        places: Sequence[Place],
-        name: str,
-        columns: tuple[Column, ...],
-        settings: Data,
-        need_gold: bool,
-        offline: bool,
-    ) -> None:
-        self.places, self.name, self.columns, self.settings = places, name, columns, settings
-        self.need_gold, self.offline = need_gold, offline
-        self.stream_task = [column.name for column in columns if column.name != "id"] == ["text"]
-        names = tuple(settings.names) if settings.names is not None else None
-        self.how = Reading(encoding=settings.encoding, names=names, stream=self.stream_task)
-        self.mappings: list[Mapped] = []
-        self.notes: list[str] = []
-        self.skipped: list[str] = []
-        self.missing: dict[str, list[str]] = {}
-        self.content: list[str] = []
-
-    def rows(self) -> Rows:
-        files = [path for place in self.places for path in place.files]
-        size = sum(path.stat().st_size * (6 if path.suffix == ".gz" else 1) for path in files if path.is_file())
-        stream = self.stream_task and all(form_of(path) == "txt" for path in files) and bool(files)
-        self.content = [sha256_of(path) + str(form_of(path)) for path in files if path.is_file()]
-        local = len(self.content) > 0 and all(place.files for place in self.places)
-        store: Sequence[Row]
-        facts: dict[str, Any]
-        if local and size > SPOOL_BYTES and not stream:
-            from hfkit.data import arrow
-
-            store, facts = arrow.spooled(self._key(), self._records(), self._facts)
-        else:
-            store = list(self._records())
-            facts = self._facts()
-        return Rows(
-            store,
-            name=self.name,
-            fingerprint=facts["fingerprint"],
-            mapping=facts["mapping"],
-            files=[str(path) for path in files],
-            skipped=facts["skipped"],
-            stream=stream,
-            notes=facts["notes"],
-        )
-
-    def _key(self) -> str:
-        """What the mapped rows depend on, known before they are read."""
-        settings = [self.settings.columns, self.settings.names, self.settings.encoding, self.settings.on_bad_row]
-        names = [[column.name, column.required, column.gold, *column.aliases] for column in self.columns]
-        where = [str(path) for place in self.places for path in place.files]  # stands in the notes
-        return _digest([FORMAT, self.content, where, settings, names, self.need_gold])
-
-    def _facts(self) -> dict[str, Any]:
-        """What is known once all rows are read. Raises DataError when too little is left."""
-        if self.missing and self.settings.on_bad_row == "error":
-            raise _columns_missing(self.name, self.missing)
-        notes = list(self.notes)
-        if self.skipped:
-            notes.append(
-                f"{self.name}: {rows_text(len(self.skipped))} could not be read and were skipped: {'; '.join(self.skipped[:3])}"
-            )
-        mapping: dict[str, str] = {}
-        for mapped in self.mappings:
-            for name, source in mapped.items():
-                mapping.setdefault(name, mapping_of.shown(source))
-        settings = [self.settings.encoding, self.settings.names, self.settings.on_bad_row]
-        fingerprint = _digest(
-            [FORMAT, self.content, [sorted(mapped.items()) for mapped in self.mappings], settings, self.how.stream]
-        )
-        return {"fingerprint": fingerprint, "mapping": mapping, "skipped": len(self.skipped), "notes": notes}
-
-    def _records(self) -> Iterator[dict[str, Any]]:
-        number = 0
-        for place in self.places:
-            records = self._open(place)
-            head = list(itertools.islice(records, PEEK))
-            have = list(dict.fromkeys(name for _, values in head if isinstance(values, dict) for name in values))
-            if not head:
-                raise DataError(f"{place.name}: 0 rows", "the file holds a header at most" if place.files else None)
-            self._stop_at(place, head)
-            row_of = mapping_of.mapper(self._map(place, have), self.columns, need_gold=self.need_gold)
-            for line, values in itertools.chain(head, records):
-                row = row_of(number, values) if isinstance(values, dict) else values
-                if isinstance(row, Bad):
-                    self._bad(place, line, row, values, number)
-                    continue
-                number += 1
-                yield row
-        if number == 0:
-            if self.missing:
-                raise _columns_missing(self.name, self.missing)
-            reasons = "; ".join(self.skipped[:3])
-            raise DataError(
-                f"{self.name}: all {rows_text(len(self.skipped))} were skipped: {reasons}", "look at these lines first"
-            )
-
-    def _stop_at(self, place: Place, head: Iterable[Record]) -> None:
-        """A row that does not parse matters more than the columns of the others: say it first."""
-        for line, values in head:
-            if isinstance(values, Bad) and self.settings.on_bad_row == "error":
-                raise self._error(place, line, values)
-
-    def _bad(self, place: Place, line: int, bad: Bad, values: Any, number: int) -> None:
-        if self.settings.on_bad_row == "skip":
-            self.skipped.append(f"{self._at(place, line, bad)}: {bad.problem}" if len(self.skipped) < 3 else "")
-        elif isinstance(values, dict) and bad.problem.startswith("column "):
-            self.missing.setdefault(bad.problem, []).append(f"{self._at(place, line, bad)}")
-        else:
-            raise self._error(place, line, bad)
-
-    def _error(self, place: Place, line: int, bad: Bad) -> DataError:
-        return DataError(
-            f"{self._at(place, line, bad)}: {bad.problem}",
-            "correct it, or skip and count such rows with data.on_bad_row=skip",
-        )
-
-    def _at(self, place: Place, line: int, bad: Bad) -> str:
-        lined = place.files and form_of(place.files[0]) in ("jsonl", "csv", "tsv", "txt")
-        path = str(place.files[0]) if place.files else place.name
-        shown = _relative(path) if place.files else path
-        if not lined:
-            return f"{shown}: row {line}"
-        return f"{shown}:{line}" + (f":{bad.column}" if bad.column else "")
-
-    def _map(self, place: Place, have: list[str]) -> Mapped:
-        """The mapping of one place; places of one set must agree on which of the task's columns they have."""
-        settings = self.settings
-        try:
-            mapping = mapping_of.match(have, self.columns, settings.columns, need_gold=self.need_gold, where=place.name)
-        except DataError as error:
-            if not self.mappings:
-                raise
-            raise DataError(f"{error.message}\n{self.places[0].name} has them", error.hint) from error
-        if self.mappings and set(mapping) - {"id"} != set(self.mappings[0]) - {"id"}:
-            differ = ", ".join(sorted((set(mapping) ^ set(self.mappings[0])) - {"id"}))
-            message = f"the parts of the data differ: {self.places[0].name} and {place.name} do not both have {differ}"
-            raise DataError(
-                f"{message}\n  columns of {place.name}: {', '.join(have[:12])}", "give both the same columns"
-            )
-        if self.mappings and mapping != self.mappings[0]:
-            mapped = ", ".join(f"{name}={mapping_of.shown(source)}" for name, source in mapping.items())
-            self.notes.append(f"data {place.name}: columns {mapped}")
-        self.mappings.append(mapping)
-        return mapping
-
-    def _open(self, place: Place) -> Iterator[Record]:
-        if place.records is not None:
-            return self._from_memory(place.records)
-        if place.hub is not None:
-            from hfkit.data import arrow
-
-            fingerprint, records = arrow.hub_records(place.hub, offline=self.offline)
-            self.content.append(fingerprint)
-            return records
-        if len(place.files) == 2:
-            return read_pair(*place.files, self.how, self.notes.append)
-        return read(place.files[0], self.how, self.notes.append)
-
-    def _from_memory(self, records: Sequence[Mapping[str, Any]]) -> Iterator[Record]:
-        digest = hashlib.sha256()
-        for number, record in enumerate(records, 1):
-            if not isinstance(record, Mapping):
-                yield number, Bad(f"row is not a mapping but {type(record).__name__}")
-                continue
-            if has_lone_surrogate(record):
-                yield number, Bad("text holds half of a surrogate pair (\\ud800 to \\udfff), which is no character")
-                continue
-            digest.update(json.dumps(record, ensure_ascii=False, default=str).encode() + b"\n")
-            yield number, dict(record)
-        self.content.append(digest.hexdigest())
-
-
-def _relative(path: str) -> str:
-    """A path inside the current directory without the directory."""
-    try:
-        return str(Path(path).relative_to(Path.cwd()))
-    except (ValueError, OSError):
-        return path
-
-
-def _columns_missing(name: str, missing: Mapping[str, Sequence[str]]) -> DataError:
-    """Rows that lack a column the others have."""
-    lines = []
-    for problem, places in missing.items():
-        more = ", ..." if len(places) > 5 else ""
-        lines.append(f"{problem} in {rows_text(len(places))} ({', '.join(places[:5])}{more})")
-    return DataError(
-        f"{name}: " + "\n".join(lines[:8]), "complete these rows, or skip and count them with data.on_bad_row=skip"
-    )
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, ensure_ascii=False, sort_keys=True).encode()).hexdigest()

@@ -6,14 +6,14 @@ import csv
 import gzip
 import io
 import itertools
-import json
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from hfkit.data import encodings
+from hfkit.data.json_reader import read_json, read_jsonl
+from hfkit.data.records import Bad, Reading, Record, cut
 from hfkit.errors import DataError
 
 FORMS = {
@@ -26,26 +26,6 @@ FORMS = {
     ".txt": "txt",
 }
 FORM_NAMES = ".json, .jsonl, .csv, .tsv, .parquet, .txt (each also with .gz)"
-
-
-@dataclass(frozen=True, slots=True)
-class Bad:
-    """A row that cannot be read, and why; the caller stops at it or skips and counts it."""
-
-    problem: str
-    column: int | None = None
-
-
-Record = tuple[int, dict[str, Any] | Bad]  # line from 1 (row number from 1 where a form has no lines), values
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How a file is read: its encoding, the names of a headerless csv or tsv, whether a .txt is one stream."""
-
-    encoding: str = "utf-8"
-    names: tuple[str, ...] | None = None
-    stream: bool = False
 
 
 def form_of(path: Path) -> str | None:
@@ -88,175 +68,15 @@ def read(path: Path, how: Reading, say: Callable[[str], None]) -> Iterator[Recor
 
 
 def _open_bytes(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else open(path, "rb")
+    if path.suffix.lower() == ".gz":
+        return cast(IO[bytes], gzip.open(path, "rb"))
+    return open(path, "rb")
 
 
 def _open(path: Path, encoding: str) -> io.TextIOWrapper:
     """Text with newlines as they stand; a byte order mark of UTF-8 is not text."""
     name = "utf-8-sig" if encodings.is_utf8(encoding) else encoding
-    return io.TextIOWrapper(_open_bytes(path), encoding=name, newline="\n")  # type: ignore[arg-type]
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys are all different; used by the JSON parser for every object."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key '{twice}' stands twice in one object")
-    return found
-
-
-_parse = json.JSONDecoder(object_pairs_hook=_unique).decode
-
-
-def has_lone_surrogate(value: Any) -> bool:
-    """Whether some text in a JSON value cannot be written as UTF-8."""
-    try:
-        json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def _row(value: Any, escapes: bool) -> dict[str, Any] | Bad:
-    if not isinstance(value, dict):
-        return Bad(f"row is not an object but {_kind(value)}")
-    if escapes and has_lone_surrogate(value):
-        return Bad("text holds half of a surrogate pair (\\ud800 to \\udfff), which is no character")
-    return value
-
-
-def _kind(value: Any) -> str:
-    names = {list: "a list", str: "a text", bool: "true or false", type(None): "null", dict: "an object"}
-    return names.get(type(value), "a number")
-
-
-def _has_escapes(text: str) -> bool:
-    return "\\ud" in text or "\\uD" in text
-
-
-def _jsonl(path: Path, handle: IO[str], how: Reading, say: Callable[[str], None]) -> Iterator[Record]:
-    first = next((line for line in handle if not line.isspace()), "")
-    handle.seek(0)
-    start = first.lstrip()
-    if start.startswith("[") or start.rstrip() == "{":
-        whole = _whole(handle.read())
-        handle.seek(0)
-        if whole is not None:
-            say(f"{path.name} holds one JSON value, not a row a line; read as .json")
-            yield from _json_rows(path, whole, escapes=True)
-            return
-    elif start.startswith("<"):
-        raise DataError(
-            f"{path}: not JSON: starts with {_shown(start, 20)}", "it looks like a web page: download the file itself"
-        )
-    yield from _lines(handle)
-
-
-def _lines(handle: IO[str]) -> Iterator[Record]:
-    for number, line in enumerate(handle, 1):
-        text = line.strip(" \t\r\n")
-        if not text:
-            continue
-        try:
-            value = _parse(text)
-        except (ValueError, RecursionError) as error:
-            yield number, _broken(text, error, ends=line.endswith("\n"))
-            continue
-        yield number, _row(value, _has_escapes(text))
-
-
-def _whole(text: str) -> Any:
-    try:
-        value = _parse(text)
-    except (ValueError, RecursionError):
-        return None
-    listed = value.get("data") if isinstance(value, dict) else value
-    return value if isinstance(listed, list) and all(isinstance(item, dict) for item in listed) else None
-
-
-def _broken(text: str, error: Exception, *, ends: bool) -> Bad:
-    """The words for a line of JSON that does not parse."""
-    if isinstance(error, RecursionError):
-        return Bad(f"nested too deeply: {_shown(text)}")
-    if not isinstance(error, json.JSONDecodeError):
-        return Bad(f"{error}: {_shown(text)}")
-    if not ends and (error.pos >= len(text) - 1 or error.msg.startswith("Unterminated")):
-        return Bad(f"line is cut short (file truncated?): {_shown(text)}", error.colno)
-    if text.startswith("{'"):
-        return Bad(f"not JSON: names stand in single quotes, as Python writes them: {_shown(text)}", error.colno)
-    return Bad(f"not JSON ({error.msg}): {_shown(text)}", error.colno)
-
-
-def _shown(text: str, size: int = 80) -> str:
-    """One line of at most `size` characters, control characters escaped."""
-    line = "".join(char if char.isprintable() else " " for char in text[: size + 1].split("\n", 1)[0])
-    return line if len(line) <= size else line[: size - 3] + "..."
-
-
-def _json(path: Path, handle: IO[str], how: Reading, say: Callable[[str], None]) -> Iterator[Record]:
-    text = handle.read()
-    start = text[:1000].lstrip()
-    if not start and not text.strip():
-        raise DataError(f"{path} is empty")
-    if start.startswith("<"):
-        raise DataError(
-            f"{path}: not JSON: starts with {_shown(start, 20)}", "it looks like a web page: download the file itself"
-        )
-    try:
-        value = _parse(text)
-    except json.JSONDecodeError as error:
-        if error.msg == "Extra data" and start.startswith("{"):
-            say(f"{path.name} holds a JSON object a line; read as .jsonl")
-            yield from _lines(io.StringIO(text, newline="\n"))
-            return
-        line = text.splitlines()[error.lineno - 1] if error.lineno <= text.count("\n") + 1 else ""
-        if error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated"):
-            raise DataError(
-                f"{path}:{error.lineno}:{error.colno}: file is cut short (truncated?)", "download it again"
-            ) from error
-        bad = _broken(line or text[:80], error, ends=True)
-        raise DataError(f"{path}:{error.lineno}:{error.colno}: {bad.problem}") from error
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise DataError(f"{path}: {reason}") from error
-    escapes = _has_escapes(text)
-    del text
-    yield from _json_rows(path, value, escapes=escapes)
-
-
-def _json_rows(path: Path, value: Any, *, escapes: bool) -> Iterator[Record]:
-    """Rows of a parsed .json: an array of rows, {"data": [...]}, or SQuAD's nesting; one object is one row."""
-    items = value.get("data", [value]) if isinstance(value, dict) else value
-    if not isinstance(items, list):
-        raise DataError(
-            f"{path}: holds {_kind(items)}, not rows", "a .json is an array of objects, or SQuAD's nested form"
-        )
-    number = 0
-    for item in items:
-        rows = _flatten(item) if isinstance(item, dict) and "paragraphs" in item else [item]
-        for row in rows:
-            number += 1
-            yield number, row if isinstance(row, Bad) else _row(row, escapes)
-
-
-def _flatten(article: dict[str, Any]) -> Iterator[Any]:
-    """The questions of one SQuAD article, each with its context and title (id, title, context, question, answers, ...)."""
-    paragraphs = article["paragraphs"]
-    if not isinstance(paragraphs, list):
-        yield Bad("paragraphs is not a list")
-        return
-    title = {"title": article["title"]} if "title" in article else {}
-    for paragraph in paragraphs:
-        if not isinstance(paragraph, dict) or "context" not in paragraph or not isinstance(paragraph.get("qas"), list):
-            yield Bad("a paragraph needs a context and a list qas")
-            continue
-        for question in paragraph["qas"]:
-            if not isinstance(question, dict):
-                yield Bad("an entry of qas is not an object")
-                continue
-            yield title | {"context": paragraph["context"]} | question
+    return io.TextIOWrapper(_open_bytes(path), encoding=name, newline="\n")
 
 
 def _csv(path: Path, handle: IO[str], how: Reading, say: Callable[[str], None]) -> Iterator[Record]:
@@ -309,7 +129,7 @@ def _header(path: Path, fields: list[str]) -> list[str]:
 
 def _fields(fields: list[str], names: list[str]) -> dict[str, Any] | Bad:
     if len(fields) != len(names):
-        return Bad(f"{len(fields)} fields where the header has {len(names)}: {_shown(','.join(fields))}")
+        return Bad(f"{len(fields)} fields where the header has {len(names)}: {cut(','.join(fields))}")
     return dict(zip(names, fields, strict=True))
 
 
@@ -325,8 +145,8 @@ def _txt(path: Path, handle: IO[str], how: Reading, say: Callable[[str], None]) 
 
 
 _READERS: dict[str, Callable[[Path, IO[str], Reading, Callable[[str], None]], Iterator[Record]]] = {
-    "json": _json,
-    "jsonl": _jsonl,
+    "json": read_json,
+    "jsonl": read_jsonl,
     "csv": _csv,
     "tsv": _tsv,
     "txt": _txt,

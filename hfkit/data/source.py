@@ -71,7 +71,7 @@ def locate(spec: Any, split: str | None = None) -> list[Place]:
 
 def _records(spec: Any) -> Sequence[Mapping[str, Any]]:
     if not hasattr(spec, "to_dict"):
-        return spec  # type: ignore[no-any-return]
+        return spec
     records: list[dict[str, Any]] = spec.to_dict("records")
     # A frame writes a missing value as NaN, also in columns of text.
     return [
@@ -110,7 +110,7 @@ def _looks_like_path(spec: str) -> bool:
         spec.startswith((".", "/", "~", "\\"))
         or form_of(Path(spec)) is not None
         or spec.count("/") > 1
-        or os.path.isabs(spec)
+        or Path(spec).is_absolute()
     )
 
 
@@ -239,7 +239,7 @@ def own_validation(spec: Any, *, offline: bool) -> list[Place] | None:
     (place, *_) = locate(text, "train")
     if place.hub is None or _HUB.fullmatch(text.removeprefix("hub:"))["split"]:  # type: ignore[index]
         return None
-    from hfkit.data import arrow
+    from hfkit.data import hub
 
-    name = arrow.validation_split(place.hub, offline=offline)
+    name = hub.validation_split(place.hub, offline=offline)
     return None if name is None else [Place(place.name, hub=HubName(place.hub.repo, place.hub.config, name))]

@@ -26,7 +26,7 @@ def limited(rows: Rows, limit: int | None) -> Rows:
     import numpy as np
 
     chosen = np.random.default_rng(LIMIT_SEED).permutation(len(rows))[:limit]
-    return rows.subset(np.sort(chosen))
+    return rows.subset(np.sort(chosen).tolist())
 
 
 def check_folds(settings: Data) -> None:
@@ -101,8 +101,8 @@ def _by(name: str | None, lead: str = ", ") -> str:
 def _divided(rows: Rows, inside: np.ndarray, line: str) -> tuple[Rows, Rows, str]:
     import numpy as np
 
-    held = rows.subset(np.flatnonzero(inside)).renamed(f"{rows.name} (held out)")
-    return rows.subset(np.flatnonzero(~inside)), held, line
+    held = rows.subset(np.flatnonzero(inside).tolist()).renamed(f"{rows.name} (held out)")
+    return rows.subset(np.flatnonzero(~inside).tolist()), held, line
 
 
 def _nothing_to_split(rows: Rows, name: str | None) -> str:

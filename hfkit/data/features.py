@@ -1,0 +1,159 @@
+"""Rows -> features, kept on disk by content: encoded once, then only opened. The verbs call it by `hfkit.data`."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from hfkit.data.cache import entry
+from hfkit.data.mapped import Mapped
+from hfkit.tasks.base import Feature, batched
+
+if TYPE_CHECKING:
+    from hfkit.data.rows import Rows
+
+FEATURES_A_BATCH = 1000
+FORMAT = 1  # of the file; counts up when its layout changes
+
+
+class Features:
+    """The features of a data set on disk, mapped.
+
+    `lengths` (features,) int32 counts tokens, `rows` (features,) int64 is the row each came from.
+    """
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        self._mapped = Mapped(path)
+        self.fingerprint = fingerprint
+        batches = self._mapped.batches
+        if batches:
+            self.rows = np.concatenate([batch.column("row").to_numpy() for batch in batches]).astype(np.int64)
+            counts = [np.diff(batch.column("input_ids").offsets.to_numpy()) for batch in batches]
+            self.lengths = np.concatenate(counts).astype(np.int32)
+        else:
+            self.rows, self.lengths = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
+
+    def __len__(self) -> int:
+        return len(self._mapped)
+
+    def take(self, indices: Sequence[int]) -> list[Feature]:
+        """The features with these numbers, in this order; per-token columns are numpy arrays, numbers are plain."""
+        return [self._feature(int(index)) for index in indices]
+
+    def _feature(self, index: int) -> Feature:
+        batch, inside = self._mapped.place(index)
+        feature: Feature = {}
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            if isinstance(column, pa.ListArray):
+                start, end = column.offsets[inside].as_py(), column.offsets[inside + 1].as_py()
+                feature[name] = column.values[start:end].to_numpy(zero_copy_only=True)
+            else:
+                feature[name] = column[inside].as_py()
+        return feature
+
+
+def encoded(
+    rows: Rows, task: Any, tokenizer: Any, *, on_progress: Callable[[int, int], None] | None = None
+) -> Features:
+    """The features of `task` on `rows`, made once and kept by content: a second call with equal inputs opens a file.
+
+    The key covers the rows' fingerprint, the task's name, settings and code, and the tokenizer. Of several processes
+    one encodes and the others wait. `on_progress` gets (rows done, rows in all), for tasks of blocks (blocks done, 0).
+    Raises ResourceError when the cache cannot be written.
+    """
+    key = _features_key(rows, task, tokenizer)
+
+    def build(folder: Path) -> None:
+        _write_features(folder / "features.arrow", task.encode(rows, tokenizer), len(rows), task.blocks, on_progress)
+
+    return Features(entry("features", key, build) / "features.arrow", key)
+
+
+def _write_features(
+    path: Path, features: Iterable[Feature], total: int, blocks: bool, on_progress: Callable[[int, int], None] | None
+) -> None:
+    schema: pa.Schema | None = None
+    writer: Any = None
+    done = 0
+    with pa.OSFile(str(path), "wb") as sink:
+        for chunk in batched(features, FEATURES_A_BATCH):
+            if schema is None:
+                schema = pa.schema([(name, _type(name, [f[name] for f in chunk])) for name in chunk[0]])
+                writer = pa.ipc.new_file(sink, schema)
+            columns = [pa.array([feature[name] for feature in chunk], schema.field(name).type) for name in schema.names]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+            done += len(chunk)
+            if on_progress:
+                on_progress(done if blocks else int(chunk[-1]["row"]) + 1, 0 if blocks else total)
+        if writer is None:
+            writer = pa.ipc.new_file(sink, pa.schema([("row", pa.int64()), ("input_ids", pa.list_(pa.int32()))]))
+        writer.close()
+
+
+def _type(name: str, values: Sequence[Any]) -> pa.DataType:
+    """int64 and float64 for numbers, lists of int32 or float64 for lists."""
+    found = pa.array(values).type
+    if pa.types.is_list(found) or pa.types.is_large_list(found):
+        return pa.list_(pa.float64() if pa.types.is_floating(found.value_type) else pa.int32())
+    if pa.types.is_floating(found):
+        return pa.float64()
+    if pa.types.is_integer(found) or pa.types.is_boolean(found):
+        return pa.int64()
+    raise TypeError(f"feature column '{name}' holds {found}; numbers and lists of numbers are allowed")
+
+
+def _features_key(rows: Rows, task: Any, tokenizer: Any) -> str:
+    settings = task.settings.model_dump(mode="json") if hasattr(task.settings, "model_dump") else repr(task.settings)
+    parts = [
+        FORMAT,
+        rows.fingerprint,
+        task.name,
+        settings,
+        _code_of(type(task).__module__),
+        tokenizer_digest(tokenizer),
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """sha256 of what a tokenizer does: its tokenizer.json without truncation and padding, else its vocabulary."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        content = json.loads(backend.to_str())
+        content.pop("truncation", None)
+        content.pop("padding", None)
+    else:
+        content = sorted(tokenizer.get_vocab().items())
+    names = (
+        "padding_side",
+        "truncation_side",
+        "split_special_tokens",
+        "model_input_names",
+        "special_tokens_map",
+        "all_special_ids",
+    )
+    rest = [type(tokenizer).__name__, *(str(getattr(tokenizer, name, None)) for name in names)]
+    return hashlib.sha256(json.dumps([content, rest], sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=64)
+def _code_of(task_module: str) -> str:
+    """A hash of the code that encodes: hfkit's tasks for its own, else the module's file; edited code encodes anew."""
+    package = importlib.import_module("hfkit.tasks")
+    files = sorted(Path(str(package.__file__)).parent.rglob("*.py"))
+    if not task_module.startswith("hfkit.tasks"):
+        own = getattr(sys.modules.get(task_module), "__file__", None)
+        files += [Path(own)] if own else []
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,32 @@
+"""What a reader yields, and how it is asked to read; shared by the readers and by `load`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A row that cannot be read, and why; the caller stops at it or skips and counts it."""
+
+    problem: str
+    column: int | None = None
+
+
+Record = tuple[int, dict[str, Any] | Bad]  # line from 1 (row number from 1 where a form has no lines), values
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a file is read: its encoding, the names of a headerless csv or tsv, whether a .txt is one stream."""
+
+    encoding: str = "utf-8"
+    names: tuple[str, ...] | None = None
+    stream: bool = False
+
+
+def cut(text: str, size: int = 80) -> str:
+    """The first line of a text in at most `size` characters, control characters as spaces."""
+    line = "".join(char if char.isprintable() else " " for char in text[: size + 1].split("\n", 1)[0])
+    return line if len(line) <= size else line[: size - 3] + "..."
