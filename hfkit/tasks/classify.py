@@ -9,25 +9,13 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from hfkit.errors import DataError, ModelError
-from hfkit.metrics import classification as scores
-from hfkit.metrics.definitions import defined_keys, definition
 from hfkit.recipe.section import Auto, Section, key
 from hfkit.tasks import outputs as heads
+from hfkit.tasks import tally
 from hfkit.tasks.base import Column, Feature, Prediction, Read, Resolution, Row
-from hfkit.tasks.labels import in_order, is_integer, label_text, settings_line, show_counts
+from hfkit.tasks.labels import head_labels, label_text
 from hfkit.tasks.pairs import encode_texts, model_length, resolve_length
-from hfkit.tasks.targets import (
-    Survey,
-    Target,
-    decide,
-    empty,
-    flags_of,
-    is_list,
-    label_names,
-    numbers_of,
-    refuse_unknown,
-    survey,
-)
+from hfkit.tasks.targets import Target, decide, empty, gold_of, judge, label_names, refuse_unknown, scale, survey
 
 if TYPE_CHECKING:
     import torch
@@ -36,12 +24,12 @@ if TYPE_CHECKING:
     from hfkit.tasks.base import Batch
 
 TEXTS = ("text", "text_pair")
+_TEXT = ("sentence", "content", "review", "comment_text", "full_text", "excerpt", "utterance", "tweet")
 _PROBLEM: dict[str, str] = {
     "single": "single_label_classification",
     "multi": "multi_label_classification",
     "regression": "regression",
 }
-_QWK = "Cohen's kappa with quadratic weights, predictions rounded to integers within gold's range, -1 to 1"
 
 
 class ClassifySettings(Section):
@@ -70,7 +58,7 @@ class Classify:
     """One text or two -> a label, several labels, or one or several numbers, as `settings.target` says.
 
     Statistics of a row: single `gold`, `predicted`, `p_i`; multi `gold_i`, `predicted_i`, `p_i`; regression `gold_i`,
-    `predicted_i`; i is the place in `settings.labels`. Regression is trained on standardised targets, so that the same
+    `predicted_i`; i is the place in `settings.labels`; `classes`, `ordered` and `several` say which of these it is. Regression is trained on standardised targets, so that the same
     learning rate suits ratings of 1 to 5 and prices in thousands; predictions are in the data's own unit.
     """
 
@@ -78,9 +66,9 @@ class Classify:
     head: ClassVar[Literal["sequence-classification"]] = "sequence-classification"
     driver: ClassVar[Literal["forward"]] = "forward"
     columns: ClassVar[tuple[Column, ...]] = (
-        Column("id", False, ("guid", "idx", "index", "uid", "row_id", "text_id")),
-        Column("text", True, ("sentence", "sentence1", "content", "review", "comment_text", "question1", "excerpt")),
-        Column("text_pair", False, ("sentence2", "question2")),
+        Column("id", False, ("guid", "idx", "index", "uid", "row_id", "text_id", "essay_id")),
+        Column("text", True, (*_TEXT, "sentence1", "question1", "text_a")),
+        Column("text_pair", False, ("sentence2", "question2", "text_b")),
         Column("label", False, ("labels", "category", "class", "target", "sentiment", "intent", "score"), gold=True),
     )
     blocks: ClassVar[bool] = False
@@ -112,7 +100,7 @@ class Classify:
                 f"{found.missing:,} training rows have no label, first row {found.first_missing!r}", "leave them out"
             )
         target, _ = decide(found, self.settings.target)
-        return lines + self._judge(found, target, training=training)
+        return lines + judge(found, target, self.settings.labels, training=training)
 
     def usable(self, row: Row) -> bool:
         """False without a label, and for -1 where it is not one of the labels (the way GLUE hides gold)."""
@@ -130,7 +118,8 @@ class Classify:
             refuse_unknown(found, names)
         update: dict[str, Any] = {"target": target, "labels": names}
         if target == "regression":
-            update |= self._scale(rows, names)
+            mean, std = scale((row for row in rows if self.usable(row)), names)
+            update |= {"mean": self.settings.mean or mean, "std": self.settings.std or std}
             lines += [Resolution(f"classify.{key}", update[key], "of the training rows") for key in ("mean", "std")]
         else:
             lines.append(Resolution("classify.labels", names, f"{len(names)} labels"))
@@ -169,7 +158,7 @@ class Classify:
         length = self.settings.max_length
         places = {name: place for place, name in enumerate(self._names())}
         for row, feature in encode_texts(rows, tokenizer, *TEXTS, length if isinstance(length, int) else None):
-            gold = self._gold(row, places, self.settings.target) if self.usable(row) else None
+            gold = gold_of(row, places, self.settings.target) if self.usable(row) else None
             if self.settings.target == "single":
                 feature["label"] = heads.NO_LABEL if gold is None else gold[0]
             elif gold is None:
@@ -216,95 +205,39 @@ class Classify:
         """See the class. Labels are matched by name; without resolved settings they are those of the prediction."""
         if not self.usable(row):
             return None
-        said, chances = prediction["prediction"], prediction.get("probabilities") or {}
-        target = self.settings.target if self.settings.target != "auto" else _target_said(said, chances)
-        names = self.settings.labels or (list(said) if isinstance(said, Mapping) else in_order(chances))
-        places = {name: place for place, name in enumerate(names or ["value"])}
-        gold = self._gold(row, places, target)
-        if target == "single":
-            return _single(gold[0], label_text(said), chances, places, row["id"])
-        guessed = [float(name in said) for name in places] if target == "multi" else numbers_of(said, places, row["id"])
-        values = {f"p_{place}": float(chances[name]) for name, place in places.items() if name in chances}
-        for place, (right, guess) in enumerate(zip(gold, guessed, strict=True)):
-            values |= {f"gold_{place}": float(right), f"predicted_{place}": guess}
-        return values
+        target = self.settings.target if self.settings.target != "auto" else tally.target_said(prediction)
+        places = {name: place for place, name in enumerate(self.settings.labels or tally.names_said(prediction))}
+        return tally.statistics(target, gold_of(row, places, target), prediction, places)
 
     def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
-        if "gold" in columns:
-            chances = sum(name.startswith("p_") for name in columns)
-            count = chances or len(self._names()) or int(max(columns["gold"].max(), columns["predicted"].max())) + 1
-            ordered = bool(np.all(columns["ordered"]))
-            return scores.reduce_single(columns, [f"{i}" if ordered else f"label {i}" for i in range(count)])
-        count = sum(name.startswith("gold_") for name in columns)
-        if "p_0" in columns or self.settings.target == "multi":
-            return scores.reduce_multi(columns, [f"label {i}" for i in range(count)])
-        metrics = scores.reduce_regression(columns, count)
-        kappa = (
-            _rounded_kappa(np.asarray(columns["gold_0"]), np.asarray(columns["predicted_0"])) if count == 1 else None
-        )
-        return metrics if kappa is None else {**metrics, "qwk": kappa}
+        return tally.reduce(columns)
 
     def definitions(self) -> dict[str, str]:
         """Of the metrics that this target can have; without a target: of all."""
-        kinds = ["single", "multi", "regression"] if self.settings.target == "auto" else [self.settings.target]
-        found = {key: definition(kind, key) for kind in reversed(kinds) for key in defined_keys(kind)}
-        return {**found, "qwk": _QWK} if kinds == ["regression"] else found
+        return tally.definitions(self.settings.target)
 
     def _names(self) -> list[str]:
         return self.settings.labels or []
 
-    def _judge(self, found: Survey, target: Target, *, training: bool) -> list[str]:
-        """Lines about the labels. Raises DataError for labels that are not among those given, or a single class."""
-        lines = [f"{found.missing:,} rows without a label are left out"] if found.missing else []
-        given = self.settings.labels
-        if given is not None and target != "regression":
-            refuse_unknown(found, given)
-            if absent := [
-                name for name in given if training and not (found.values[name] or found.members[name] or found.columns)
-            ]:
-                lines.append(f"labels without a training row: {', '.join(absent[:10])}")
-        if target == "single":
-            if training and len(found.values) < 2:
-                raise DataError(f"training needs two labels or more; found: {show_counts(found.values)}")
-            others = [name for name in in_order(found.values) if name != "-1"]
-            if given is None and "-1" in found.values and "0" in others:
-                line = settings_line("classify.labels", others[:12])
-                lines.append(f"label -1 is a class of its own here; to leave its rows out: {line}")
-        return lines
-
     def _hidden(self, value: Any) -> bool:
         """-1 where it is not one of the labels."""
-        single = self.settings.target == "single" and self.settings.labels is not None
-        return single and label_text(value) == "-1" and "-1" not in self._names()
-
-    def _gold(self, row: Row, places: Mapping[str, int], target: str) -> list[Any]:
-        """[class number], or one number for each name. Raises DataError for labels that are not among the names."""
-        value = row["label"]
-        if target == "regression":
-            return numbers_of(value, places, row["id"])
-        if target == "multi" and isinstance(value, Mapping):
-            return flags_of(value, places, row["id"])
-        texts = [label_text(each) for each in value] if is_list(value) else [label_text(value)]
-        if any(text not in places for text in texts) or (target == "single" and is_list(value)):
-            known = ", ".join(list(places)[:10]) or "unknown"
-            raise DataError(
-                f"row {row['id']!r}: the label {value!r} is not one of the labels ({known})",
-                "correct the row, or give all labels with classify.labels",
-            )
-        return [places[texts[0]]] if target == "single" else [float(name in texts) for name in places]
+        labels = self.settings.labels
+        single = labels is not None and self.settings.target in ("auto", "single")
+        return single and label_text(value) == "-1" and "-1" not in (labels or ())
 
     def _fitted(self, config: PretrainedConfig) -> tuple[ClassifySettings, list[Resolution]]:
         """Settings that fit a trained head. Raises ModelError when there is none, or one of another size."""
-        if not _has_head(config):
+        trained = head_labels(config)
+        if trained is None:
             raise ModelError(
                 "the model has no classification head", "fine-tune it first, with `hfkit finetune classify`"
             )
         given = self.settings
         target = given.target if given.target != "auto" else _target_of(config)
-        names = given.labels or _labels(config)
-        if len(names) != len(_labels(config)):
+        names = given.labels or trained
+        if len(names) != len(trained):
             raise ModelError(
-                f"the model's head gives {len(_labels(config))} numbers, classify.labels has {len(names)}",
+                f"the model's head gives {len(trained)} numbers, classify.labels has {len(names)}",
                 "give one label for each of them, in the head's order",
             )
         length, chosen = model_length("classify.max_length", given.max_length, config)
@@ -314,15 +247,6 @@ class Classify:
         lines = [Resolution("classify.target", target, "the model's head")] if given.target == "auto" else []
         return given.model_copy(update=update), [*lines, *([chosen] if chosen else [])]
 
-    def _scale(self, rows: Iterable[Row], names: Sequence[str]) -> dict[str, list[float]]:
-        """Mean and standard deviation of the targets; what was given stays. A constant target keeps its unit."""
-        values = np.asarray(
-            [numbers_of(row["label"], names, row["id"]) for row in rows if self.usable(row)], dtype=np.float64
-        )
-        spread = values.std(axis=0)
-        found = {"mean": values.mean(axis=0).tolist(), "std": np.where(spread > 0, spread, 1.0).tolist()}
-        return {"mean": self.settings.mean or found["mean"], "std": self.settings.std or found["std"]}
-
     def _mean(self) -> np.ndarray:
         return np.asarray(self.settings.mean or [0.0])
 
@@ -330,52 +254,14 @@ class Classify:
         return np.asarray(self.settings.std or [1.0])
 
 
-def _single(
-    gold: int, said: str, chances: Mapping[str, float], places: Mapping[str, int], row_id: str
-) -> dict[str, float]:
-    """Statistics of one row with one label; `ordered`: all labels are integers, so that their distance counts."""
-    if said not in places:
-        raise DataError(
-            f"row {row_id!r}: the prediction {said!r} is not one of the labels {', '.join(list(places)[:10])}"
-        )
-    values = {f"p_{places[name]}": float(chance) for name, chance in chances.items()}
-    ordered = float(all(map(is_integer, places)))
-    return {"gold": float(gold), "predicted": float(places[said]), "ordered": ordered, **values}
-
-
-def _rounded_kappa(gold: np.ndarray, predicted: np.ndarray) -> float | None:
-    """Quadratic kappa of predictions rounded to integers, for gold that is integers of a narrow range; else None."""
-    low, high = gold.min(), gold.max()
-    if not np.equal(gold, np.rint(gold)).all() or not 2 <= high - low <= 100:
-        return None
-    count = int(high - low) + 1
-    guessed = np.clip(np.rint(predicted), low, high)
-    table = scores.confusion((gold - low).astype(np.int64), (guessed - low).astype(np.int64), count)
-    return scores.quadratic_kappa(table, [str(i) for i in range(count)])
-
-
-def _target_said(said: Any, chances: Mapping[str, float]) -> Target:
-    """The target that a prediction answers."""
-    if is_list(said):
-        return "multi"
-    return "single" if chances or isinstance(said, str) else "regression"
-
-
 def _target_of(config: PretrainedConfig) -> Target:
     """The target that a trained head was made for, from its config."""
     if config.problem_type in (_PROBLEM["multi"], _PROBLEM["regression"]):
         return "multi" if config.problem_type == _PROBLEM["multi"] else "regression"
-    return "regression" if len(_labels(config)) == 1 else "single"
-
-
-def _labels(config: PretrainedConfig) -> list[str]:
-    return [str(config.id2label[place]) for place in sorted(config.id2label, key=int)]
-
-
-def _has_head(config: PretrainedConfig) -> bool:
-    return any("SequenceClassification" in name for name in config.architectures or [])
+    return "regression" if config.num_labels == 1 else "single"
 
 
 def _head_order(names: list[str], config: PretrainedConfig) -> list[str]:
     """The order of a trained head that has just these labels, else the order given."""
-    return _labels(config) if _has_head(config) and set(_labels(config)) == set(names) else names
+    trained = head_labels(config)
+    return trained if trained is not None and set(trained) == set(names) else names

@@ -7,9 +7,12 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hfkit.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 ENTAILMENT, NEUTRAL, CONTRADICTION, OTHER = "entailment", "neutral", "contradiction", "non-entailment"
 THREE_WAY = (ENTAILMENT, NEUTRAL, CONTRADICTION)
@@ -95,25 +98,47 @@ def match_data_labels(counts: Mapping[str, int], given: Mapping[str, str | None]
     raise DataError(f"labels whose meaning is not known: {which} (all values: {show_counts(counts)})", hint)
 
 
-def match_model_labels(id2label: Mapping[Any, str], given: Mapping[str, str] | None) -> list[str]:
+def head_labels(config: PretrainedConfig) -> list[str] | None:
+    """The label names of a model's trained classification head, in order; None when it has no such head."""
+    if not any("SequenceClassification" in name for name in config.architectures or []):
+        return None
+    return [str(config.id2label[place]) for place in sorted(config.id2label, key=int)]
+
+
+def match_model_labels(labels: Sequence[str], given: Mapping[str, str] | None, *, training: bool = False) -> list[str]:
     """The NLI classes of a trained head, in its own order. Raises ModelError when its names do not say them.
 
     `given` names classes by the head's label (`LABEL_0`) or by its place (`0`).
     """
-    names = [str(id2label[place]) for place in sorted(id2label, key=int)]
     given = given or {}
-    found = [given.get(name) or given.get(str(place)) or meaning(name) for place, name in enumerate(names)]
+    found = [given.get(name) or given.get(str(place)) or meaning(name) for place, name in enumerate(labels)]
     classes = [name for name in found if name is not None]
-    if len(classes) == len(names) > 1 and len(set(classes)) == len(names) and ENTAILMENT in classes:
+    if len(classes) == len(labels) > 1 and len(set(classes)) == len(labels) and ENTAILMENT in classes:
         return classes
-    order = TWO_WAY if len(names) == len(TWO_WAY) else THREE_WAY
-    example = {name: order[place % len(order)] for place, name in enumerate(names[:3])}
+    example = dict(zip(labels, TWO_WAY if len(labels) == len(TWO_WAY) else THREE_WAY, strict=False))
+    hints = [f"say it as the model card does, such as {settings_line('nli.model_labels', example)}"]
+    if training:
+        hints.append("or start a fresh head with `train.reset_head=true`")
     raise ModelError(
-        f"the model's labels do not say which class is which: {', '.join(map(_short, names[:8]))}",
-        f"look into its model card, then say it: {settings_line('nli.model_labels', example)}"
-        if len(names) in (2, 3)
-        else "take a model trained for NLI, or fine-tune this one with `train.reset_head=true`",
+        f"the model's labels do not say which class is which: {', '.join(map(_short, labels[:8]))}",
+        ", ".join(hints) if len(labels) <= len(THREE_WAY) else "take a model trained for NLI",
     )
+
+
+def describe_data_labels(counts: Mapping[str, int], matched: Mapping[str, str | None]) -> list[str]:
+    """Lines on what is dropped, how numbers are read, and which class has no row."""
+    lines = []
+    dropped = {value: counts[value] for value, found in matched.items() if found is None}
+    if dropped:
+        lines.append(f"{sum(dropped.values()):,} rows without a label are left out ({show_counts(dropped)})")
+    read = sorted(f"{value} as {name}" for value, name in matched.items() if name and is_integer(value))
+    if read:
+        lines.append(f"labels are read by number: {', '.join(read)}")
+    classes = {name for name in matched.values() if name}
+    missing = [] if OTHER in classes else [name for name in THREE_WAY if name not in classes]
+    if classes and missing:
+        lines.append(f"no row is labelled {' or '.join(missing)}")
+    return lines
 
 
 def _proposal(matched: Mapping[str, str | None], unknown: Sequence[str]) -> dict[str, str]:

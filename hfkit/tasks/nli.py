@@ -100,7 +100,7 @@ class NLI:
             raise DataError(
                 f"training needs rows of two classes or more; labels found: {names.show_counts(counts) or 'none'}"
             )
-        return lines + _label_lines(counts, matched, classes)
+        return lines + names.describe_data_labels(counts, matched)
 
     def usable(self, row: Row) -> bool:
         return self._gold(row) is not None
@@ -152,8 +152,9 @@ class NLI:
 
     def encode(self, rows: Iterable[Row], tokenizer: PreTrainedTokenizerBase) -> Iterator[Feature]:
         """Feature columns: row, input_ids, [token_type_ids], label (-100: no gold, or none that the head could say)."""
+        length = self.settings.max_length
         places = {name: place for place, name in enumerate(self._head())}
-        for row, feature in encode_texts(rows, tokenizer, *TEXTS, _number(self.settings.max_length)):
+        for row, feature in encode_texts(rows, tokenizer, *TEXTS, length if isinstance(length, int) else None):
             gold = self._gold(row)
             if gold is not None and gold not in places and names.OTHER in places:
                 gold = names.OTHER
@@ -182,8 +183,10 @@ class NLI:
         said = names.meaning(str(prediction.get("prediction", "")))
         if said is None:
             raise DataError(f"row {row['id']!r}: the prediction {prediction.get('prediction')!r} is not an NLI class")
-        values = {"gold": float(names.CLASSES.index(gold)), "predicted": float(names.CLASSES.index(said))}
         named = {names.meaning(name): float(value) for name, value in (prediction.get("probabilities") or {}).items()}
+        if names.OTHER in named and gold != names.ENTAILMENT:
+            gold = names.OTHER
+        values = {"gold": float(names.CLASSES.index(gold)), "predicted": float(names.CLASSES.index(said))}
         for place, name in enumerate(name for name in names.CLASSES if name in named):
             values[f"p_{place}"] = named[name]
         if row.get("heuristic") in HEURISTICS:
@@ -238,20 +241,23 @@ class NLI:
             line = names.settings_line("nli.labels", merged)
             raise DataError("labels mix non-entailment with neutral or contradiction", f"to train two classes: {line}")
         wanted = self.settings.classes or list(names.TWO_WAY if names.OTHER in found else names.THREE_WAY)
-        if _has_head(config) and len(config.id2label) == len(wanted):
-            trained = names.match_model_labels(config.id2label, self.settings.model_labels)
-            if set(trained) == set(wanted):
-                return trained, "the order of the model's own head"
+        trained = names.head_labels(config)
+        if trained is not None and len(trained) == len(wanted):
+            order = names.match_model_labels(trained, self.settings.model_labels, training=True)
+            if set(order) == set(wanted):
+                return order, "the order of the model's own head"
         return wanted, "as given" if self.settings.classes else "the training data's classes"
 
     def _trained_classes(self, config: PretrainedConfig) -> tuple[list[str], str]:
-        stored = self.settings.classes
-        if stored and not self.settings.model_labels and [names.meaning(name) for name in _labels(config)] != stored:
-            raise ModelError(
-                f"the model's labels are {', '.join(_labels(config))}, but its hfkit.json says {', '.join(stored)}",
-                "one of the two was edited; give the model's with `nli.model_labels={...}` after `nli.classes=null`",
-            )
-        return names.match_model_labels(config.id2label, self.settings.model_labels), "the model's own order"
+        """The classes of a trained head, in its order. Raises ModelError without one, or when hfkit.json differs."""
+        trained, stored = names.head_labels(config), self.settings.classes
+        if trained is None:
+            raise ModelError("the model has no classification head", "fine-tune it first, with `hfkit finetune nli`")
+        classes = names.match_model_labels(trained, self.settings.model_labels)
+        if stored and stored != classes:
+            said = f"its labels are {', '.join(classes)}, nli.classes (hfkit.json) says {', '.join(stored)}"
+            raise ModelError(f"the model and its settings differ: {said}", "one of them was changed; restore it")
+        return classes, "the model's own order"
 
     def _kept(self, matched: Mapping[str, str | None]) -> dict[str, str | None] | None:
         """The map worth storing: what was given, and numbers; words keep meaning what they say."""
@@ -274,29 +280,3 @@ def _class(name: Any) -> str:
 
 def _label_counts(rows: Sequence[Row]) -> Counter[str]:
     return Counter(names.label_text(row["label"]) for row in rows if "label" in row)
-
-
-def _label_lines(counts: Mapping[str, int], matched: Mapping[str, str | None], classes: Mapping[str, int]) -> list[str]:
-    lines = []
-    dropped = {value: counts[value] for value, found in matched.items() if found is None}
-    if dropped:
-        lines.append(f"{sum(dropped.values()):,} rows without a label are left out ({names.show_counts(dropped)})")
-    read = [f"{value} as {name}" for value, name in matched.items() if name and names.is_integer(value)]
-    if read:
-        lines.append(f"labels are read by number: {', '.join(sorted(read))}")
-    missing = [] if names.OTHER in classes else [name for name in names.THREE_WAY if name not in classes]
-    if classes and missing:
-        lines.append(f"no row is labelled {' or '.join(missing)}")
-    return lines
-
-
-def _labels(config: PretrainedConfig) -> list[str]:
-    return [str(config.id2label[place]) for place in sorted(config.id2label, key=int)]
-
-
-def _has_head(config: PretrainedConfig) -> bool:
-    return any("SequenceClassification" in name for name in config.architectures or [])
-
-
-def _number(value: int | str) -> int | None:
-    return value if isinstance(value, int) else None

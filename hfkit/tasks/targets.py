@@ -125,6 +125,50 @@ def refuse_unknown(found: Survey, names: Sequence[str], *, of_model: bool = Fals
     raise DataError(f"labels that are not among {whose}: {show_counts(counts)}; known are {shown}", hint)
 
 
+def judge(found: Survey, target: Target, given: Sequence[str] | None, *, training: bool) -> list[str]:
+    """Lines about the labels. Raises DataError for labels that are not among those given, or a single class."""
+    lines = [f"{found.missing:,} rows without a label are left out"] if found.missing else []
+    if given is not None and target != "regression":
+        refuse_unknown(found, given)
+        absent = [name for name in given if not (found.values[name] or found.members[name] or found.columns)]
+        if training and absent:
+            lines.append(f"labels without a training row: {', '.join(absent[:10])}")
+    if target == "single":
+        if training and len(found.values) < 2:
+            raise DataError(f"training needs two labels or more; found: {show_counts(found.values)}")
+        others = [name for name in in_order(found.values) if name != "-1"]
+        if given is None and "-1" in found.values and "0" in others:
+            line = settings_line("classify.labels", others[:12])
+            lines.append(f"label -1 is a class of its own here; to leave its rows out: {line}")
+    return lines
+
+
+def gold_of(row: Row, places: Mapping[str, int], target: str) -> list[Any]:
+    """[class number], or one number for each name. Raises DataError for labels that are not among the names."""
+    value = row["label"]
+    if target == "regression":
+        return numbers_of(value, places, row["id"])
+    if target == "multi" and isinstance(value, Mapping):
+        return flags_of(value, places, row["id"])
+    texts = [label_text(each) for each in value] if is_list(value) else [label_text(value)]
+    if any(text not in places for text in texts) or (target == "single" and is_list(value)):
+        known = ", ".join(list(places)[:10]) or "unknown"
+        raise DataError(
+            f"row {row['id']!r}: the label {value!r} is not one of the labels ({known})",
+            "correct the row, or give all labels with classify.labels",
+        )
+    return [places[texts[0]]] if target == "single" else [float(name in texts) for name in places]
+
+
+def scale(rows: Iterable[Row], names: Sequence[str]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each number; a number that is always the same keeps its unit."""
+    import numpy as np
+
+    values = np.asarray([numbers_of(row["label"], names, row["id"]) for row in rows], dtype=np.float64)
+    spread = values.std(axis=0)
+    return values.mean(axis=0).tolist(), np.where(spread > 0, spread, 1.0).tolist()
+
+
 def number(text: str) -> float | None:
     """A finite number from its text, else None."""
     try:
