@@ -108,6 +108,7 @@ def windows(
             return_attention_mask=False,
             verbose=False,
         )
+        tokenizer.backend_tokenizer.no_truncation()  # a tokenizer that is saved must not remember it
         of_row: list[list[int]] = [[] for _ in chunk]
         for window, owner in enumerate(encoded["overflow_to_sample_mapping"]):
             of_row[owner].append(window)
@@ -120,7 +121,7 @@ def _features(
     number: int, row: Row, encoded: Any, found: list[int], frame: Frame, with_types: bool
 ) -> Iterator[Feature]:
     """The features of one row; `found` numbers its windows in `encoded`."""
-    pieces = [_context_tokens(encoded, window, row["context"]) for window in found]
+    pieces = _with_marks([_context_tokens(encoded, window) for window in found], row["context"])
     places = _labels(pieces, row)
     for window, piece, place in zip(found, pieces, places, strict=True):
         ids = list(encoded["input_ids"][window])
@@ -142,26 +143,33 @@ def _features(
         }
 
 
-def _context_tokens(encoded: Any, window: int, context: str) -> _Piece:
+def _context_tokens(encoded: Any, window: int) -> _Piece:
     sequence = encoded.encodings[window].sequence_ids
     if 1 not in sequence:
         return _Piece(0, np.zeros(0, np.int64), np.zeros(0, np.int64))
     first = sequence.index(1)
     stop = len(sequence) - sequence[::-1].index(1)
     offsets = np.array(encoded["offset_mapping"][window][first:stop], dtype=np.int64)
-    starts, ends = offsets[:, 0], offsets[:, 1]
-    return _Piece(first, starts, ends if context.isascii() else _with_marks(context, starts, ends))
+    return _Piece(first, offsets[:, 0], offsets[:, 1])
 
 
-def _with_marks(context: str, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+def _with_marks(pieces: list[_Piece], context: str) -> list[_Piece]:
     """Ends moved over combining marks that the tokenizer dropped: an answer must not lose its last accent."""
-    moved = ends.copy()
-    following = np.append(starts[1:], len(context))
-    for index in np.flatnonzero(following > ends).tolist():
-        end = int(ends[index])
-        while end < following[index] and context[end] >= _FIRST_MARK and unicodedata.category(context[end])[0] == "M":
-            end += 1
-        moved[index] = end
+    if context.isascii():
+        return pieces
+    begins = np.append(np.unique(np.concatenate([piece.starts for piece in pieces])), len(context))
+    moved = []
+    for piece in pieces:
+        ends = piece.ends.copy()
+        following = begins[np.searchsorted(begins, ends)]  # in this window or in the next
+        for index in np.flatnonzero(following > ends).tolist():
+            end = int(ends[index])
+            while (
+                end < following[index] and context[end] >= _FIRST_MARK and unicodedata.category(context[end])[0] == "M"
+            ):
+                end += 1
+            ends[index] = end
+        moved.append(piece._replace(ends=ends))
     return moved
 
 

@@ -122,7 +122,7 @@ class QA:
         -inf where there are fewer spans; null (start + end logit at null_index); finite (1 if all logits are)."""
         import torch
 
-        start, end = outputs.start_logits.float(), outputs.end_logits.float()
+        start, end = outputs.start_logits.detach().float(), outputs.end_logits.detach().float()
         real = batch["attention_mask"] != 0
         finite = ((torch.isfinite(start) & torch.isfinite(end)) | ~real).all(dim=1)
         null_index = _placed(batch, "null_index").unsqueeze(1)
