@@ -13,7 +13,7 @@ class Checkpoint:
 
     `folder` is a local folder with config, weights and tokenizer (None for scratch:NAME until `build_scratch` made
     one); `saved` is the content of hfkit.json beside the weights; `run` is the run folder it came from; `notes` are
-    lines that the user should see.
+    lines that the user should see; `hub` says whether it came from the Hub.
     """
 
     name: str
@@ -23,3 +23,4 @@ class Checkpoint:
     saved: dict[str, Any] | None = None
     run: Path | None = None
     notes: list[str] = field(default_factory=list)
+    hub: bool = False

@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from hfkit.errors import ModelError
+from hfkit.errors import ModelError, ResourceError
 from hfkit.files import atomic_folder
 from hfkit.models.checkpoint import Checkpoint
 from hfkit.models.intake import PICKLE, PICKLE_INDEX, check_weights, listing, shard_names
@@ -34,7 +34,11 @@ def converted(found: Checkpoint, *, allowed: bool) -> Checkpoint:
     target = _cache() / "converted" / f"{found.folder.name}-{_fingerprint(found.folder)}"
     notes = list(found.notes)
     if not target.is_dir():
-        convert_folder(found.folder, target)
+        try:
+            convert_folder(found.folder, target)
+        except ResourceError:
+            if not target.is_dir():  # else another process was first, which is as good
+                raise
         notes.append(f"pickle weights were converted to safetensors, once: {target}")
     check_weights(target)
     return replace(found, folder=target, notes=notes)

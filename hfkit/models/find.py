@@ -40,7 +40,13 @@ def locate(
     model: str, *, revision: str | None = None, convert: bool = True, offline: bool = False, runs: Path | None = None
 ) -> Checkpoint:
     """As `find`, but weights and tokenizer are not looked at and nothing is converted."""
-    runs = runs if runs is not None else runs_folder()
+    found = _locate(model, revision, offline, convert, runs if runs is not None else runs_folder())
+    if revision and not found.hub:
+        raise UsageError(f"model_revision={revision}: {model} is not a Hub model", "leave `model_revision` out")
+    return found
+
+
+def _locate(model: str, revision: str | None, offline: bool, convert: bool, runs: Path) -> Checkpoint:
     if not model.strip():
         raise ModelError("no model was named", "give a run, a folder, a Hub name, `starter` or scratch:NAME")
     if model.startswith("scratch:"):
@@ -196,8 +202,9 @@ def _from_hub(model: str, revision: str | None, offline: bool, convert: bool) ->
         raise ModelError(f"no such folder: {model}", "a Hub name is owner/name[@revision]; a folder must exist")
     folder, notes = hub.fetch(name, at or revision, offline=offline, convert=convert)
     config, more = read_config(folder)
+    saved = read_saved(folder)
     return Checkpoint(
-        name=model, folder=folder, scratch=None, config=config, saved=read_saved(folder), notes=[*notes, *more]
+        name=model, folder=folder, scratch=None, config=config, saved=saved, notes=[*notes, *more], hub=True
     )
 
 

@@ -75,7 +75,10 @@ def read_config(folder: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def _check_known(path: Path, raw: dict[str, Any], kind: str) -> None:
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    try:
+        from transformers.models.auto.auto_mappings import CONFIG_MAPPING_NAMES  # the bare table, without torch
+    except ImportError:
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
     if kind in CONFIG_MAPPING_NAMES:
         return

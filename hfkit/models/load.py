@@ -24,6 +24,8 @@ AUTO = {
     "causal-lm": "AutoModelForCausalLM",
     "masked-lm": "AutoModelForMaskedLM",
 }
+# heads of models whose encoder is no module of its own, such as T5
+HEAD_PARTS = ("classification_head", "classifier", "lm_head", "qa_outputs", "score", "sequence_summary")
 TASK_HEADS = ("question-answering", "sequence-classification")
 
 
@@ -136,7 +138,11 @@ def _load(
 
 def _in_head(model: PreTrainedModel, name: str) -> bool:
     """Whether a weight belongs to the head; a pooler does, wherever it stands."""
-    return not name.startswith(model.base_model_prefix + ".") or "pooler" in name.split(".")
+    if "pooler" in name.split("."):
+        return True
+    if hasattr(model, model.base_model_prefix):
+        return not name.startswith(model.base_model_prefix + ".")
+    return name.split(".")[0] in HEAD_PARTS
 
 
 def _judge(
@@ -182,9 +188,13 @@ def _part(model: PreTrainedModel, name: str) -> str:
 
 def _left_out(model: PreTrainedModel, info: Mapping[str, Any]) -> list[str]:
     """A line when the checkpoint holds encoder weights that its config has no place for, such as further layers."""
-    extra = sorted(
-        n for n in info["unexpected_keys"] if n.startswith(model.base_model_prefix + ".") and "pooler" not in n
-    )
+    buffers = (
+        "position_ids",
+        "token_type_ids",
+        "masked_bias",
+        "attn.bias",
+    )  # what old checkpoints saved besides weights
+    extra = sorted(n for n in info["unexpected_keys"] if not _in_head(model, n) and not n.endswith(buffers))
     return [f"{len(extra)} weights of the checkpoint have no place in its config, first {extra[0]}"] if extra else []
 
 
@@ -216,8 +226,9 @@ def _reset_head(model: PreTrainedModel, config: PretrainedConfig, head: Head, dt
         )
     with quiet():
         fresh = _auto(head).from_config(config, dtype=getattr(torch, dtype)).state_dict()
-    prefix = model.base_model_prefix + "."
-    weights = {name: value for name, value in fresh.items() if not name.startswith(prefix)}
+    weights = {
+        name: value for name, value in fresh.items() if _in_head(model, name) and "pooler" not in name.split(".")
+    }
     model.load_state_dict(weights, strict=False)
     return [f"a fresh head, as train.reset_head asks: {', '.join(sorted({_part(model, name) for name in weights}))}"]
 

@@ -49,7 +49,7 @@ SHAPES = {
 
 
 def build_scratch(name: str, texts: Iterable[str], scratch: Scratch, head: Head, folder: Path) -> Checkpoint:
-    """Train a tokenizer on `texts`, write it and the config of shape `name` to `folder`; `load_model` makes the weights.
+    """Train a tokenizer on `texts`, write it and the config of shape `name`; `load_model` makes the weights.
 
     `texts` is read once, as a stream. The same texts give the same files. The config's vocab_size is the number of
     entries found, which may be less than `scratch.vocab_size`. Raises ModelError when the shape has no such head,

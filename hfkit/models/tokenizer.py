@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfkit.errors import ModelError, UsageError
 from hfkit.models.checkpoint import Checkpoint
 from hfkit.models.families import PLAIN_PAIRS, max_positions
+from hfkit.models.intake import read_json
 from hfkit.models.quiet import quiet
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ def load_tokenizer(checkpoint: Checkpoint, head: Head | None = None) -> PreTrain
             f"{folder}: {config.model_type} has no fast tokenizer, which offsets need", "choose another model"
         )
     _check_size(tokenizer, config, folder)
+    _keep_normalizer(tokenizer, folder)
     clear_stored(tokenizer)
     split_special(tokenizer)
     _give_pad(tokenizer, folder)
@@ -60,7 +63,7 @@ def load_tokenizer(checkpoint: Checkpoint, head: Head | None = None) -> PreTrain
 
 
 def load_config(checkpoint: Checkpoint) -> PretrainedConfig:
-    """transformers' config object from the checked raw config; the checkpoint's code is never run. Raises ModelError."""
+    """transformers' config object from the checked raw config; no code of the checkpoint runs. Raises ModelError."""
     from transformers import AutoConfig
 
     raw = dict(checkpoint.config)
@@ -84,9 +87,26 @@ def clear_stored(tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def split_special(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Read `[SEP]` or `<|endoftext|>` in data as the characters they are."""
+    """Read `[SEP]` or `<|endoftext|>` in data as the characters they are.
+
+    A Unigram model has its special tokens among its pieces and would still match them, so the first character of such
+    a text is split off before the model sees it.
+    """
+    from tokenizers import Regex, models, pre_tokenizers
+
     tokenizer.split_special_tokens = True
-    tokenizer.backend_tokenizer.encode_special_tokens = True
+    backend: Any = tokenizer.backend_tokenizer
+    backend.encode_special_tokens = True
+    if not isinstance(backend.model, models.Unigram):
+        return
+    texts = [
+        str(token) for token in backend.get_added_tokens_decoder().values() if token.special and len(str(token)) > 1
+    ]
+    firsts = "|".join(f"{re.escape(text[0])}(?={re.escape(text[1:])})" for text in sorted(texts))
+    if not firsts or (backend.pre_tokenizer is not None and "(?=" in str(backend.pre_tokenizer)):
+        return
+    parts = [backend.pre_tokenizer] if backend.pre_tokenizer is not None else []
+    backend.pre_tokenizer = pre_tokenizers.Sequence([*parts, pre_tokenizers.Split(Regex(firsts), "isolated")])
 
 
 def _folder(checkpoint: Checkpoint) -> Path:
@@ -108,6 +128,34 @@ def _check_size(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, fo
             f"{folder}: the tokenizer has {len(tokenizer)} entries, the model only {rows} embeddings",
             "tokenizer and weights are of two models; copy the right tokenizer beside the weights",
         )
+
+
+def _keep_normalizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """BERT's class builds its normalizer from tokenizer_config.json; where that is silent, let tokenizer.json's hold.
+
+    Without this a cased model whose folder lacks `do_lower_case` would read its text in lower case.
+    """
+    from tokenizers import normalizers
+
+    path = folder / "tokenizer.json"
+    stored = read_json(path).get("normalizer") if path.exists() else None
+    backend: Any = tokenizer.backend_tokenizer
+    if not isinstance(stored, dict) or stored.get("type") != "BertNormalizer" or backend.normalizer is None:
+        return
+    names = {
+        "do_lower_case": "lowercase",
+        "strip_accents": "strip_accents",
+        "tokenize_chinese_chars": "handle_chinese_chars",
+    }
+    told = read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").exists() else {}
+    silent = {key: stored.get(name) for key, name in names.items() if key not in told and key in tokenizer.init_kwargs}
+    if not silent:
+        return
+    tokenizer.init_kwargs.update(silent)
+    for key, value in silent.items():
+        setattr(tokenizer, key, value)
+    settings = {name: tokenizer.init_kwargs.get(key, stored.get(name)) for key, name in names.items()}
+    backend.normalizer = normalizers.BertNormalizer(clean_text=stored.get("clean_text", True), **settings)
 
 
 def _give_pad(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
