@@ -12,7 +12,6 @@ from hfkit.cli.eval import evaluate
 from hfkit.cli.finetune import finetune
 from hfkit.cli.generate import generate
 from hfkit.cli.help import help_
-from hfkit.cli.perform import no_verbs
 from hfkit.cli.predict import predict
 from hfkit.cli.recipes import recipes
 from hfkit.cli.runs import runs
@@ -59,9 +58,3 @@ def command_names() -> dict[str, tuple[str, ...]]:
     """Every command, and the commands of the groups among them (none for a plain command)."""
     inner = {name: tuple(found.name or "" for found in group.registered_commands) for name, group in GROUPS.items()}
     return {**dict.fromkeys(COMMANDS, ()), **inner}
-
-
-def parse(arguments: list[str]) -> None:
-    """Check a command line as far as its verb, which is not run. Raises what `main` would show."""
-    with no_verbs():
-        app(arguments, prog_name="hfkit", standalone_mode=False)

@@ -93,10 +93,12 @@ def finetune(
 
     def verb() -> Events:
         from hfkit.recipe.load import load
+
+        loaded = load(recipe, given)
         from hfkit.verbs.finetune import finetune
 
         return finetune(
-            load(recipe, given),
+            loaded,
             output=output,
             resume=resume,
             overwrite=overwrite,

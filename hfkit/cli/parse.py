@@ -1,0 +1,13 @@
+"""Checks a command line without running it: every command in a hint, a guide or a recipe goes through here in the tests."""
+
+from collections.abc import Sequence
+
+from hfkit.cli.app import app
+from hfkit.cli.perform import no_verbs
+from hfkit.cli.words import checked
+
+
+def parse(arguments: Sequence[str]) -> None:
+    """Resolve the command, its options and arguments, and stop before its verb. Raises what `main` would show."""
+    with no_verbs():
+        app(checked(arguments), prog_name="hfkit", standalone_mode=False)

@@ -1,0 +1,127 @@
+"""Who may import whom, and that help stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "hfkit"
+HEAVY = {"torch", "transformers", "datasets", "accelerate"}
+
+# a part of hfkit -> the parts it may import, at the top or inside a function; a part may always import itself
+ALLOWED = {
+    "errors": set(),
+    "events": set(),
+    "files": {"errors"},
+    "metrics": {"errors"},
+    "recipe": {"errors", "files", "tasks"},
+    "run": {"errors", "events", "files"},
+    "tasks": {"errors", "recipe", "metrics", "data", "models"},  # validators of rows, positions of a config
+    "data": {"errors", "files", "recipe", "tasks"},
+    "models": {"errors", "files", "recipe", "run", "tasks"},
+    "engine": {"errors", "events", "files", "recipe", "run", "tasks", "data", "models", "metrics"},
+    "verbs": {"errors", "events", "files", "recipe", "run", "tasks", "data", "models", "metrics", "engine"},
+    "report": {"errors", "events"},
+    "cli": {"errors", "events", "tasks", "recipe", "verbs", "report"},
+    "api": {"errors", "events", "recipe", "run", "report", "verbs", "data", "tasks", "models", "files"},
+}
+MAY_BE_HEAVY_AT_THE_TOP = ("engine/", "models/", "data/arrow.py")
+ONLY_HERE = {"typer": "cli", "rich": "report"}
+
+
+def files() -> list[Path]:
+    found = sorted(PACKAGE.rglob("*.py"))
+    assert len(found) > 20
+    return found
+
+
+def part(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(tree: ast.AST, *, inside_functions: bool) -> Iterator[str]:
+    """Dotted names that are imported, without those for type checkers alone."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        if isinstance(node, ast.FunctionDef) and not inside_functions:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        else:
+            yield from imports(node, inside_functions=inside_functions)
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_imports_only_what_its_part_may(path):
+    here = part(path)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for name in imports(tree, inside_functions=True):
+        words = name.split(".")
+        if words[0] == "hfkit" and len(words) > 1 and here not in ("__init__", "__main__"):
+            other = words[1]
+            if other == "__version__" or other == here:
+                continue
+            assert other in ALLOWED[here], f"{here} may not import hfkit.{other}"
+        assert ONLY_HERE.get(words[0], here) == here, f"{words[0]} belongs to {ONLY_HERE.get(words[0])}"
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_heavy_libraries_are_not_imported_at_the_top(path):
+    if str(path.relative_to(PACKAGE).as_posix()).startswith(MAY_BE_HEAVY_AT_THE_TOP):
+        return
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert HEAVY.isdisjoint(name.split(".")[0] for name in imports(tree, inside_functions=False))
+
+
+def test_nobody_prints_but_the_screen():
+    for path in files():
+        if part(path) in ("cli", "report"):
+            continue
+        calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        assert not any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls), path
+
+
+def loaded_by(code: str) -> set[str]:
+    """The names in sys.modules after `code` ran in a fresh interpreter."""
+    program = f"import sys\n{code}\nprint('LOADED', *sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120, cwd=PACKAGE.parent
+    )
+    line = next(line for line in done.stdout.splitlines() if line.startswith("LOADED"))
+    return set(line.split()[1:])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[], ["finetune"], ["eval"], ["predict"], ["generate"], ["score"], ["recipes"], ["runs"], ["doctor"], ["convert"]],
+)
+def test_help_loads_nothing_heavy(command):
+    loaded = loaded_by(f"from hfkit.cli import main\nassert main({[*command, '--help']!r}) == 0")
+    assert HEAVY.isdisjoint(loaded)
+    assert loaded.isdisjoint({"yaml", "numpy", "huggingface_hub", "hfkit.recipe", "hfkit.report", "hfkit.verbs"})
+
+
+@pytest.mark.parametrize(
+    "module", ["hfkit", "hfkit.recipe.load", "hfkit.run", "hfkit.report", "hfkit.metrics", "hfkit.tasks.base"]
+)
+def test_light_modules_load_nothing_heavy(module):
+    assert HEAVY.isdisjoint(loaded_by(f"import {module}"))
+
+
+def test_names_of_the_package_load_on_use():
+    import hfkit
+    from hfkit.errors import HfkitError
+
+    assert hfkit.HfkitError is HfkitError
+    assert "finetune" in dir(hfkit)
+    with pytest.raises(AttributeError, match="no_such"):
+        hfkit.no_such  # noqa: B018
