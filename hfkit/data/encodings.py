@@ -35,15 +35,14 @@ def refuse_wide(path: Path, encoding: str, open_bytes: Callable[[Path], IO[bytes
 
 
 def wide_name(start: bytes) -> str | None:
-    """The wide encoding that the first bytes of a file show by their mark, or by a zero in every second byte."""
+    """The wide encoding that the first bytes of a file show by their mark, or by zeros at one side of pairs."""
     for mark, name in _WIDE_MARKS:
         if start.startswith(mark):
             return name
-    half = len(start) // 2
-    if half >= 2:
-        for offset, name in ((1, "utf-16-le"), (0, "utf-16-be")):
-            if start[offset::2].count(0) > 0.6 * half and start[1 - offset :: 2].count(0) < 0.1 * half:
-                return name
+    for offset, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+        zeros, others = start[offset::2].count(0), start[1 - offset :: 2].count(0)
+        if zeros >= 2 and zeros > 0.02 * len(start) and others < 0.1 * zeros:
+            return name
     return None
 
 
@@ -81,7 +80,8 @@ _TITLES = {"gb18030": "GB18030", "cp1252": "Latin-1 (Windows-1252)", "big5": "Bi
 def looks_like(sample: bytes) -> str | None:
     """A guess among gb18030, shift_jis, big5 and cp1252, None when the bytes are mostly good UTF-8 or nothing fits.
 
-    The multi-byte ones count only when nearly all their characters are common ideographs, kana or their punctuation.
+    The multi-byte ones count only when nearly all their characters are common ideographs, kana or their punctuation;
+    cp1252 only when most letters are plain ones.
     """
     high = sum(byte >= 0x80 for byte in sample)
     as_utf8 = sample.decode("utf-8", "ignore")
@@ -97,7 +97,8 @@ def looks_like(sample: bytes) -> str | None:
             and _common(wide, name)
         ):
             return name
-    return "cp1252" if _decoded(sample, "cp1252") else None
+    letters = high + sum(chr(byte).isalpha() for byte in sample if byte < 0x80)
+    return "cp1252" if high < 0.3 * letters and _decoded(sample, "cp1252") else None
 
 
 def _decoded(sample: bytes, name: str) -> str:

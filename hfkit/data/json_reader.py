@@ -96,7 +96,7 @@ def _broken(text: str, error: Exception, *, ends: bool) -> Bad:
     if isinstance(error, RecursionError):
         return Bad(f"nested too deeply: {cut(text)}")
     if not isinstance(error, json.JSONDecodeError):
-        return Bad(f"{error}: {cut(text)}")
+        return Bad(f"{str(error).split(';')[0]}: {cut(text)}")
     if not ends and (error.pos >= len(text) - 1 or error.msg.startswith("Unterminated")):
         return Bad(f"line is cut short (file truncated?): {cut(text)}", error.colno)
     if text.startswith("{'"):

@@ -27,9 +27,9 @@ def load(
 ) -> Rows:
     """The rows of a data set with the task's columns.
 
-    `spec` is a file, a folder, shipped:NAME, a Hub name owner/name[@config][:split], "a.en,a.de", a list of those, a list
-    of mappings, or a DataFrame. `split` matters only where a set has several. Without `need_gold` gold columns may be
-    absent. Raises DataError, NetworkError, UsageError.
+    `spec` is a file, a folder, shipped:NAME, a Hub name owner/name[@config][:split], "a.en,a.de", a list of those, a
+    list of mappings, or a DataFrame. `split` matters only where a set has several. Without `need_gold` gold columns may
+    be absent. Raises DataError, NetworkError, UsageError.
     """
     if isinstance(spec, Rows):
         return splitting.limited(spec, limit)
@@ -42,8 +42,8 @@ def load_training(
 ) -> tuple[Rows, Rows, list[str]]:
     """Training rows, validation rows, and lines to show.
 
-    Validation is data.validation, else the set's own, else a share of train (grouped, by a fixed salt; the contiguous tail
-    for running text); data.folds and data.fold hold out a fold of train. data.limit draws from each of both.
+    Validation is data.validation, else the set's own, else a share of train (grouped, by a fixed salt; the contiguous
+    tail for running text); data.folds and data.fold hold out a fold of train. data.limit draws from each of both.
     """
     if settings.train is None:
         raise UsageError("no training data: data.train is not set", "give --train, or data.train in the recipe")
@@ -79,9 +79,7 @@ def _overlap(train: Rows, validation: Rows, columns: tuple[Column, ...], most: f
     findings = list(overlap(train, validation, names))
     for finding in findings:
         if most is not None and finding.count > most * len(validation):
-            raise DataError(
-                f"{finding.message}: more than data.max_overlap={most:g}", "take these rows out of one of them"
-            )
+            raise DataError(f"{finding.message}: more than data.max_overlap={most:g}", "take them out of one")
     return [finding.message for finding in findings]
 
 

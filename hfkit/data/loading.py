@@ -98,9 +98,8 @@ class Loading:
             raise _columns_missing(self.name, self.missing)
         notes = list(self.notes)
         if self.skipped:
-            notes.append(
-                f"{self.name}: {rows_text(len(self.skipped))} could not be read and were skipped: {'; '.join(self.skipped[:3])}"
-            )
+            which = "; ".join(self.skipped[:3])
+            notes.append(f"{self.name}: {rows_text(len(self.skipped))} could not be read and were skipped: {which}")
         mapping: dict[str, str] = {}
         for mapped in self.mappings:
             for name, source in mapped.items():
@@ -115,12 +114,14 @@ class Loading:
         number = 0
         for place in self.places:
             records = self._open(place)
-            head = list(itertools.islice(records, PEEK))
+            head = _head(records)
             have = list(dict.fromkeys(name for _, values in head if isinstance(values, dict) for name in values))
             if not head:
                 raise DataError(f"{place.name}: 0 rows", "the file holds a header at most" if place.files else None)
             self._stop_at(place, head)
-            row_of = mapping_of.mapper(self._map(place, have), self.columns, need_gold=self.need_gold)
+            readable = any(isinstance(values, dict) for _, values in head)
+            mapping = self._map(place, have) if readable else {}
+            row_of = mapping_of.mapper(mapping, self.columns, need_gold=self.need_gold)
             for line, values in itertools.chain(head, records):
                 row = row_of(number, values) if isinstance(values, dict) else values
                 if isinstance(row, Bad):
@@ -206,6 +207,16 @@ class Loading:
             digest.update(json.dumps(record, ensure_ascii=False, default=str).encode() + b"\n")
             yield number, dict(record)
         self.content.append(digest.hexdigest())
+
+
+def _head(records: Iterator[Record]) -> list[Record]:
+    """The first records, PEEK or as many as it takes to meet one that can be read."""
+    head: list[Record] = []
+    while chunk := list(itertools.islice(records, PEEK)):
+        head += chunk
+        if any(isinstance(values, dict) for _, values in chunk):
+            break
+    return head
 
 
 def _relative(path: str) -> str:

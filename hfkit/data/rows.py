@@ -1,4 +1,4 @@
-"""Rows: a sequence of mappings with the task's columns, in memory or mapped from disk; what every task and verb reads."""
+"""Rows: a sequence of mappings with the task's columns, in memory or mapped from disk; all tasks and verbs read it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Rows(Sequence["Row"]):
     """The rows of one data set. Random access; equal data gives an equal `fingerprint` (64 hex digits).
 
     `mapping` says which column of the data each column of the task was read from; `files` are absolute paths; `skipped`
-    counts the rows left out by data.on_bad_row=skip; `stream` is true when the rows are pieces of running text (.txt for
-    lm), read exactly; `notes` are lines to show.
+    counts the rows left out by data.on_bad_row=skip; `stream` is true when the rows are pieces of running text (.txt
+    for lm), read exactly; `notes` are lines to show.
     """
 
     def __init__(

@@ -49,10 +49,10 @@ def is_memory(spec: Any) -> bool:
 
 
 def locate(spec: Any, split: str | None = None) -> list[Place]:
-    """The places of a data set. `split` chooses where a set has several ("train", "validation", "test"); else it is ignored.
+    """The places of a data set. `split` chooses where a set has several ("train", "validation", "test"), only there.
 
-    Without `split` a set of several splits gives validation. Raises DataError when something is not there, UsageError for
-    a spec that is no data set at all.
+    Without `split` a set of several splits gives validation. Raises DataError when something is not there, UsageError
+    for a spec that is no data set at all.
     """
     if is_memory(spec):
         return [Place("rows in memory", records=_records(spec))]
@@ -165,14 +165,14 @@ def _shipped(spec: str, split: str | None) -> list[Place]:
 
 
 def splits_of(folder: Path) -> dict[str, list[Path]]:
-    """The files of a folder by split, as their stems say: train.jsonl, validation-00000-of-00002.parquet, dev.json, ..."""
+    """The files of a folder by split, as their stems say: train.jsonl, validation-00000-of-00002.parquet, dev.json"""
     found: dict[str, list[Path]] = {}
     for path in data_files(folder):
         stem = path.name.split(".")[0].lower()
         for name, stems in SPLITS.items():
             if any(stem == known or re.fullmatch(rf"{known}[-_]\d+.*", stem) for known in stems):
                 found.setdefault(name, []).append(path)
-    return found
+    return {name: found[name] for name in SPLITS if name in found}
 
 
 def data_files(folder: Path) -> list[Path]:

@@ -89,13 +89,14 @@ def fold(rows: Rows, settings: Data, group: str | None) -> tuple[Rows, Rows, str
     number = np.minimum((middle * settings.folds / len(rows)).astype(np.int64), settings.folds - 1)
     inside = np.isin(keys, values[number == settings.fold])
     if not inside.any() or inside.all():
-        raise DataError(f"{rows.name}: fold {settings.fold} of {settings.folds} is empty{_by(name)}", "use fewer folds")
-    line = f"validation: fold {settings.fold} of {settings.folds}, {rows_text(int(inside.sum()))} of train{_by(name, ', ')}"
+        raise DataError(f"{rows.name}: fold {settings.fold} is empty{_by(name)}", "use fewer folds")
+    held = rows_text(int(inside.sum()))
+    line = f"validation: fold {settings.fold} of {settings.folds}, {held} of train{_by(name)}"
     return _divided(rows, inside, line)
 
 
-def _by(name: str | None, lead: str = ", ") -> str:
-    return f"{lead}grouped by {name}" if name else ""
+def _by(name: str | None) -> str:
+    return f", grouped by {name}" if name else ""
 
 
 def _divided(rows: Rows, inside: np.ndarray, line: str) -> tuple[Rows, Rows, str]:
@@ -110,7 +111,7 @@ def _nothing_to_split(rows: Rows, name: str | None) -> str:
 
 
 def _keys(rows: Rows, name: str | None) -> np.ndarray:
-    """A 64-bit hash of each row's group; without a group, of all that is not gold, so that equal texts stay together."""
+    """A 64-bit hash of each row's group; without one, of all that is not gold: equal texts stay together."""
     import numpy as np
 
     column = next((task for task, source in rows.mapping.items() if source == name), name)

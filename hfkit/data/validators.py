@@ -1,4 +1,4 @@
-"""Checks of rows, as functions that yield findings: a task's `check` before training and `data check` call the same ones."""
+"""Checks of rows, as functions that yield findings; each task's `check` calls them before a model is loaded."""
 
 from __future__ import annotations
 
@@ -109,8 +109,9 @@ def duplicate_ids(rows: Sequence[Row], level: Literal["warning", "failure"]) -> 
     twice = [name for name, times in counts.items() if times > 1]
     extra = sum(counts[name] - 1 for name in twice)
     if twice:
-        words = f"{len(twice):,} id{'s are' if len(twice) > 1 else ' is'} given to more than one row {_first(twice, len(twice))}"
-        yield Finding(level, "duplicate_ids", words, extra, tuple(twice[:SHOWN]))
+        are = "ids are" if len(twice) > 1 else "id is"
+        message = f"{len(twice):,} {are} given to more than one row {_first(twice, len(twice))}"
+        yield Finding(level, "duplicate_ids", message, extra, tuple(twice[:SHOWN]))
 
 
 def repeated(keys: np.ndarray) -> np.ndarray:

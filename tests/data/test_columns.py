@@ -1,0 +1,124 @@
+"""Columns by name: well-known names, data.columns, and what is said when one is missing; rows in memory."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hfkit.data import load
+from hfkit.errors import DataError, UsageError
+from hfkit.recipe.keys import Data
+from hfkit.tasks.base import Column
+
+NLI = (
+    Column("id", False, ("pairID",)),
+    Column("premise", True, ("sentence1",)),
+    Column("hypothesis", True, ("sentence2",)),
+    Column("label", False, ("gold_label",), gold=True),
+)
+
+
+def rows_of(spec: Any, *, need_gold: bool = True, columns: tuple[Column, ...] = NLI, **settings: Any) -> Any:
+    return load(spec, columns=columns, settings=Data(**settings), need_gold=need_gold)
+
+
+def test_well_known_names_are_mapped_and_the_rest_is_kept() -> None:
+    rows = rows_of([{"heuristic": "h", "sentence2": "b", "gold_label": "x", "sentence1": "a", "pairID": 12}])
+    assert rows[0] == {"id": "12", "premise": "a", "hypothesis": "b", "label": "x", "heuristic": "h"}
+    assert rows.mapping == {"id": "pairID", "premise": "sentence1", "hypothesis": "sentence2", "label": "gold_label"}
+
+
+def test_the_tasks_own_name_comes_before_other_names_and_case_last() -> None:
+    rows = rows_of([{"sentence1": "no", "premise": "yes", "Sentence2": "b", "label": 1}])
+    assert rows[0]["premise"] == "yes"
+    assert rows[0]["sentence1"] == "no"
+    assert rows[0]["hypothesis"] == "b"
+
+
+def test_data_columns_decide() -> None:
+    rows = load(
+        [{"a": "p", "premise": "other", "b": "h", "label": 1}],
+        columns=NLI,
+        settings=Data(columns={"premise": "a", "hypothesis": "b"}),
+        need_gold=True,
+    )
+    assert rows[0] == {"id": "0", "premise": "p", "hypothesis": "h", "label": 1}
+
+
+def test_several_label_columns_become_one_mapping() -> None:
+    columns = (Column("text", True), Column("label", False, gold=True))
+    settings = Data(columns={"label": ["toxic", "rude"]})
+    rows = load([{"text": "t", "toxic": 0, "rude": 1}], columns=columns, settings=settings, need_gold=True)
+    assert rows[0] == {"id": "0", "text": "t", "label": {"toxic": 0, "rude": 1}}
+    assert rows.mapping["label"] == "toxic, rude"
+
+
+def test_a_missing_column_gives_the_table_and_the_nearest_name(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        rows_of([{"premisse": "a", "hypothesis": "b", "label": 0}])
+    assert "no column for premise" in caught.value.message
+    assert "nearest: premisse" in caught.value.message
+    assert "hypothesis     hypothesis" in caught.value.message
+    assert caught.value.hint == "say which column it is, e.g. data.columns.premise=premisse"
+
+
+def test_columns_are_never_taken_by_position() -> None:
+    with pytest.raises(DataError):
+        rows_of([{"c1": "a", "c2": "b", "c3": 0}])
+
+
+def test_data_columns_that_do_not_fit() -> None:
+    with pytest.raises(UsageError) as caught:
+        load([{"a": "b"}], columns=NLI, settings=Data(columns={"premis": "a"}), need_gold=True)
+    assert caught.value.hint == "did you mean data.columns.premise?"
+    with pytest.raises(DataError, match="data.columns says 'sentence_1'"):
+        load(
+            [{"sentence1": "a", "hypothesis": "b", "label": 0}],
+            columns=NLI,
+            settings=Data(columns={"premise": "sentence_1"}),
+            need_gold=True,
+        )
+
+
+def test_another_separator_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("premise;hypothesis;label\na;b;0\n", encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        rows_of(str(path))
+    assert "separated by ';'" in str(caught.value.hint)
+
+
+def test_parts_of_a_set_may_name_columns_differently_but_not_lack_one(tmp_path: Path) -> None:
+    one, two, three = (tmp_path / name for name in ("1.jsonl", "2.jsonl", "3.jsonl"))
+    one.write_text(json.dumps({"premise": "a", "hypothesis": "b", "label": 0}) + "\n", encoding="utf-8")
+    two.write_text(json.dumps({"sentence1": "c", "sentence2": "d", "gold_label": 1}) + "\n", encoding="utf-8")
+    three.write_text(json.dumps({"premise": "a", "hypothesis": "b"}) + "\n", encoding="utf-8")
+    rows = rows_of([str(one), str(two)])
+    assert [(row["id"], row["premise"]) for row in rows] == [("0", "a"), ("1", "c")]
+    assert "premise=sentence1" in rows.notes[0]
+    with pytest.raises(DataError, match=r"(?s)3\.jsonl: no column for label.*1\.jsonl has them"):
+        rows_of([str(one), str(three)])
+    with pytest.raises(DataError, match=r"do not both have label"):
+        rows_of([str(one), str(three)], need_gold=False)
+
+
+def test_frames_and_lists_in_memory() -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame({"premise": ["a", None], "hypothesis": ["b", "c"], "label": [1.0, float("nan")], "id": [7, 8]})
+    rows = rows_of(frame)
+    assert [row["id"] for row in rows] == ["7", "8"]
+    assert rows[1]["premise"] is None
+    assert rows[1]["label"] is None
+    assert rows.files == []
+    assert rows.fingerprint == rows_of(frame.copy()).fingerprint
+    assert rows.fingerprint != rows_of([{"premise": "a", "hypothesis": "b", "label": 1}]).fingerprint
+    with pytest.raises(DataError, match="0 rows"):
+        rows_of([])
+    with pytest.raises(DataError, match="half of a surrogate"):
+        rows_of([{"premise": "\ud800", "hypothesis": "b", "label": 1}])
+    with pytest.raises(DataError, match="row is not a mapping"):
+        rows_of([{"premise": "a", "hypothesis": "b", "label": 1}, 3])
+    with pytest.raises(UsageError):
+        rows_of(3)
