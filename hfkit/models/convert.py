@@ -29,7 +29,7 @@ def converted(found: Checkpoint, *, allowed: bool) -> Checkpoint:
     if not allowed:
         raise ModelError(
             f"{found.folder}: only pickle weights, and convert=false",
-            "allow it with `convert=true`, or run `hfkit convert`",
+            "allow it with `convert=true`, or run `hfkit convert M -o DIR`",
         )
     target = _cache() / "converted" / f"{found.folder.name}-{_fingerprint(found.folder)}"
     notes = list(found.notes)

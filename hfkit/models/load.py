@@ -175,7 +175,7 @@ def _judge(
     if fresh_head == "refuse":
         raise ModelError(
             f"{where}: the checkpoint has no {type(model).__name__} head ({missing[0]} is missing)",
-            "fine-tune it first with `hfkit finetune`",
+            "fine-tune it first with `hfkit finetune RECIPE --model M`",
         )
     parts = sorted({_part(model, name) for name in missing})
     return [*notes, f"a fresh head: {', '.join(parts)} are not in the checkpoint and start at random"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 END = "<|endoftext|>"
 BERT_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-PEEK = 2000  # texts looked at to see which script they are in
 IDEOGRAPHS = re.compile(r"[\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 
 
@@ -96,8 +97,6 @@ def _counted(texts: Iterable[str], seen: list[int]) -> Iterator[str]:
 
 def _byte_level(texts: Iterable[str], size: int) -> PreTrainedTokenizerBase:
     """Byte-level BPE as GPT-2's: every text can be written, there is no unknown token."""
-    import json
-
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import GPT2Tokenizer
 
@@ -116,32 +115,58 @@ def _byte_level(texts: Iterable[str], size: int) -> PreTrainedTokenizerBase:
 
 
 def _word_piece(texts: Iterable[str], size: int, lowercase: bool) -> PreTrainedTokenizerBase:
-    """WordPiece as BERT's: text cleaned, accents dropped with case, each Chinese character a word of its own."""
+    """WordPiece as BERT's: text cleaned, accents dropped with case, each Chinese character a word of its own.
+
+    The trainer numbers word-inner characters in the order of a hash table, which differs from run to run, so their
+    numbers are given to it: the texts are read once, spooled, and trained on from there.
+    """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
     from transformers import BertTokenizer
 
-    peeked = list(islice(stream := iter(texts), PEEK))
-    joined = "".join(peeked)
-    wide = len(IDEOGRAPHS.findall(joined)) > 0.1 * len(joined)
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=lowercase
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size,
-        special_tokens=list(BERT_TOKENS),
-        limit_alphabet=size // 2
-        if wide
-        else min(1000, size // 4),  # characters kept: thousands only where a script has them
-        show_progress=False,
-    )
-    _train(tokenizer, chain(peeked, stream), trainer)
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(text)
+            spool.write(json.dumps(text) + "\n")
+        spool.seek(0)
+        alphabet, inner = _alphabet(tokenizer, counts, size)
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=size,
+            special_tokens=[*BERT_TOKENS, *inner],
+            initial_alphabet=alphabet,
+            limit_alphabet=len(alphabet),
+            show_progress=False,
+        )
+        _train(tokenizer, map(json.loads, spool), trainer)
     return BertTokenizer(vocab=tokenizer.get_vocab(), do_lower_case=lowercase)
+
+
+def _alphabet(tokenizer: Any, counts: Counter[str], size: int) -> tuple[list[str], list[str]]:
+    """The characters that get entries, the most frequent first, and `##c` for those that can stand inside a word."""
+    normal: Counter[str] = Counter()
+    for character, count in counts.items():
+        for part in tokenizer.normalizer.normalize_str(character):
+            if not part.isspace():
+                normal[part] += count
+    wide = sum(count for character, count in normal.items() if IDEOGRAPHS.match(character))
+    # thousands of characters only where a script has them; elsewhere the rare ones would take the place of words
+    limit = size // 2 if wide > 0.1 * normal.total() else min(1000, size // 4)
+    kept = sorted(sorted(normal, key=lambda c: (-normal[c], c))[:limit])
+    inner = [
+        f"##{c}"
+        for c in kept
+        if len(tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(f"a{c}"))) == 1
+    ]
+    return kept, inner
 
 
 def _train(tokenizer: Any, texts: Iterable[str], trainer: Any) -> None:
     seen = [0]
     tokenizer.train_from_iterator(_counted(texts, seen), trainer=trainer)
     if not seen[0]:
-        raise DataError("no text to train a tokenizer on", "look at the training data with `hfkit data show`")
+        raise DataError("no text to train a tokenizer on", "look at the training data: its text column may be empty")

@@ -112,7 +112,7 @@ def split_special(tokenizer: PreTrainedTokenizerBase) -> None:
 def _folder(checkpoint: Checkpoint) -> Path:
     if checkpoint.folder is None:
         raise ModelError(
-            f"{checkpoint.name} has no tokenizer yet", "it is trained on the training data by `hfkit finetune`"
+            f"{checkpoint.name} has no tokenizer yet", "it is trained on the training data by `hfkit finetune RECIPE`"
         )
     return checkpoint.folder
 
