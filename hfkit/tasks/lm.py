@@ -1,0 +1,212 @@
+"""Language modelling: the next token of running text, scored by perplexity; a task of the table. Its row is the block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from hfkit.errors import DataError, ModelError, UsageError
+from hfkit.metrics.definitions import definition
+from hfkit.metrics.perplexity import reduce_perplexity
+from hfkit.recipe.section import Auto, Section, key
+from hfkit.tasks.base import Column, Feature, Prediction, Read, Resolution, Row
+from hfkit.tasks.outputs import finite
+from hfkit.tasks.running_text import blocks, tokens_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+    from hfkit.tasks.base import Batch
+
+SCRATCH_BLOCK = 256  # block_size auto of a model with fresh weights
+LOGITS_AT_ONCE = 1 << 24  # logits turned into float32 probabilities together: 64 MiB
+
+
+class LanguageModelSettings(Section):
+    """The keys of `lm:`."""
+
+    objective: Literal["auto", "causal"] = key("auto", "what is learnt: causal, the next token; auto: causal")
+    block_size: Auto | Annotated[int, Field(ge=2)] = key(
+        "auto", "tokens read at once; auto: the model's positions, 256 from scratch"
+    )
+    stride: PositiveInt | None = key(None, "tokens scored by each block, the rest is context; null: block_size")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if isinstance(self.block_size, int) and self.stride and self.stride > self.block_size:
+            raise ValueError(f"stride {self.stride} is larger than block_size {self.block_size}")
+        return self
+
+
+class LanguageModel:
+    """Causal language modelling on one stream of tokens, cut into blocks.
+
+    A .txt is read exactly, line ends kept, several as one text; rows of other forms are documents with an end token
+    between. The first token of the stream is never scored, every other exactly once. The prediction of a block is its
+    perplexity (null where that is too large for a number), beside what it is made of: `nll` in nats, `tokens` and
+    `bytes`, all of the scored tokens; perplexities of parts never average, these sums add up.
+    """
+
+    name: ClassVar[str] = "lm"
+    head: ClassVar[Literal["causal-lm"]] = "causal-lm"
+    driver: ClassVar[Literal["forward"]] = "forward"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("id", False),
+        Column("text", True, ("content", "document", "sentence", "story")),
+    )
+    blocks: ClassVar[bool] = True
+    group: ClassVar[str | None] = None
+    Settings: ClassVar[type[Section]] = LanguageModelSettings
+
+    def __init__(self, settings: LanguageModelSettings, *, joined: bool | None = None) -> None:
+        """`joined`: whether the rows at hand are one running text; None while no rows were seen."""
+        self.settings = settings
+        self.joined = joined
+
+    @property
+    def headline(self) -> tuple[str, Literal["higher", "lower"]]:
+        return "perplexity", "lower"
+
+    def check(self, rows: Sequence[Row], *, training: bool) -> list[str]:
+        from hfkit.data import validators
+
+        lines = validators.raise_failures(validators.text_column(rows, "text", empty="warning"))
+        if not any(map(self.usable, rows)):
+            raise DataError("there is no text in the data", "data.columns.text=NAME says which column holds it")
+        return lines
+
+    def usable(self, row: Row) -> bool:
+        return bool(row.get("text"))
+
+    def resolve(
+        self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
+    ) -> tuple[LanguageModel, list[Resolution]]:
+        return self._settled(rows, config, SCRATCH_BLOCK if not config.architectures else None)
+
+    def adopt(self, rows: Sequence[Row], config: PretrainedConfig | None) -> tuple[LanguageModel, list[Resolution]]:
+        if config is None:
+            return LanguageModel(self.settings, joined=_joined(rows)), []
+        return self._settled(rows, config, None)
+
+    def model_config(self) -> dict[str, Any]:
+        return {}
+
+    def encode(self, rows: Iterable[Row], tokenizer: PreTrainedTokenizerBase) -> Iterator[Feature]:
+        """Feature columns: row, input_ids, targets (the token after each input), context, bytes; see `blocks`.
+
+        Raises DataError when the text has fewer than two tokens.
+        """
+        size = int(self.settings.block_size)
+        pieces = tokens_of((row["text"] for row in rows), tokenizer, joined=_joined(rows))
+        found = False
+        for feature in blocks(pieces, size, self.settings.stride or size):
+            found = True
+            yield feature
+        if not found:
+            raise DataError("the text has fewer than two tokens, so none can be scored", "give more text")
+
+    def loss(self, outputs: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """(sum of nats, scored tokens) from logits (blocks, tokens, vocabulary), in float32."""
+        from torch.nn.functional import cross_entropy
+
+        scored = _scored(batch)
+        targets = batch["targets"].masked_fill(~scored, -100)
+        logits = outputs.logits.flatten(0, 1).float()
+        return cross_entropy(logits, targets.flatten(), ignore_index=-100, reduction="sum"), scored.sum()
+
+    def read(self, outputs: Any, batch: Batch) -> dict[str, torch.Tensor]:
+        """`nll` (blocks,): nats of the scored tokens; the log-softmax is taken in float32, a few tokens at a time."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        logits, targets = outputs.logits.flatten(0, 1), batch["targets"].flatten()
+        parts = [
+            cross_entropy(some.float(), of, reduction="none")
+            for step in [max(1, LOGITS_AT_ONCE // logits.shape[-1])]
+            for some, of in zip(logits.split(step), targets.split(step), strict=True)
+        ]
+        return {"nll": torch.cat(parts).view(batch["targets"].shape).masked_fill(~_scored(batch), 0.0).sum(dim=1)}
+
+    def merge(self, row: Row, reads: Sequence[Read]) -> Prediction:
+        """`row` is the block's feature. Raises ModelError when the likelihood is not finite."""
+        nll = float(finite(reads[0]["nll"], row["row"]))
+        tokens = len(row["input_ids"]) - int(row["context"])
+        value = nll / tokens
+        return {
+            "id": str(row["row"]),
+            "prediction": math.exp(value) if value < 700 else None,
+            "nll": nll,
+            "tokens": tokens,
+            "bytes": int(row["bytes"]),
+        }
+
+    def measure(self, prediction: Prediction, row: Row) -> dict[str, float]:
+        """`nll`, `tokens` and `bytes` of a block; everything is in the prediction."""
+        return {name: float(prediction[name]) for name in ("nll", "tokens", "bytes")}
+
+    def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+        return reduce_perplexity(columns)
+
+    def definitions(self) -> dict[str, str]:
+        """Each metric with how the text was joined, the block, the stride, and which tokens are scored."""
+        join = {True: "none (one text)", False: "an end token between rows", None: "none in .txt, else an end token"}
+        stride = self.settings.stride or self.settings.block_size
+        how = (
+            f"join: {join[self.joined]}; block {self.settings.block_size}, stride {stride} tokens; "
+            "scored: every token of the stream but the first, once"
+        )
+        return {name: f"{definition('lm', name)}; {how}" for name in ("perplexity", "bits_per_byte", "loss")}
+
+    def _settled(
+        self, rows: Sequence[Row], config: PretrainedConfig, preferred: int | None
+    ) -> tuple[LanguageModel, list[Resolution]]:
+        """Block size within the model's positions, and the objective. Raises ModelError, UsageError."""
+        from hfkit.models import max_positions
+
+        _check_causal(config)
+        limit, wanted = max_positions(config), self.settings.block_size
+        if wanted != "auto":
+            size = min(wanted, limit)
+            why = "as given" if size == wanted else f"{wanted} is beyond the model's positions"
+        elif preferred and preferred < limit:
+            size, why = preferred, "a model from scratch"
+        else:
+            size, why = limit, "the model's positions"
+        if self.settings.stride and self.settings.stride > size:
+            message = f"lm.stride={self.settings.stride} is larger than lm.block_size={size}"
+            raise UsageError(message, f"give at most {size}")
+        settings = self.settings.model_copy(update={"objective": "causal", "block_size": size})
+        lines = [Resolution("lm.block_size", size, why)] if wanted == "auto" or size != wanted else []
+        if self.settings.objective == "auto":
+            lines.insert(0, Resolution("lm.objective", "causal", f"a {config.model_type} continues text"))
+        return LanguageModel(settings, joined=_joined(rows)), lines
+
+
+def _joined(rows: Any) -> bool:
+    """Whether rows are pieces of one running text (see data.Rows.stream)."""
+    return bool(getattr(rows, "stream", False))
+
+
+def _scored(batch: Batch) -> torch.Tensor:
+    """(blocks, tokens) bool: inputs whose next token is scored; not padding, not context."""
+    import torch
+
+    width = batch["input_ids"].shape[1]
+    after = torch.arange(width, device=batch["input_ids"].device)[None, :] >= batch["context"][:, None]
+    return after & batch["attention_mask"].bool()
+
+
+def _check_causal(config: PretrainedConfig) -> None:
+    from transformers.models.auto import modeling_auto as tables
+
+    kind = config.model_type
+    two_way = kind in tables.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
+    if two_way or kind not in tables.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise ModelError(
+            f"lm needs a causal model, and a {kind} is none", "take a GPT-2, such as scratch:gpt2-mini for a fresh one"
+        )
