@@ -13,7 +13,7 @@ from hfkit.recipe.section import Auto, Section, key
 from hfkit.tasks import outputs as heads
 from hfkit.tasks import tally
 from hfkit.tasks.base import Column, Feature, Prediction, Read, Resolution, Row
-from hfkit.tasks.labels import head_labels, label_text
+from hfkit.tasks.labels import head_labels, in_order, label_text, model_labels
 from hfkit.tasks.pairs import encode_texts, model_length, resolve_length
 from hfkit.tasks.targets import Target, decide, empty, gold_of, judge, label_names, refuse_unknown, scale, survey
 
@@ -58,8 +58,9 @@ class Classify:
     """One text or two -> a label, several labels, or one or several numbers, as `settings.target` says.
 
     Statistics of a row: single `gold`, `predicted`, `p_i`; multi `gold_i`, `predicted_i`, `p_i`; regression `gold_i`,
-    `predicted_i`; i is the place in `settings.labels`; `classes`, `ordered` and `several` say which of these it is. Regression is trained on standardised targets, so that the same
-    learning rate suits ratings of 1 to 5 and prices in thousands; predictions are in the data's own unit.
+    `predicted_i`; i is a label's place (single: in ascending order); `classes`, `ordered` and `several` say which of
+    these it is. Regression is trained on standardised targets, so that the same learning rate suits ratings of 1 to 5
+    and prices in thousands; predictions are in the data's own unit.
     """
 
     name: ClassVar[str] = "classify"
@@ -206,7 +207,10 @@ class Classify:
         if not self.usable(row):
             return None
         target = self.settings.target if self.settings.target != "auto" else tally.target_said(prediction)
-        places = {name: place for place, name in enumerate(self.settings.labels or tally.names_said(prediction))}
+        names = self.settings.labels or tally.names_said(prediction)
+        if target == "single":
+            names = in_order(names)  # places in ascending order, whatever the head's: quadratic kappa needs them so
+        places = {name: place for place, name in enumerate(names)}
         return tally.statistics(target, gold_of(row, places, target), prediction, places)
 
     def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -227,7 +231,7 @@ class Classify:
 
     def _fitted(self, config: PretrainedConfig) -> tuple[ClassifySettings, list[Resolution]]:
         """Settings that fit a trained head. Raises ModelError when there is none, or one of another size."""
-        trained = head_labels(config)
+        trained = model_labels(config)
         if trained is None:
             raise ModelError(
                 "the model has no classification head", "fine-tune it first, with `hfkit finetune classify`"

@@ -99,10 +99,18 @@ def match_data_labels(counts: Mapping[str, int], given: Mapping[str, str | None]
 
 
 def head_labels(config: PretrainedConfig) -> list[str] | None:
-    """The label names of a model's trained classification head, in order; None when it has no such head."""
-    if not any("SequenceClassification" in name for name in config.architectures or []):
-        return None
-    return [str(config.id2label[place]) for place in sorted(config.id2label, key=int)]
+    """The label names of the classification head that a checkpoint has by its config, in order, or None."""
+    return _names(config) if any("SequenceClassification" in name for name in config.architectures or []) else None
+
+
+def model_labels(config: PretrainedConfig) -> list[str] | None:
+    """The label names of a model in use: a checkpoint's head, or one that was just given names; else None."""
+    named = any(not re.fullmatch(r"LABEL_\d+", name) for name in _names(config))
+    return _names(config) if named else head_labels(config)
+
+
+def _names(config: PretrainedConfig) -> list[str]:
+    return [str(config.id2label[place]) for place in sorted(config.id2label or {}, key=int)]
 
 
 def match_model_labels(labels: Sequence[str], given: Mapping[str, str] | None, *, training: bool = False) -> list[str]:
@@ -130,7 +138,7 @@ def describe_data_labels(counts: Mapping[str, int], matched: Mapping[str, str | 
     lines = []
     dropped = {value: counts[value] for value, found in matched.items() if found is None}
     if dropped:
-        lines.append(f"{sum(dropped.values()):,} rows without a label are left out ({show_counts(dropped)})")
+        lines.append(f"labels that say no gold, left out: {show_counts(dropped)}")
     read = sorted(f"{value} as {name}" for value, name in matched.items() if name and is_integer(value))
     if read:
         lines.append(f"labels are read by number: {', '.join(read)}")

@@ -250,7 +250,7 @@ class NLI:
 
     def _trained_classes(self, config: PretrainedConfig) -> tuple[list[str], str]:
         """The classes of a trained head, in its order. Raises ModelError without one, or when hfkit.json differs."""
-        trained, stored = names.head_labels(config), self.settings.classes
+        trained, stored = names.model_labels(config), self.settings.classes
         if trained is None:
             raise ModelError("the model has no classification head", "fine-tune it first, with `hfkit finetune nli`")
         classes = names.match_model_labels(trained, self.settings.model_labels)

@@ -57,7 +57,7 @@ def resolve_length(
     cut = int((lengths > length).sum())
     longest = int(lengths.max()) if len(lengths) else 0
     share = (
-        f"{100 * cut / len(lengths):.2g} % of rows are truncated (longest: {longest})" if cut else "no row is truncated"
+        f"{100 * cut / len(lengths):.3g} % of rows are truncated (longest: {longest})" if cut else "no row is truncated"
     )
     return length, Resolution(key, length, f"{why}; {share}")
 
