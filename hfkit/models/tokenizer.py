@@ -59,6 +59,8 @@ def load_tokenizer(checkpoint: Checkpoint, head: Head | None = None) -> PreTrain
     _give_pad(tokenizer, folder)
     _give_pair_template(tokenizer, config, head)
     tokenizer.model_max_length = min(int(tokenizer.model_max_length), max_positions(config))
+    # whoever encodes a long text cuts it into windows or blocks; a warning about its length says nothing
+    tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
     return tokenizer
 
 

@@ -113,3 +113,20 @@ def test_a_cased_tokenizer_whose_config_says_nothing(tmp_path: Path) -> None:
     assert tokenizer.tokenize("River")[0].startswith("R")
     tokenizer.save_pretrained(tmp_path / "again")
     assert AutoTokenizer.from_pretrained(tmp_path / "again").tokenize("River") == tokenizer.tokenize("River")
+
+
+@pytest.mark.shared_data
+def test_pairs_of_the_real_gpt2_tokenizer(shared: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from hfkit.models import Checkpoint
+
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copyfile(shared / "tokenizers" / "gpt2" / name, tmp_path / name)
+    raw = {"model_type": "gpt2", "vocab_size": 50257, "bos_token_id": 50256, "eos_token_id": 50256}
+    tokenizer = load_tokenizer(Checkpoint("gpt2", tmp_path, None, raw), "question-answering")
+    context = "The café\n mill<|endoftext|> was 中国 built."
+    pair = tokenizer("Who built  it?", context, return_offsets_mapping=True)
+    assert [i for i, token in enumerate(pair["input_ids"]) if token == 50256] == [5, len(pair["input_ids"]) - 1]
+    spans = [span for span, part in zip(pair["offset_mapping"], pair.sequence_ids(), strict=True) if part == 1]
+    assert [context[start:end] for start, end in spans[:4]] == ["The", "café", "\n", "mill"]
