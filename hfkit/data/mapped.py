@@ -15,15 +15,15 @@ class Mapped:
     def __init__(self, path: Path) -> None:
         reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
         self.batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-        self._ends = list(itertools.accumulate(batch.num_rows for batch in self.batches))
+        self.ends = list(itertools.accumulate(batch.num_rows for batch in self.batches))
 
     def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
+        return self.ends[-1] if self.ends else 0
 
     def place(self, index: int) -> tuple[pa.RecordBatch, int]:
         """The batch of a row, and the row's number inside it. Raises IndexError."""
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         index %= len(self)
-        number = bisect.bisect_right(self._ends, index)
-        return self.batches[number], index - (self._ends[number - 1] if number else 0)
+        number = bisect.bisect_right(self.ends, index)
+        return self.batches[number], index - (self.ends[number - 1] if number else 0)

@@ -58,6 +58,9 @@ class Rows(Sequence["Row"]):
     def __iter__(self) -> Iterator[Row]:
         if self._indices is None:
             return iter(self._store)
+        at = getattr(self._store, "at", None)
+        if at is not None:
+            return at(self._indices)
         return (self._store[int(index)] for index in self._indices)
 
     def __repr__(self) -> str:

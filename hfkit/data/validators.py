@@ -162,19 +162,13 @@ def label_column(rows: Sequence[Row], column: str, allowed: Sequence[Any] | None
 
 def _values(counts: Counter[Any]) -> str:
     """Values with their counts, most frequent first: 'entailment' 12, 0 3."""
-    shown = [f"{_cut(value)!r} {times:,}" for (_, value), times in _quoted(counts).most_common(8)]
+    shown = [f"{_quoted(kind, value)} {times:,}" for (kind, value), times in counts.most_common(8)]
     return ", ".join(shown) + (", ..." if len(counts) > 8 else "")
 
 
-def _quoted(counts: Counter[Any]) -> Counter[Any]:
-    return Counter({(kind, value if kind == "str" else _Bare(value)): times for (kind, value), times in counts.items()})
-
-
-class _Bare(str):
-    """A value shown without quotes, so that 0 and '0' differ on screen."""
-
-    def __repr__(self) -> str:
-        return str(self)
+def _quoted(kind: str, value: Any) -> str:
+    """A value as shown: texts in quotes, so that 0 and '0' differ on screen."""
+    return repr(_cut(value)) if kind == "str" else _cut(value)
 
 
 def answers_located(rows: Sequence[Row]) -> Iterator[Finding]:

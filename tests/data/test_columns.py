@@ -72,7 +72,7 @@ def test_data_columns_that_do_not_fit() -> None:
     with pytest.raises(UsageError) as caught:
         load([{"a": "b"}], columns=NLI, settings=Data(columns={"premis": "a"}), need_gold=True)
     assert caught.value.hint == "did you mean data.columns.premise?"
-    with pytest.raises(DataError, match="data.columns says 'sentence_1'"):
+    with pytest.raises(DataError, match=r"data\.columns says 'sentence_1'"):
         load(
             [{"sentence1": "a", "hypothesis": "b", "label": 0}],
             columns=NLI,

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,9 @@ def test_csv_fields_hold_newlines_and_lines_still_count(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", 'text,label\n"two\nlines ""quoted""",x\nshort\n')
     assert read(path, on_bad_row="skip")[0]["text"] == 'two\nlines "quoted"'
     assert "a.csv:4: 1 fields where the header has 2" in refusal(path)
-    assert "b.csv:2: a quote is opened and never closed" in refusal(written(tmp_path / "b.csv", 'text,label\n"open,x\n'))
+    assert "b.csv:2: a quote is opened and never closed" in refusal(
+        written(tmp_path / "b.csv", 'text,label\n"open,x\n')
+    )
 
 
 def test_tsv_quotes_are_text(tmp_path: Path) -> None:
@@ -201,7 +204,11 @@ BROKEN = {
     "list": ("a.jsonl", GOOD + '["a", 0]\n', r"a\.jsonl:2: row is not an object but a list"),
     "scalars in an array": ("a.json", "[1, 2]", r"a\.json: row 1: row is not an object"),
     "json of a text": ("a.json", '"hello"', r"holds a text, not rows"),
-    "key twice": ("a.jsonl", GOOD + '{"text": "a", "text": "b", "label": 0}\n', r"a\.jsonl:2: the key 'text' stands twice"),
+    "key twice": (
+        "a.jsonl",
+        GOOD + '{"text": "a", "text": "b", "label": 0}\n',
+        r"a\.jsonl:2: the key 'text' stands twice",
+    ),
     "key twice in json": ("a.json", '[{"text": "a", "text": "b"}]', r"the key 'text' stands twice"),
     "half a surrogate pair": ("a.jsonl", GOOD + '{"text": "\\ud83d", "label": 0}\n', r"a\.jsonl:2: .*surrogate"),
     "half a pair in json": ("a.json", '[{"text": "\\ud83d", "label": 0}]', r"row 1: .*surrogate"),
@@ -251,7 +258,7 @@ def test_other_encodings_are_named_and_can_be_asked_for(tmp_path: Path, encoding
     assert f"looks like {title}" in said
     hinted = re.search(r"data\.encoding=(\S+)", said)
     assert hinted
-    assert read(path, encoding=hinted[1])[2]["text"]== plain
+    assert read(path, encoding=hinted[1])[2]["text"] == plain
 
 
 def test_simplified_chinese_in_gb18030(tmp_path: Path) -> None:
@@ -304,3 +311,25 @@ def test_columns_missing_in_some_rows_are_counted_with_places(tmp_path: Path) ->
     assert "column 'label' is missing in 7 rows" in said
     assert "a.jsonl:4" in said
     assert len(read(tmp_path / "a.jsonl", need_gold=False)) == 10
+
+
+def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
+    """Cuts, splices and flipped bytes give rows or a short DataError, nothing else."""
+    rng = random.Random(0)
+    for number in range(600):
+        name = rng.choice(list(FORMS))
+        content = bytearray(FORMS[name].encode())
+        for _ in range(rng.randint(1, 3)):
+            place = rng.randrange(len(content))
+            match rng.randrange(3):
+                case 0:
+                    content[place] = rng.choice(b"{}[]\",:\\\n\t\x00\xe9'<")
+                case 1:
+                    content = content[: place + 1]
+                case _:
+                    content[place:place] = content[rng.randrange(len(content)) :][:30]
+        path = written(tmp_path / name, bytes(content))
+        try:
+            assert len(read(path, on_bad_row="skip" if number % 2 else "error")) > 0
+        except DataError as error:
+            assert len(f"{error.message}\n{error.hint}".splitlines()) <= 15

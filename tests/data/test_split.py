@@ -22,7 +22,9 @@ LM = (Column("text", True),)
 
 
 def rows_of(count: int, group_size: int = 3) -> Rows:
-    data = [{"premise": f"p{i // group_size}", "hypothesis": f"h{i}", "label": i % 3, "site": i % 4} for i in range(count)]
+    data = [
+        {"premise": f"p{i // group_size}", "hypothesis": f"h{i}", "label": i % 3, "site": i % 4} for i in range(count)
+    ]
     return load(data, columns=NLI, settings=Data(), need_gold=True)
 
 
@@ -48,7 +50,9 @@ def test_share_keeps_groups_together_and_is_the_same_each_time() -> None:
 def test_share_does_not_depend_on_the_order_of_rows() -> None:
     rows = rows_of(300)
     backward = rows.subset(range(299, -1, -1))
-    assert sorted(ids(splitting.share(backward, Data(), "premise")[1])) == ids(splitting.share(rows, Data(), "premise")[1])
+    assert sorted(ids(splitting.share(backward, Data(), "premise")[1])) == ids(
+        splitting.share(rows, Data(), "premise")[1]
+    )
 
 
 def test_share_by_another_column_under_the_data_name() -> None:
