@@ -29,7 +29,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 GROUPS = {"recipes": recipes, "runs": runs}
 
-app = typer.Typer(name="hfkit", add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(name="hfkit", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 def show_version(asked: bool) -> None:

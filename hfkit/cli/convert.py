@@ -34,6 +34,6 @@ def convert(
     def verb() -> Events:
         from hfkit.verbs.convert import convert
 
-        return convert(model, output)
+        return convert(model, output, offline=offline)
 
     perform("convert", verb, json=json, quiet=quiet, offline=offline)

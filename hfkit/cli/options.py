@@ -10,19 +10,13 @@ import typer
 
 from hfkit.errors import UsageError
 
-EVERY = "Every command"
-
-Json = Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.", rich_help_panel=EVERY)]
-Offline = Annotated[
-    bool, typer.Option("--offline", help="Never ask the network; use what is cached.", rich_help_panel=EVERY)
-]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", help="Show warnings and errors only, besides the data.", rich_help_panel=EVERY)
-]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=EVERY)]
+Json = Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network; use what is cached.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only, besides the data.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set a recipe key; may be repeated.", rich_help_panel=EVERY),
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a recipe key; may be repeated."),
 ]
 Pairs = Annotated[
     list[str] | None,
@@ -87,5 +81,5 @@ def refuse_settings(settings: Sequence[str] | None, command: str) -> None:
     """`--set` where no recipe is at work would be ignored, so it is refused. Raises UsageError."""
     if settings:
         raise UsageError(
-            f"`hfkit {command}` uses no recipe keys, so --set {settings[0]} would do nothing", "leave --set out"
+            f"hfkit {command} uses no recipe keys, so --set {settings[0]} would do nothing", "leave --set out"
         )

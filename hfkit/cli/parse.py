@@ -1,4 +1,4 @@
-"""Checks a command line without running it: every command in a hint, a guide or a recipe goes through here in the tests."""
+"""Checks a command line without running it: in the tests every command of a hint, guide or recipe goes through here."""
 
 from collections.abc import Sequence
 

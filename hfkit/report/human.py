@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hfkit.report.text import number, one_line, safe, score, size, table
+from hfkit.report.text import number, one_line, safe, score, table
 
 INPUTS = ("question", "premise", "hypothesis", "text", "text_pair", "prompt")
+HIDDEN = ("evaluations", "facts", "scored", "path")  # of a run: shown otherwise, or with --json alone
 MARKS = {"ok": "ok", "warning": "!", "failure": "FAIL"}
 
 
@@ -108,11 +109,7 @@ def metrics_line(metrics: Mapping[str, Any] | None) -> str:
 
 def run_text(run: Mapping[str, Any]) -> str:
     """One run, fact by fact."""
-    rows = [
-        (name, value)
-        for name, value in run.items()
-        if value not in (None, {}, [], "") and name not in ("evaluations", "facts")
-    ]
+    rows = [(name, value) for name, value in run.items() if value not in (None, {}, [], "") and name not in HIDDEN]
     width = max((len(name) for name, _ in rows), default=0)
     lines = [f"{name:<{width}}  {one_line(fact(value), 160)}" for name, value in rows]
     for found in run.get("evaluations") or []:
@@ -140,8 +137,3 @@ def checks_text(checks: Sequence[Mapping[str, Any]]) -> str:
         if check.get("hint"):
             lines.append(f"      {'':<{width}}  -> {safe(check['hint'])}")
     return "\n".join(lines)
-
-
-def bytes_text(count: float) -> str:
-    """A number of bytes as people read it."""
-    return size(count)

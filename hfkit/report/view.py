@@ -84,6 +84,10 @@ class View:
         self.scored = True
         self.screen.line(title, "title")
         self.out(scores_table(dict(fields["metrics"]), dict(fields.get("ci95") or {})))
+        self.definitions(fields)
+
+    def definitions(self, fields: Mapping[str, Any]) -> None:
+        """What each metric is, exactly."""
         for name, meaning in (fields.get("definitions") or {}).items():
             self.screen.line(f"{name}: {one_line(meaning)}", "dim")
 
@@ -110,6 +114,7 @@ class View:
         metrics = fields.get("metrics") or (fields.get("best") or {}).get("metrics")
         if metrics and not self.scored:
             self.out(scores_table(dict(metrics), dict(fields.get("ci95") or {})))
+            self.definitions(fields)
         if fields.get("predictions") and not self.answered:
             self.answers(fields["predictions"])
         self.out(result_text(self.command, fields))
