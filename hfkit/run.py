@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -203,6 +205,24 @@ def git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
+
+
+def digest(value: Any) -> str:
+    """64 hex digits of plain data, equal for equal data."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def json_line(value: Any) -> str:
+    """One line of a JSON-lines file. Floats round-trip."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def shown_path(path: Path) -> str:
+    """A path as a user would type it: relative when it is below the current directory."""
+    try:
+        return shlex.quote(str(path.relative_to(Path.cwd())))
+    except ValueError:
+        return shlex.quote(str(path))
 
 
 def start_facts(command: str, settings: Mapping[str, Any]) -> dict[str, Any]:

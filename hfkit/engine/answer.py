@@ -6,7 +6,7 @@ Serves `eval`, `predict`, the evaluations of a training run, and a server.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,65 +26,69 @@ Reads = Mapping[str, np.ndarray]  # name -> (features, ...)
 
 
 def answer(
-    model: torch.nn.Module,
-    task: Task,
-    rows: Sequence[Row],
-    features: Features,
-    *,
-    place: Place,
-    pad_id: int,
-    batch_tokens: int | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    model: torch.nn.Module, task: Task, rows: Sequence[Row], features: Features, *, place: Place, pad_id: int
 ) -> Iterator[Prediction]:
     """Yield the prediction of every row, in row order, on the main process; the others take part and yield nothing.
 
-    `batch_tokens` is the number of padded tokens per batch. Every process takes whole batches, so one and several
-    processes give equal predictions. Raises RuntimeError when a feature was not read (a bug, never silent).
+    Every process takes whole batches of one plan, so one and several processes give equal predictions.
     """
-    reads = read_all(model, task, features, place=place, pad_id=pad_id, batch_tokens=batch_tokens, on_progress=on_progress)
-    if not place.world.main:
-        return
-    bounds = np.searchsorted(features.rows, np.arange(len(rows) + 1)) if not task.blocks else np.arange(len(features) + 1)
-    for number in range(len(bounds) - 1):
-        first, last = int(bounds[number]), int(bounds[number + 1])
-        if first == last:
-            raise RuntimeError(f"row {number} has no features")
-        row = features.take([number])[0] if task.blocks else rows[number]
-        yield task.merge(row, [{name: values[i] for name, values in reads.items()} for i in range(first, last)])
+    work = reading(model, task, features, place=place, pad_id=pad_id)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            yield from merged(task, rows, features, end.value) if place.world.main else ()
+            return
 
 
-def read_all(
+def reading(
     model: torch.nn.Module,
     task: Task,
     features: Features,
     *,
     place: Place,
     pad_id: int,
-    batch_tokens: int | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> Reads:
-    """What `task.read` keeps of every feature, in feature order, on the main process."""
-    batches = answer_batches(features.lengths, batch_tokens or BATCH_TOKENS.get(place.device.type, 4096))
-    mine = batches[place.world.rank :: place.world.size]
+    micro_batch_size: int | None = None,
+) -> Generator[int, None, Reads]:
+    """Pass all features through the model, yielding how many are done; returns what `task.read` kept, in feature order.
+
+    The result is complete on the main process. `micro_batch_size` limits the features of one batch.
+    """
+    batches = answer_batches(features.lengths, BATCH_TOKENS.get(place.device.type, 4096), micro_batch_size)
     store = _Store(len(features))
     training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
-            for number, indices in enumerate(mine):
-                batch = {k: v.to(place.device) for k, v in collate(features.take(indices.tolist()), pad_id).items()}
+        done = 0
+        for indices in batches[place.world.rank :: place.world.size]:
+            with torch.inference_mode():
+                batch = collate(features.take(indices.tolist()), pad_id)
+                batch = {name: values.to(place.device) for name, values in batch.items()}
                 store.put(indices, task.read(forward(model, batch), batch))
-                if on_progress:
-                    on_progress(min(len(features), (number + 1) * place.world.size * len(indices)), len(features))
+            done += len(indices)
+            yield min(len(features), done * place.world.size)
     finally:
         model.train(training)
     if place.world.size > 1:
         for rank, part in enumerate(place.gather(store.part())):
             if rank != place.world.rank:
-                store.put_part(part)
+                store.put_part(*part)
     if place.world.main:
         store.check()
     return store.arrays
+
+
+def merged(task: Task, rows: Sequence[Row], features: Features, reads: Reads) -> Iterator[Prediction]:
+    """The prediction of each row from the reads of its features. Raises RuntimeError when a row has none (a bug)."""
+    if task.blocks:
+        bounds = np.arange(len(features) + 1)
+    else:
+        bounds = np.searchsorted(features.rows, np.arange(len(rows) + 1))
+    for number, (first, last) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):
+        if first == last:
+            raise RuntimeError(f"row {number} has no features")
+        row = features.take([number])[0] if task.blocks else rows[number]
+        yield task.merge(row, [{name: values[i] for name, values in reads.items()} for i in range(first, last)])
 
 
 class _Store:
@@ -95,14 +99,13 @@ class _Store:
         self.seen = np.zeros(count, dtype=bool)
 
     def put(self, indices: np.ndarray, reads: Mapping[str, torch.Tensor]) -> None:
-        self.put_part((indices, {name: value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy() for name, value in reads.items()}))
+        self.put_part(indices, {name: _plain(values).cpu().numpy() for name, values in reads.items()})
 
     def part(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         indices = np.flatnonzero(self.seen)
         return indices, {name: np.asarray(values[indices]) for name, values in self.arrays.items()}
 
-    def put_part(self, part: tuple[np.ndarray, Mapping[str, np.ndarray]]) -> None:
-        indices, reads = part
+    def put_part(self, indices: np.ndarray, reads: Mapping[str, np.ndarray]) -> None:
         for name, values in reads.items():
             if name not in self.arrays:
                 self.arrays[name] = _allocate((len(self.seen), *values.shape[1:]), values.dtype)
@@ -111,11 +114,16 @@ class _Store:
 
     def check(self) -> None:
         if not self.seen.all():
-            raise RuntimeError(f"{int((~self.seen).sum())} features were not read, the first is {int(np.argmin(self.seen))}")
+            raise RuntimeError(f"{int((~self.seen).sum())} features were not read, first {int(np.argmin(self.seen))}")
+
+
+def _plain(values: torch.Tensor) -> torch.Tensor:
+    """numpy has no bfloat16; float64 stays."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
 def _allocate(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     if int(np.prod(shape)) * np.dtype(dtype).itemsize < IN_MEMORY_BYTES:
         return np.zeros(shape, dtype=dtype)
-    with tempfile.NamedTemporaryFile(prefix="hfkit-reads-") as handle:  # unlinked on closing; the mapping keeps it alive
-        return np.memmap(handle.name, dtype=dtype, mode="w+", shape=shape)
+    handle = tempfile.TemporaryFile(prefix="hfkit-reads-")  # noqa: SIM115 - the mapping below keeps it open and alone
+    return np.memmap(handle, dtype=dtype, mode="w+", shape=shape)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 
 from hfkit.engine.launch import Delegated, launch
@@ -66,17 +67,17 @@ def take_place(*, cpu: bool, processes: int | None = None, precision: str = "aut
     os.environ.update(join(found))
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, cpus() // found.local_size))
-    accelerator = _accelerator(cpu or not gpus and not _mps(cpu), "no")
+    device = torch.device("cuda", found.local_rank) if gpus else torch.device("mps" if _mps(cpu) else "cpu")
+    chosen, why = auto_precision(device) if precision == "auto" else (precision, "given")
+    if found.size == 1:
+        # accelerate keeps its first settings for the life of the process; a notebook may run several models.
+        AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = _accelerator(device.type == "cpu", MIXED[chosen], trackers, logs)
     if accelerator.num_processes != found.size:
         raise UsageError(
             f"{found.size} processes were started but {accelerator.num_processes} joined",
             "unset RANK, WORLD_SIZE and LOCAL_RANK, or start hfkit through torchrun",
         )
-    chosen, why = auto_precision(accelerator.device) if precision == "auto" else (precision, "given")
-    if chosen != "float32":
-        accelerator = _accelerator(accelerator.device.type == "cpu", MIXED[chosen], trackers, logs)
-    elif trackers:
-        accelerator = _accelerator(accelerator.device.type == "cpu", "no", trackers, logs)
     return Place(found, accelerator, chosen, why)  # type: ignore[arg-type]
 
 

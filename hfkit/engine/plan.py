@@ -12,11 +12,6 @@ def epoch_order(count: int, seed: int, epoch: int) -> Indices:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def step_indices(count: int, batch_size: int, seed: int, epoch: int, index: int) -> Indices:
-    """The features of optimizer step `index` (from 0) of an epoch; the last step of an epoch is short, not dropped."""
-    return epoch_order(count, seed, epoch)[index * batch_size : (index + 1) * batch_size]
-
-
 def micro_batches(indices: Indices, lengths: np.ndarray, size: int) -> list[Indices]:
     """A step cut into micro-batches of at most `size` features of similar length, shortest first.
 
@@ -27,13 +22,14 @@ def micro_batches(indices: Indices, lengths: np.ndarray, size: int) -> list[Indi
     return [part for part in np.array_split(ordered, parts) if len(part)]
 
 
-def answer_batches(lengths: np.ndarray, max_tokens: int) -> list[Indices]:
-    """All features, longest first, cut into batches of at most `max_tokens` padded tokens (one feature at least)."""
+def answer_batches(lengths: np.ndarray, max_tokens: int, max_features: int | None = None) -> list[Indices]:
+    """All features, longest first, cut into batches of at most `max_tokens` padded tokens and `max_features` features."""
     ordered = np.argsort(-lengths.astype(np.int64), kind="stable")
     batches: list[Indices] = []
     start = 0
     while start < len(ordered):
         size = max(1, max_tokens // max(1, int(lengths[ordered[start]])))
+        size = min(size, max_features) if max_features else size
         batches.append(ordered[start : start + size])
         start += size
     return batches

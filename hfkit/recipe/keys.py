@@ -44,6 +44,7 @@ class Train(Section):
     metric: str = key("auto", "metric that picks the best checkpoint; auto: the task's headline")
     reset_head: bool = key(False, "give the model a fresh head even though the checkpoint has another")
     eval_steps: Auto | PositiveInt | None = key("auto", "evaluate every so many steps; auto: each epoch, at least 2 times; null: at the end")
+    eval_first: bool = key(False, "evaluate once before the first step, to see what training changes")
     save_steps: PositiveInt | None = key(None, "write a checkpoint every so many steps; null: by time and at evaluations")
     save_minutes: float = key(10, "write a checkpoint every so many minutes (when save_steps is null)", gt=0)
     keep_checkpoints: PositiveInt = key(2, "newest checkpoints kept, besides the best")

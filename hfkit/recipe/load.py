@@ -140,6 +140,21 @@ def identity(recipe: Recipe) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def differences(values: Mapping[str, Any], path: Path) -> list[str]:
+    """Lines `key: then -> now` for what a recipe computes differently from the one written at `path`; cadence is left out."""
+    then, now = _flat(read_mapping(path)), _flat(values)
+    ignored = {f"train.{key}" for key in CADENCE}
+    keys = [k for k in {**then, **now} if k not in ignored and then.get(k) != now.get(k)]
+    return [f"{k}: {then.get(k)!r} -> {now.get(k)!r}" for k in keys]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) and value else {f"{prefix}{name}": value}
+    return flat
+
+
 def describe(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, Any, str]]:
     """(key, type, default, help) of every key below a section, for `hfkit recipes show NAME --keys`."""
     for name, field in model.model_fields.items():

@@ -1,0 +1,127 @@
+"""Checkpoints: a folder that is whole or absent, loads as a model, and continues a run bit-identically on CPU.
+
+A checkpoint holds the model as `save_model` writes it, the optimizer's moments in safetensors, the position in JSON, and a
+manifest (size and sha256 of every file) written last. The random state needs no file: every draw of a run is keyed by
+(seed, step, micro-batch), see engine/train.py.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from hfkit.errors import ModelError
+from hfkit.files import atomic_folder, sha256_of, write_json
+from hfkit.models import save_model
+
+MANIFEST = "manifest.json"
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The newest valid checkpoint, and the newer ones that were passed over, each with the reason."""
+
+    path: Path | None
+    skipped: list[str]
+    any: bool
+
+
+def save(
+    folder: Path, *, model: Any, tokenizer: Any, optimizer: torch.optim.Optimizer, saved: Mapping[str, Any], state: Mapping[str, Any]
+) -> Path:
+    """Write `folder`/step-NNNNNNNN and return it. `state` is plain JSON and has "step". Raises ResourceError."""
+    path = folder / f"step-{int(state['step']):08d}"
+    if path.exists() and not problem_of(path):
+        return path
+    if path.exists():
+        shutil.rmtree(path)
+    with atomic_folder(path) as temporary:
+        save_model(model, tokenizer, temporary, dict(saved))
+        save_file(dict(_moments(model, optimizer)), temporary / "optimizer.safetensors")
+        write_json(temporary / "state.json", dict(state))
+        write_json(temporary / MANIFEST, {"step": state["step"], "files": dict(_facts(temporary))})
+    return path
+
+
+def find_newest(folder: Path) -> Found:
+    """The newest checkpoint whose manifest fits its files; leftovers of a killed save are removed."""
+    skipped: list[str] = []
+    present = False
+    for leftover in folder.glob(".tmp-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    for path in sorted(folder.glob("step-*"), reverse=True):
+        present = True
+        problem = problem_of(path)
+        if problem is None:
+            return Found(path, skipped, True)
+        skipped.append(f"{path.name}: {problem}")
+    return Found(None, skipped, present)
+
+
+def problem_of(path: Path) -> str | None:
+    """Why a checkpoint cannot be trusted; None when every file is as its manifest says."""
+    try:
+        files = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "no readable manifest.json"
+    for name, facts in files.items():
+        target = path / name
+        if not target.is_file():
+            return f"{name} is missing"
+        if target.stat().st_size != facts["size"]:
+            return f"{name} has {target.stat().st_size:,} bytes instead of {facts['size']:,}"
+        if sha256_of(target) != facts["sha256"]:
+            return f"{name} differs from its sha256"
+    return None
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The position of a checkpoint."""
+    return json.loads((path / "state.json").read_text(encoding="utf-8"))
+
+
+def load_optimizer(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put the moments of a checkpoint into the optimizer. Raises ModelError when they do not fit the model."""
+    tensors = load_file(path / "optimizer.safetensors")
+    for name, parameter in model.named_parameters():
+        found = {kind: tensors.get(f"{kind}.{name}") for kind in MOMENTS}
+        if all(value is None for value in found.values()):
+            continue
+        for kind, value in found.items():
+            if value is None or (kind != "step" and value.shape != parameter.shape):
+                raise ModelError(f"{path}: the optimizer state of {name} does not fit the model")
+        optimizer.state[parameter] = {
+            kind: value if kind == "step" and parameter.device.type == "cpu" else value.to(parameter.device)  # type: ignore[union-attr]
+            for kind, value in found.items()
+        }
+
+
+def rotate(folder: Path, keep: int, best_step: int | None) -> None:
+    """Remove all but the `keep` newest checkpoints and the best one; each is renamed first, so no half of one is left."""
+    paths = sorted(folder.glob("step-*"))
+    for path in paths[:-keep]:
+        if best_step is not None and path.name == f"step-{best_step:08d}":
+            continue
+        doomed = path.with_name(f".tmp-del-{path.name}")
+        path.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _moments(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, parameter in model.named_parameters():
+        state = optimizer.state.get(parameter)
+        for kind in MOMENTS if state else ():
+            yield f"{kind}.{name}", torch.as_tensor(state[kind]).detach().cpu().contiguous().clone()  # type: ignore[index]
+
+
+def _facts(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        yield path.relative_to(folder).as_posix(), {"size": path.stat().st_size, "sha256": sha256_of(path)}

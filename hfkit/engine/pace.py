@@ -1,0 +1,78 @@
+"""How fast training goes: the steady rate that is reported, the time that is left, and the steps that fit a time limit."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+
+from hfkit.errors import UsageError
+
+WARM_STEPS = 5  # steps left out of the reported rate
+FIT_AFTER_SECONDS = 5.0
+FIT_AFTER_STEPS = 8
+
+
+def parse_time(text: str) -> float:
+    """Seconds of "2h", "90m", "1h30m" or "45s". Raises UsageError."""
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip())
+    if not text.strip() or not match or not any(match.groups()):
+        raise UsageError(f"train.time = '{text}' is not a time", "write for example 2h, 90m or 1h30m")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
+@dataclass
+class Pace:
+    """Counts what passed through the model and the seconds it took, without evaluations and checkpoint writing."""
+
+    features: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    steps: int = 0
+    warm_features: int = 0
+    warm_tokens: int = 0
+    warm_seconds: float = 0.0
+    _since: float = field(default_factory=time.perf_counter)
+
+    def start(self) -> None:
+        """Training goes on now."""
+        self._since = time.perf_counter()
+
+    def add(self, features: int, tokens: int) -> None:
+        """A step is done."""
+        now = time.perf_counter()
+        self.steps += 1
+        self.features += features
+        self.tokens += tokens
+        self.seconds += now - self._since
+        if self.steps > WARM_STEPS:
+            self.warm_features += features
+            self.warm_tokens += tokens
+            self.warm_seconds += now - self._since
+        self._since = now
+
+    def rates(self) -> dict[str, float]:
+        """Examples and real tokens per second, of the steps after the first five where there are any."""
+        if self.warm_seconds:
+            return {"rows_per_s": self.warm_features / self.warm_seconds, "tokens_per_s": self.warm_tokens / self.warm_seconds}
+        seconds = max(self.seconds, 1e-9)
+        return {"rows_per_s": self.features / seconds, "tokens_per_s": self.tokens / seconds}
+
+    def seconds_per_step(self) -> float:
+        """Of the steps after the first five where there are any."""
+        if self.warm_seconds:
+            return self.warm_seconds / (self.steps - WARM_STEPS)
+        return self.seconds / max(1, self.steps)
+
+    def can_fit(self) -> bool:
+        """Whether enough was measured to say how long a step takes."""
+        return self.steps >= FIT_AFTER_STEPS and self.seconds >= FIT_AFTER_SECONDS
+
+    def steps_that_fit(self, seconds_left: float, evaluation_tokens: int) -> int:
+        """Steps that fit into `seconds_left`, which must also hold one evaluation of `evaluation_tokens` tokens.
+
+        A forward pass is a third of a training step; the evaluation is given half of a step's cost, for what is around it.
+        """
+        evaluation = evaluation_tokens / max(1e-9, self.rates()["tokens_per_s"]) / 2
+        return max(0, int((seconds_left - evaluation) * 0.97 / max(1e-9, self.seconds_per_step())))

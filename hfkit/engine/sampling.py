@@ -1,0 +1,48 @@
+"""The next token of each row from its logits: greedy, or drawn after temperature, top_k and top_p. Used by engine/decode.py."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+
+from hfkit.errors import ModelError
+from hfkit.recipe.keys import Generate
+
+
+def noise(seed: int, row_id: str, count: int) -> np.ndarray:
+    """`count` numbers from [0, 1) that depend on the seed, the row and the position alone: no batch can change them.
+
+    Philox is a counter-based generator (Salmon et al. 2011); its key is a hash of seed and row.
+    """
+    key = int.from_bytes(hashlib.blake2b(f"{seed} {row_id}".encode(), digest_size=16).digest())
+    return np.random.Generator(np.random.Philox(key=key)).random(count)
+
+
+def choose(logits: torch.Tensor, settings: Generate, uniform: np.ndarray | None) -> torch.Tensor:
+    """Token ids (rows,) from float32 logits (rows, vocabulary).
+
+    `uniform` (rows,) holds one number from [0, 1) for each row; None is greedy. The order is transformers': temperature,
+    top_k, top_p; then the distribution function, over tokens from likely to unlikely, is inverted at that number.
+    Raises ModelError when a logit is not a number.
+    """
+    if torch.isnan(logits).any():
+        raise ModelError("the model's output is not a number", "try generate.dtype=float32; else the weights are damaged")
+    if uniform is None:
+        return logits.argmax(dim=-1)
+    top_k, top_p, size = int(settings.top_k), float(settings.top_p), logits.shape[-1]
+    scores = logits / float(settings.temperature)
+    ids: torch.Tensor | None = None
+    if 0 < top_k < size:
+        scores, ids = scores.topk(top_k, dim=-1)
+    elif top_p < 1:
+        scores, ids = scores.sort(dim=-1, descending=True, stable=True)
+    shares = scores.to(torch.float32 if scores.device.type == "mps" else torch.float64).softmax(dim=-1)
+    if top_p < 1:
+        before = shares.cumsum(dim=-1) - shares
+        shares = shares.masked_fill(before >= top_p, 0.0)
+    sums = shares.cumsum(dim=-1)
+    wanted = torch.from_numpy(uniform).to(sums)[:, None] * sums[:, -1:]
+    places = (sums <= wanted).sum(dim=-1, keepdim=True).clamp(max=sums.shape[-1] - 1)
+    return (places if ids is None else ids.gather(-1, places)).squeeze(-1)

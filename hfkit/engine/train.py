@@ -1,0 +1,139 @@
+"""Optimizer steps: each holds exactly the recipe's number of examples, whatever the micro-batches and processes.
+
+Every random draw is keyed by (seed, step, micro-batch): a resumed run, an evaluation in between, or another number of
+processes does not change what dropout draws.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from hfkit.data.arrow import Features
+from hfkit.engine.collate import collate
+from hfkit.engine.forward import forward
+from hfkit.engine.optimize import Schedule, scale_gradients
+from hfkit.engine.place import Place
+from hfkit.engine.plan import epoch_order, micro_batches
+from hfkit.errors import DivergenceError
+from hfkit.tasks.base import Task
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """One finished optimizer step (`step` counts from 1): mean loss, gradient norm before clipping, real tokens."""
+
+    step: int
+    loss: float
+    grad_norm: float
+    lr: float
+    features: int
+    tokens: int
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Optimizer steps of one pass; the last one may be short."""
+    return -(-count // batch_size)
+
+
+class Training:
+    """A model, its optimizer and the plan of its steps. `advance` does one step; `finished` tells what came of them."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        task: Task,
+        features: Features,
+        *,
+        schedule: Schedule,
+        batch_size: int,
+        micro_batch_size: int,
+        max_grad_norm: float,
+        seed: int,
+        place: Place,
+        pad_id: int,
+    ) -> None:
+        self.bare = model
+        self.model, self.optimizer = place.accelerator.prepare(model, optimizer)
+        self.task, self.features, self.place = task, features, place
+        self.schedule, self.batch_size, self.micro_batch_size = schedule, batch_size, micro_batch_size
+        self.max_grad_norm, self.seed, self.pad_id = max_grad_norm, seed, pad_id
+        self._per_epoch = steps_per_epoch(len(features), batch_size)
+        self._order: tuple[int, np.ndarray] | None = None
+        self._pending: deque[tuple[int, int, int, float, torch.Tensor]] = deque()
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+
+    def advance(self, step: int) -> None:
+        """Do optimizer step `step`, counted from 0. Its loss is read later, so the device is never waited for."""
+        indices = self._indices(step)
+        parts = micro_batches(indices, self.features.lengths, self.micro_batch_size)
+        self.model.train()
+        sums = torch.zeros(2, dtype=torch.float64 if self.place.device.type != "mps" else torch.float32, device=self.place.device)
+        for index, part, weight, last in self._mine(parts):
+            torch.manual_seed(draw_seed(self.seed, step, index))
+            batch = {k: v.to(self.place.device, non_blocking=True) for k, v in collate(self.features.take(part.tolist()), self.pad_id).items()}
+            with nullcontext() if last else self._no_sync():
+                loss, count = self.task.loss(forward(self.model, batch), batch)
+                # Gradients are averaged over processes and divided by the true count once it is known.
+                self.place.accelerator.backward(loss * (weight * self.place.world.size / self.batch_size))
+            sums += weight * torch.stack([loss.detach().to(sums.dtype), torch.as_tensor(count, device=sums.device).to(sums.dtype)])
+        self._apply(step, indices, self.place.sum(sums))
+
+    def finished(self, *, wait: bool) -> Iterator[StepDone]:
+        """Steps whose loss can be read; all of them with `wait`. Raises DivergenceError when one is not finite."""
+        while len(self._pending) > (0 if wait else 1):
+            step, features, tokens, lr, values = self._pending.popleft()
+            loss, norm = values.tolist()
+            if not np.isfinite(loss) or (not np.isfinite(norm) and self.place.precision != "float16"):
+                raise DivergenceError(
+                    f"step {step + 1}: the {'loss' if not np.isfinite(loss) else 'gradient'} is not finite",
+                    "try a lower rate (--lr) or train.precision=float32; the checkpoints before it are kept",
+                )
+            yield StepDone(step + 1, loss, norm, lr, features, tokens)
+
+    def _apply(self, step: int, indices: np.ndarray, totals: torch.Tensor) -> None:
+        lr = self.schedule.lr(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.place.accelerator.unscale_gradients(self.optimizer)
+        count = totals[1].clamp(min=1)
+        scale_gradients(self._parameters, (self.batch_size / count).float())
+        limit = self.max_grad_norm or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, limit, foreach=True)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        values = torch.stack([(totals[0] / count).float(), norm.detach().float()])
+        self._pending.append((step, len(indices), int(self.features.lengths[indices].sum()), lr, values))
+
+    def _indices(self, step: int) -> np.ndarray:
+        epoch, index = divmod(step, self._per_epoch)
+        if self._order is None or self._order[0] != epoch:
+            self._order = (epoch, epoch_order(len(self.features), self.seed, epoch))
+        return self._order[1][index * self.batch_size : (index + 1) * self.batch_size]
+
+    def _mine(self, parts: list[np.ndarray]) -> Iterator[tuple[int, np.ndarray, float, bool]]:
+        """(number, features, weight, last) of this process's micro-batches.
+
+        Processes run equally many; one that has none left repeats the first with weight 0, so that all meet.
+        """
+        world = self.place.world
+        rounds = -(-len(parts) // world.size)
+        for number in range(rounds):
+            index = number * world.size + world.rank
+            real = index < len(parts)
+            yield index, parts[index] if real else parts[0], 1.0 if real else 0.0, number == rounds - 1
+
+    def _no_sync(self) -> AbstractContextManager[Any]:
+        return self.place.accelerator.no_sync(self.model)
+
+
+def draw_seed(seed: int, step: int, micro_batch: int) -> int:
+    """The seed of everything random in one micro-batch: 63 bits mixed from the three numbers."""
+    return int(np.random.SeedSequence([seed, step, micro_batch]).generate_state(1, np.uint64)[0] >> 1)

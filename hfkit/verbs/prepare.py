@@ -1,0 +1,94 @@
+"""What finetune, eval and predict share: texts for the vocabulary, features with a moving bar, answers with a moving bar."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hfkit.events import Event, progress
+from hfkit.tasks.base import Prediction, Row, Task
+
+if TYPE_CHECKING:
+    from hfkit.data.arrow import Features
+    from hfkit.data.rows import Rows
+    from hfkit.engine.place import Place
+
+T = TypeVar("T")
+Report = Callable[[int, int], None]
+
+
+def texts_of(task: type[Task], rows: Iterable[Row]) -> Iterator[str]:
+    """Every text of the rows that the model will read."""
+    names = [c.name for c in task.columns if not c.gold and c.name != "id"]
+    for row in rows:
+        for name in names:
+            if isinstance(row.get(name), str):
+                yield row[name]
+
+
+def sample_texts(task: type[Task], rows: Sequence[Row], count: int = 1000) -> list[str]:
+    """Texts of rows spread evenly over the data."""
+    step = max(1, len(rows) // count)
+    return list(islice(texts_of(task, (rows[i] for i in range(0, len(rows), step))), count))
+
+
+def with_progress(stage: str, unit: str, work: Callable[[Report], T]) -> Generator[Event, None, T]:
+    """Run `work(report)` in a thread and yield a progress event for each report; returns what `work` returns."""
+    reports: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append((True, work(lambda done, total: reports.put((done, total)))))
+        except BaseException as error:  # carried to the caller's thread, and raised there
+            outcome.append((False, error))
+        finally:
+            reports.put(None)
+
+    threading.Thread(target=run, daemon=True).start()
+    while (report := reports.get()) is not None:
+        yield progress(stage, report[0], report[1], unit)
+    succeeded, value = outcome[0]
+    if not succeeded:
+        raise value
+    return value
+
+
+def features_of(rows: Rows, task: Task, tokenizer: Any, stage: str) -> Generator[Event, None, Features]:
+    """The features of rows, from the cache or made now."""
+    from hfkit.data.arrow import encoded
+
+    return (yield from with_progress(stage, "rows", lambda report: encoded(rows, task, tokenizer, on_progress=report)))
+
+
+def answers_of(
+    model: Any,
+    task: Task,
+    rows: Rows,
+    features: Features,
+    *,
+    place: Place,
+    pad_id: int,
+    stage: str,
+    micro_batch_size: int | None = None,
+) -> Generator[Event, None, Iterator[Prediction]]:
+    """The predictions of rows, in row order, on the main process."""
+    from hfkit.engine.answer import merged, reading
+
+    work = reading(model, task, features, place=place, pad_id=pad_id, micro_batch_size=micro_batch_size)
+    while True:
+        try:
+            done = next(work)
+        except StopIteration as end:
+            return merged(task, rows, features, end.value) if place.world.main else iter(())
+        yield progress(stage, done, len(features), "windows" if len(features) != len(rows) else "rows")
+
+
+def rows_of(task: Task, rows: Rows, features: Features) -> Iterator[Row]:
+    """The rows that predictions stand for: the data's, or the features themselves where a block is the row."""
+    if not task.blocks:
+        return iter(rows)
+    return (features.take([number])[0] for number in range(len(features)))
