@@ -28,7 +28,7 @@ FLOORS = {  # as in pyproject.toml; a test compares them
     "transformers": "5.10",
     "datasets": "4.0",
     "accelerate": "1.10",
-    "typer": "0.20",
+    "typer": "0.28",
     "rich": "13.7",
     "pydantic": "2.8",
     "pyyaml": "6.0",
