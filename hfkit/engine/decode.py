@@ -27,7 +27,7 @@ TEMPERATURE, TOP_K, TOP_P = 0.8, 50, 1.0  # where neither recipe nor checkpoint 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The new text alone, nothing trimmed, cut before a stop string; `ids` are all new tokens, an end token included."""
+    """The new text alone, nothing trimmed, cut before a stop string; `ids`: all new tokens, an end token too."""
 
     text: str
     ids: tuple[int, ...]
@@ -75,9 +75,9 @@ def pieces(
 ) -> Iterator[Piece]:
     """Text of all prompts as it comes, prompts of similar length together, longest first.
 
-    `settings` hold no auto (see `resolve`). Temperature 0 is greedy and equals transformers' `generate`. What is sampled
-    depends on the seed, the row's id (`ids`, else its number) and the position, not on the batch. A row ends with "eos"
-    at an end token, "stop" at a stop string, "length" at max_new_tokens or the end of the model's context.
+    `settings` hold no auto (see `resolve`). Temperature 0 is greedy and equals transformers' `generate`. What is
+    sampled depends on the seed, the row's id (`ids`, else its number) and the position, not on the batch. A row ends
+    with "eos" at an end token, "stop" at a stop string, "length" at max_new_tokens or the end of the model's context.
     Raises UsageError when a prompt leaves no room in the context.
     """
     limit = max_positions(model.config)
@@ -112,16 +112,16 @@ def resolve(
         if getattr(settings, name) != "auto":
             continue
         stored = generation_config.get(name)
-        usable = isinstance(stored, (int, float)) and not isinstance(stored, bool) and stored >= 0
-        update[name] = stored if usable and (name != "top_p" or 0 < stored <= 1) else default
-        why = "the checkpoint's generation config" if update[name] is stored else "the default"
+        told = isinstance(stored, (int, float)) and not isinstance(stored, bool)
+        update[name] = stored if told else default
+        why = "the checkpoint's generation config" if told else "the default"
         if name == "temperature" or (update.get("temperature") or settings.temperature):
             lines.append(Resolution(f"generate.{name}", update[name], why))
     if settings.batch_size == "auto":
         kind = device.type if device.type in BATCH_SIZE else "cpu"
         update["batch_size"] = max(1, min(BATCH_SIZE[kind], BATCH_TOKENS[kind] // max(1, longest)))
         lines.append(Resolution("generate.batch_size", update["batch_size"], f"{kind}, up to {longest:,} tokens a row"))
-    return settings.model_copy(update=update), lines
+    return Generate(**{**settings.model_dump(), **update}), lines  # checked again: a stored value may be out of range
 
 
 def check_room(lengths: Sequence[int], ids: Sequence[str], limit: int) -> None:
@@ -174,9 +174,7 @@ class _Row:
         full = len(self.ids) >= self.most
         if ended or full or self.text.stopped:
             self.text.end()
-            reason: Literal["eos", "stop", "length"] = (
-                "stop" if self.text.stopped else "eos" if ended else "length"
-            )
+            reason: Literal["eos", "stop", "length"] = "stop" if self.text.stopped else "eos" if ended else "length"
             piece = self.text.fresh(final=True)
             return Piece(self.number, piece, Completion(self.text.text, tuple(self.ids), reason))
         return Piece(self.number, self.text.fresh())

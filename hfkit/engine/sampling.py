@@ -1,4 +1,4 @@
-"""The next token of each row from its logits: greedy, or drawn after temperature, top_k and top_p. Used by engine/decode.py."""
+"""The next token of each row from its logits: greedy, or drawn after temperature, top_k and top_p; for decode.py."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def noise(seed: int, row_id: str, count: int) -> np.ndarray:
 def choose(logits: torch.Tensor, settings: Generate, uniform: np.ndarray | None) -> torch.Tensor:
     """Token ids (rows,) from float32 logits (rows, vocabulary).
 
-    `uniform` (rows,) holds one number from [0, 1) for each row; None is greedy. The order is transformers': temperature,
-    top_k, top_p; then the distribution function, over tokens from likely to unlikely, is inverted at that number.
+    `uniform` (rows,) holds one number from [0, 1) for each row; None is greedy. The order is transformers':
+    temperature, top_k, top_p; then the distribution function, over tokens from likely to unlikely, is inverted there.
     Raises ModelError when a logit is not a number.
     """
     if torch.isnan(logits).any():
-        raise ModelError("the model's output is not a number", "try generate.dtype=float32; else the weights are damaged")
+        raise ModelError("the model's output is not a number", "try generate.dtype=float32, or other weights")
     if uniform is None:
         return logits.argmax(dim=-1)
     top_k, top_p, size = int(settings.top_k), float(settings.top_p), logits.shape[-1]

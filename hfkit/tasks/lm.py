@@ -1,4 +1,4 @@
-"""Language modelling: the next token of running text, scored by perplexity; a task of the table. Its row is the block."""
+"""Language modelling: the next token of running text, scored by perplexity; a task whose row is the block."""
 
 from __future__ import annotations
 
