@@ -46,9 +46,7 @@ def generate(
         int | None, typer.Option("--top-k", metavar="K", min=0, help="Sample among the K likeliest tokens; 0 is all.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of sampling.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a file that an interrupted call began.")] = False,
     overwrite: Overwrite = False,
-    interactive: Annotated[bool, typer.Option("--interactive", help="Ask for prompts until the input ends.")] = False,
     cpu: Cpu = False,
     json: Json = False,
     offline: Offline = False,
@@ -69,13 +67,11 @@ def generate(
         "generate.seed": seed,
     }
     given = overrides(flags, pairs, settings)
-    if sum([bool(texts), prompts is not None, interactive]) > 1:
-        raise UsageError(
-            "prompts come from several places", "give them as arguments, by --prompts, or by --interactive"
-        )
-    if not texts and prompts is None and not interactive:
+    if texts and prompts is not None:
+        raise UsageError("prompts come from two places", "give them as arguments or by --prompts")
+    if not texts and prompts is None:
         if sys.stdin.isatty():
-            raise UsageError("no prompt", "give one as in `hfkit generate last PROMPT`, or add --interactive")
+            raise UsageError("no prompt", "give one as in `hfkit generate last PROMPT`, or a file with --prompts")
         texts = ["-"]
     texts = [sys.stdin.read().removesuffix("\n") if text == "-" else text for text in texts]
 
@@ -88,8 +84,6 @@ def generate(
             prompts_file=prompts,
             output=output,
             overwrite=overwrite,
-            resume=resume,
-            interactive=interactive,
             cpu=cpu,
             overrides=given,
             offline=offline,

@@ -21,7 +21,7 @@ VERBS = {
     "ask": "hfkit predict last question=... context=...",
     "answer": "hfkit predict last question=... context=...",
     "classify": "hfkit predict last text=...",
-    "chat": "hfkit generate last --interactive",
+    "chat": "hfkit generate last PROMPT",
     "complete": "hfkit generate last PROMPT",
     "sample": "hfkit generate last PROMPT",
     "ls": "hfkit runs list",

@@ -29,7 +29,7 @@ CONTRACT = {
     "--resume --overwrite --seed --limit --processes --cpu --dry-run",
     "eval": "--data --task --name --overwrite --limit --batch-size --cpu",
     "predict": "--data -o --output --sample --format",
-    "generate": "--prompts -o --output --max-new-tokens --temperature --top-p --top-k --seed --resume --interactive",
+    "generate": "--prompts -o --output --max-new-tokens --temperature --top-p --top-k --seed",
     "score": "--data --task",
     "convert": "-o --output",
     "doctor": "",
