@@ -21,7 +21,16 @@ def answer_text(item: Mapping[str, Any], *, many: bool) -> str:
     said = "(no answer)" if item.get("no_answer") else plain(item.get("prediction"))
     sure = certainty(item)
     label = "answer: " if lines else f"{safe(item['id'])}  " if many and "id" in item else ""
-    return "\n".join([*lines, label + said + (f"  ({sure})" if sure else "")])
+    gold = [f"{name}: {gold_text(value)}" for name, value in item.items() if name.startswith("gold ")]
+    return "\n".join([*lines, label + said + (f"  ({sure})" if sure else ""), *gold])
+
+
+def gold_text(value: Any) -> str:
+    """A row's gold: its label, or its distinct answers."""
+    if isinstance(value, list):
+        texts = dict.fromkeys(plain(part["text"] if isinstance(part, Mapping) and "text" in part else part) for part in value)
+        return one_line(" | ".join(texts)) or "(no answer)"
+    return one_line(plain(value))
 
 
 def plain(value: Any) -> str:

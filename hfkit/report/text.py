@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (0x09, 0x0A)}
@@ -61,12 +61,23 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def scores_table(metrics: dict[str, Any], ci95: dict[str, Any]) -> str:
-    """Metrics with their 95 % intervals where there are any."""
-    rows = []
-    for name, value in metrics.items():
-        interval = ci95.get(name)
-        rows.append([name, score(value), f"{score(interval[0])} to {score(interval[1])}" if interval else ""])
-    if not any(row[2] for row in rows):
-        return table(["metric", "value"], [row[:2] for row in rows])
-    return table(["metric", "value", "95 % interval"], rows)
+def scores_table(metrics: dict[str, Any], ci95: dict[str, Any], before: Mapping[str, Any] | None = None) -> str:
+    """Metrics with their 95 % intervals where there are any; `before` holds metrics and ci95 from before training."""
+    found = [("value", "95 % interval", metrics, ci95)]
+    if before:
+        found = [
+            ("before", "95 % interval", before["metrics"], before.get("ci95") or {}),
+            ("after", "95 % interval", metrics, ci95),
+        ]
+    head = ["metric"]
+    rows = [[name] for name in metrics]
+    for title, bounds_title, values, bounds in found:
+        head.append(title)
+        for row in rows:
+            row.append(score(values[row[0]]) if row[0] in values else "")
+        if any(name in bounds for name in metrics):
+            head.append(bounds_title)
+            for row in rows:
+                low_high = bounds.get(row[0])
+                row.append(f"{score(low_high[0])} to {score(low_high[1])}" if low_high else "")
+    return table(head, rows)

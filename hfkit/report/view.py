@@ -83,7 +83,7 @@ class View:
             return
         self.scored = True
         self.screen.line(title, "title")
-        self.out(scores_table(dict(fields["metrics"]), dict(fields.get("ci95") or {})))
+        self.out(scores_table(dict(fields["metrics"]), dict(fields.get("ci95") or {}), fields.get("before")))
         self.definitions(fields)
 
     def definitions(self, fields: Mapping[str, Any]) -> None:
@@ -113,7 +113,7 @@ class View:
             self.inside_line = False
         metrics = fields.get("metrics") or (fields.get("best") or {}).get("metrics")
         if metrics and not self.scored:
-            self.out(scores_table(dict(metrics), dict(fields.get("ci95") or {})))
+            self.out(scores_table(dict(metrics), dict(fields.get("ci95") or {}), fields.get("before")))
             self.definitions(fields)
         if fields.get("predictions") and not self.answered:
             self.answers(fields["predictions"])

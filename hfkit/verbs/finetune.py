@@ -21,6 +21,7 @@ from hfkit.recipe.load import as_dict, differences, dump, identity
 from hfkit.run import Run
 from hfkit.tasks import task_class
 from hfkit.tasks.base import LOWER_IS_BETTER, Task
+from hfkit.verbs.closing import closing
 from hfkit.verbs.fit import Fit
 from hfkit.verbs.prepare import features_of, sample_texts, texts_of
 
@@ -261,6 +262,7 @@ def trained(fit: Fit, run: Run) -> Events:
     if fit.ready.place.world.main:
         run.write("README.md", model_card(run, fit.ready.recipe, result))
         run.update(status="done", finished=time.time(), exit_code=0, best=result["best"], result=result)
+        yield from closing(fit.ready, run, result)
     yield Event("next", {"commands": next_commands(run, fit.ready)})
     yield Event("result", result)
 

@@ -33,7 +33,7 @@ class Fit:
         self.best: dict[str, Any] | None = None
         self.bad_evaluations = 0
         self.spent = {"startup": 0.0, "evaluation": 0.0, "checkpoint": 0.0, "before": 0.0}
-        self.first_scores: dict[str, float] | None = None
+        self.first_scores: dict[str, Any] | None = None  # metrics and ci95 before the first step
 
     def build(self, *, resume_from: Run | None) -> Events:
         """Load the model (or the newest valid checkpoint of a run), resolve what depends on it, prepare the optimizer."""
@@ -113,7 +113,7 @@ class Fit:
             yield note(f"continuing at step {self.step} of {self.schedule.steps}")
         elif settings.eval_first:
             scores = yield from self._score(run, keep=False)
-            self.first_scores = scores.metrics if scores else None
+            self.first_scores = {"metrics": scores.metrics, "ci95": scores.ci95} if scores else None
         saved_at = time.time()
         self.pace.start()
         while self.step < self.schedule.steps:

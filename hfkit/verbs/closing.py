@@ -1,0 +1,54 @@
+"""What finetune says last: the scores beside those before training, whether the data was little, one row answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from hfkit.events import Event, warning
+from hfkit.run import Run
+from hfkit.tasks.base import Row, Task
+
+if TYPE_CHECKING:
+    from hfkit.verbs.finetune import Ready
+
+FEW_ROWS = 1_000
+FEW_TOKENS = 1_000_000  # of running text, where a row is a block
+SCORES = ("metrics", "ci95", "rows", "definitions", "before")
+
+
+def closing(ready: Ready, run: Run, result: Mapping[str, Any]) -> Iterator[Event]:
+    """The best scores, one validation row as the best checkpoint answered it, and a warning about little data."""
+    if result.get("metrics"):
+        yield Event("scored", {"name": "validation", **{k: result[k] for k in SCORES if result.get(k)}})
+    item = example(ready.task, ready.validation_rows, run)
+    if item:
+        yield Event("answered", {"items": [item]})
+    few = little_data(ready)
+    if few:
+        yield warning(few)
+
+
+def little_data(ready: Ready) -> str:
+    """A sentence when there was too little to learn much from; empty otherwise."""
+    tokens = int(ready.train.lengths.sum())
+    if ready.task.blocks and tokens < FEW_TOKENS:
+        return f"trained on {tokens:,} tokens: so little data gives a weak model"
+    rows = len(ready.train_rows)
+    if not ready.task.blocks and rows < FEW_ROWS:
+        return f"trained on {rows:,} rows: so little data gives a weak model"
+    return ""
+
+
+def example(task: Task, rows: Any, run: Run) -> dict[str, Any]:
+    """The first validation row and what was predicted for it; empty where a row is a block of text."""
+    path = run.path / "eval" / "validation" / "predictions.jsonl"
+    if task.blocks or not len(rows) or not path.exists():
+        return {}
+    with path.open(encoding="utf-8") as lines:
+        prediction = json.loads(next(lines, "{}"))
+    row: Row = rows[0]
+    inputs = {c.name: row[c.name] for c in task.columns if not c.gold and c.name in row}
+    gold = {f"gold {c.name}": row[c.name] for c in task.columns if c.gold and row.get(c.name) is not None}
+    return {**inputs, **gold, **prediction}
