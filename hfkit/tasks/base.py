@@ -70,10 +70,11 @@ class Task(Protocol):
     def headline(self) -> tuple[str, Literal["higher", "lower"]]:
         """The metric that picks the best checkpoint, and which way is better."""
 
-    def check(self, rows: Sequence[Row], *, training: bool) -> list[str]:
+    def check(self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None) -> list[str]:
         """Look at every row before a model is loaded; returns lines to tell the user. Raises DataError.
 
-        `training` asks for gold columns in every row that is not dropped.
+        `training` asks for gold columns in every row that is not dropped. `train_rows` are the training rows when `rows`
+        are the validation rows of the same run: labels are read as there, and need not all occur.
         """
 
     def usable(self, row: Row) -> bool:
@@ -84,8 +85,10 @@ class Task(Protocol):
     ) -> tuple[Self, list[Resolution]]:
         """A task whose settings hold no `auto`, decided from the training rows, the tokenizer and the model's config."""
 
-    def adopt(self, rows: Sequence[Row], config: PretrainedConfig) -> tuple[Self, list[Resolution]]:
+    def adopt(self, rows: Sequence[Row], config: PretrainedConfig | None) -> tuple[Self, list[Resolution]]:
         """A task fitted to rows it will score with a model that is already trained (label maps, scorer).
+
+        Without a config, predictions of any tool are scored: only what the rows decide is settled.
 
         Raises ModelError or DataError when labels cannot be matched by meaning.
         """

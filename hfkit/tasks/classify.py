@@ -85,7 +85,7 @@ class Classify:
             return ("rmse" if len(self.settings.labels or [""]) == 1 else "mcrmse"), "lower"
         return ("micro_f1" if self.settings.target == "multi" else "accuracy"), "higher"
 
-    def check(self, rows: Sequence[Row], *, training: bool) -> list[str]:
+    def check(self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None) -> list[str]:
         """Texts, ids and labels of all rows; returns what was found. Raises DataError."""
         from hfkit.data import validators
 
@@ -101,7 +101,7 @@ class Classify:
                 f"{found.missing:,} training rows have no label, first row {found.first_missing!r}", "leave them out"
             )
         target, _ = decide(found, self.settings.target)
-        return lines + judge(found, target, self.settings.labels, training=training)
+        return lines + judge(found, target, self.settings.labels, training=training and train_rows is None)
 
     def usable(self, row: Row) -> bool:
         """False without a label, and for -1 where it is not one of the labels (the way GLUE hides gold)."""

@@ -72,7 +72,7 @@ class LanguageModel:
     def headline(self) -> tuple[str, Literal["higher", "lower"]]:
         return "perplexity", "lower"
 
-    def check(self, rows: Sequence[Row], *, training: bool) -> list[str]:
+    def check(self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None) -> list[str]:
         from hfkit.data import validators
 
         lines = validators.raise_failures(validators.text_column(rows, "text", empty="warning"))

@@ -80,7 +80,7 @@ class NLI:
     def headline(self) -> tuple[str, Literal["higher", "lower"]]:
         return "accuracy", "higher"
 
-    def check(self, rows: Sequence[Row], *, training: bool) -> list[str]:
+    def check(self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None) -> list[str]:
         """Texts, ids and labels of all rows; returns what was dropped and how numbers are read. Raises DataError."""
         from hfkit.data import validators
 
@@ -91,14 +91,19 @@ class NLI:
         counts = _label_counts(rows)
         if not counts and not training:
             return lines
-        matched = names.match_data_labels(counts, self.settings.labels or {})
+        given = self.settings.labels or {}
+        if train_rows is not None:
+            given = self._kept(names.match_data_labels(_label_counts(train_rows), given)) or {}
+        matched = names.match_data_labels(counts, given)
         classes = Counter[str]()
         for value, found in matched.items():
             if found is not None:
                 classes[found] += counts[value]
-        if training and len(classes) < 2:
+        if training and len(classes) < (2 if train_rows is None else 1):
             raise DataError(
-                f"training needs rows of two classes or more; labels found: {names.show_counts(counts) or 'none'}"
+                f"{'training' if train_rows is None else 'validation'} needs rows of "
+                f"{'two classes or more' if train_rows is None else 'a known class'}; "
+                f"labels found: {names.show_counts(counts) or 'none'}"
             )
         return lines + names.describe_data_labels(counts, matched)
 

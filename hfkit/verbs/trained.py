@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from hfkit.verbs.prepare import answers_of, features_of, sample_texts
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
+    from hfkit.tasks.base import Row
 
 TASK_OF_HEAD = (("ForQuestionAnswering", "qa"), ("LMHeadModel", "lm"), ("ForCausalLM", "lm"))
 
@@ -70,11 +71,30 @@ def _task_by_head(found: Checkpoint) -> str:
 
 
 def read_rows(task: Task, data: Any, settings: Data, *, gold: bool, limit: int | None, offline: bool) -> Rows:
-    """The rows to answer; with `gold` they must hold answers, without it gold columns are not read at all."""
-    columns = tuple(task.columns) if gold else tuple(c for c in task.columns if not c.gold)
-    return load(
-        data, columns=columns, settings=settings, need_gold=gold, limit=limit or settings.limit, offline=offline
-    )
+    """The rows to answer; with `gold` they must hold answers, without it gold columns are not looked at."""
+    limit = limit or settings.limit
+    if gold:
+        return load(data, columns=task.columns, settings=settings, need_gold=True, limit=limit, offline=offline)
+    asked = tuple(c for c in task.columns if not c.gold)
+    rows = load(data, columns=asked, settings=settings, need_gold=False, limit=limit, offline=offline)
+    hidden = frozenset(c.name for c in task.columns if c.gold)
+    return rows.replaced(_Without(rows, hidden), why="without gold")
+
+
+class _Without(Sequence["Row"]):
+    """Rows without some columns: what a test file holds in place of answers must not be taken for gold."""
+
+    def __init__(self, rows: Rows, hidden: frozenset[str]) -> None:
+        self._rows, self._hidden = rows, hidden
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return {name: value for name, value in self._rows[index].items() if name not in self._hidden}
+
+    def __iter__(self) -> Iterator[Row]:
+        return ({k: v for k, v in row.items() if k not in self._hidden} for row in self._rows)
 
 
 def answering(

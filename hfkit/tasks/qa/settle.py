@@ -37,8 +37,13 @@ def resolve(
     return values | scorer, why + chosen
 
 
-def adopt(settings: Any, rows: Sequence[Row], config: PretrainedConfig) -> Settled:
-    """New values for a trained model: the scorer by the rows; lengths only where they are open or do not fit."""
+def adopt(settings: Any, rows: Sequence[Row], config: PretrainedConfig | None) -> Settled:
+    """New values for a trained model: the scorer by the rows; lengths only where they are open or do not fit.
+
+    Without a config (predictions of any tool are scored) only the scorer is settled.
+    """
+    if config is None:
+        return _scorer(settings, rows)
     values, why = _positions(settings, config)
     length = values.get("max_length", settings.max_length)
     if "max_length" in values and settings.stride > length // 3:

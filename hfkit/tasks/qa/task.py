@@ -67,7 +67,7 @@ class QA:
     def headline(self) -> tuple[str, Literal["higher", "lower"]]:
         return "f1", "higher"
 
-    def check(self, rows: Sequence[Row], *, training: bool) -> list[str]:
+    def check(self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None) -> list[str]:
         """Texts in every row and, to train, answers that can be found in their contexts. Raises DataError."""
         return checks.check(rows, training=training)
 
@@ -80,7 +80,7 @@ class QA:
         """Lengths within the model's positions, the longest answer and the scorer. Raises UsageError on the stride."""
         return self._with(settle.resolve(self.settings, rows, tokenizer, config))
 
-    def adopt(self, rows: Sequence[Row], config: PretrainedConfig) -> tuple[Self, list[Resolution]]:
+    def adopt(self, rows: Sequence[Row], config: PretrainedConfig | None) -> tuple[Self, list[Resolution]]:
         """The scorer that fits the rows, and what a model without hfkit's settings leaves open."""
         return self._with(settle.adopt(self.settings, rows, config))
 
