@@ -76,7 +76,7 @@ def pieces(
     """Text of all prompts as it comes, prompts of similar length together, longest first.
 
     `settings` hold no auto (see `resolve`). Temperature 0 is greedy and equals transformers' `generate`. What is
-    sampled depends on the seed, the row's id (`ids`, else its number) and the position, not on the batch. A row ends
+    sampled depends (in float32) on the seed, the row's id (`ids`, else its number) and the position, not on the batch. A row ends
     with "eos" at an end token, "stop" at a stop string, "length" at max_new_tokens or the end of the model's context.
     Raises UsageError when a prompt leaves no room in the context.
     """
