@@ -76,8 +76,8 @@ def pieces(
     """Text of all prompts as it comes, prompts of similar length together, longest first.
 
     `settings` hold no auto (see `resolve`). Temperature 0 is greedy and equals transformers' `generate`. What is
-    sampled depends (in float32) on the seed, the row's id (`ids`, else its number) and the position, not on the batch. A row ends
-    with "eos" at an end token, "stop" at a stop string, "length" at max_new_tokens or the end of the model's context.
+    sampled depends on the seed, the row's id (`ids`, else its number) and the position; in float32 not on the batch.
+    A row ends with "eos" at an end token, "stop" at a stop string, "length" at max_new_tokens or the context's end.
     Raises UsageError when a prompt leaves no room in the context.
     """
     limit = max_positions(model.config)
