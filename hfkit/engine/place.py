@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import gather_object
 
-from hfkit.engine.launch import Delegated, launch
+from hfkit.engine.launch import launch
 from hfkit.engine.optimize import Precision, auto_precision
 from hfkit.engine.world import Launch, World, find_place, join
-from hfkit.errors import UsageError
+from hfkit.errors import Delegated, UsageError
 from hfkit.run import cpus
 
 MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
@@ -49,19 +51,37 @@ class Place:
         """One value of each process, in rank order, on every process."""
         return gather_object([value]) if self.world.size > 1 else [value]
 
+    def track(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        """Start the experiment trackers, if any; those that write files write below `folder`."""
+        if self.accelerator.log_with:
+            self.accelerator.project_configuration.set_directories(str(folder))
+            self.accelerator.project_configuration.logging_dir = str(folder)
+            self.accelerator.init_trackers("hfkit", config=dict(settings))
+
+    def close(self) -> None:
+        """Finish the trackers and leave the process group, so that no process complains at its end."""
+        if self.accelerator.log_with:
+            for tracker in self.accelerator.trackers:
+                tracker.finish()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
     def barrier(self) -> None:
         """Wait for the other processes."""
         if self.world.size > 1:
             self.accelerator.wait_for_everyone()
 
 
-def take_place(*, cpu: bool, processes: int | None = None, precision: str = "auto", trackers: Sequence[str] = (), logs: str | None = None) -> Place:
+def take_place(*, cpu: bool, processes: int | None = None, precision: str = "auto", trackers: Sequence[str] = ()) -> Place:
     """Join the world and its device. Starts child processes, waits and raises Delegated when there are several devices.
 
     Raises UsageError when a launcher's variables do not fit, or the joined world has another size than asked.
     """
     gpus = 0 if cpu else torch.cuda.device_count()
     found = find_place(os.environ, devices=max(1, gpus), processes=processes)
+    if gpus and found.local_size > gpus:
+        message = f"{found.local_size} processes were asked for, but this machine has {gpus} GPU" + ("s" if gpus > 1 else "")
+        raise UsageError(message, "ask for at most one process per GPU, or add --cpu")
     if isinstance(found, Launch):
         raise Delegated(launch(found))
     os.environ.update(join(found))
@@ -69,10 +89,16 @@ def take_place(*, cpu: bool, processes: int | None = None, precision: str = "aut
         torch.set_num_threads(max(1, cpus() // found.local_size))
     device = torch.device("cuda", found.local_rank) if gpus else torch.device("mps" if _mps(cpu) else "cpu")
     chosen, why = auto_precision(device) if precision == "auto" else (precision, "given")
+    if chosen == "float16" and device.type == "cpu":
+        raise UsageError(
+            "train.precision=float16 needs a GPU: its loss scaling is not made for CPUs",
+            "take train.precision=bfloat16 or train.precision=float32",
+        )
+    check_trackers(trackers)
     if found.size == 1:
         # accelerate keeps its first settings for the life of the process; a notebook may run several models.
         AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = _accelerator(device.type == "cpu", MIXED[chosen], trackers, logs)
+    accelerator = _accelerator(device.type == "cpu", MIXED[chosen], trackers)
     if accelerator.num_processes != found.size:
         raise UsageError(
             f"{found.size} processes were started but {accelerator.num_processes} joined",
@@ -81,17 +107,27 @@ def take_place(*, cpu: bool, processes: int | None = None, precision: str = "aut
     return Place(found, accelerator, chosen, why)  # type: ignore[arg-type]
 
 
+def check_trackers(names: Sequence[str]) -> None:
+    """Raise UsageError for a tracker that accelerate does not know, or whose package is not installed."""
+    known = {str(kind): kind for kind in LOGGER_TYPE_TO_CLASS}
+    for name in names:
+        if name not in known:
+            raise UsageError(f"train.trackers: '{name}' is not a tracker", "there are " + ", ".join(known))
+        if known[name] not in get_available_trackers():
+            raise UsageError(f"train.trackers: {name} is not installed", f"install it with `pip install {name.replace('_', '-')}`")
+
+
 def _mps(cpu: bool) -> bool:
     return not cpu and hasattr(torch.backends, "mps") and torch.backends.mps.is_available()
 
 
-def _accelerator(cpu: bool, mixed: str, trackers: Sequence[str] = (), logs: str | None = None) -> Accelerator:
+def _accelerator(cpu: bool, mixed: str, trackers: Sequence[str] = ()) -> Accelerator:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Accelerator(
             cpu=cpu,
             mixed_precision=mixed,
             log_with=list(trackers) or None,
-            project_dir=logs,
+            project_dir=".",  # the run's folder once it is known, see track()
             kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True, find_unused_parameters=True)],
         )

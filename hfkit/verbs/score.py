@@ -58,7 +58,7 @@ def score(
         {
             "task": task,
             "data": name,
-            "predictions": str(predictions),
+            "predictions_file": str(predictions),
             **score_fields(scores),
             "unscored": unscored,
             "throughput": {"seconds": time.time() - started},
