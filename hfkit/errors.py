@@ -61,6 +61,14 @@ class NetworkError(HfkitError):
     kind = "network"
 
 
+class Delegated(Exception):
+    """The work was done by child processes, who showed it; the parent has nothing to add and ends with their exit code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"child processes ended with exit code {code}")
+        self.code = code
+
+
 class Stopped(HfkitError):
     """The work was stopped from outside: 75 (resume me), 130 (interrupted) or 143 (terminated)."""
 

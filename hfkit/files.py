@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -27,9 +28,15 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def as_os_error(error: Exception) -> OSError:
+    """The system's error inside the message of a library that wraps it (safetensors: "... (os error 28)")."""
+    found = re.search(r"os error (\d+)", str(error))
+    return OSError(int(found.group(1)), os.strerror(int(found.group(1)))) if found else OSError(str(error))
+
+
 def cannot_write(path: Path, error: OSError) -> HfkitError:
     """The user's words for a failed write."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
         return ResourceError(f"{path}: no space left on the disk", "free some space, or choose another place with --output")
     return ResourceError(f"{path}: cannot be written ({error.strerror or error})", "choose a folder you may write to with --output")
 
@@ -86,6 +93,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     finally:
         if temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder, if it is there, by a rename first: no half of it ever stands under its name."""
+    if path.exists():
+        doomed = path.with_name(f".tmp-del-{path.name}-{uuid.uuid4().hex[:8]}")
+        path.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
 
 
 def sync_tree(folder: Path) -> None:

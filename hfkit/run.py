@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hfkit.errors import UsageError
+from hfkit.errors import ResourceError, UsageError
 from hfkit.events import Event
 from hfkit.files import cannot_write, write_json, write_text
 
@@ -97,14 +97,33 @@ def create(
         stamp = time.strftime("%Y%m%d-%H%M%S")
         base = runs_folder() / f"{stamp}-{slug(recipe_name)}-{slug(Path(model).name or model)}-{suffix}"
         output = next(p for p in _numbered(base) if not p.exists())
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"{output} is a file, not a folder", "choose another folder with --output")
-    if output.is_dir() and any(output.iterdir()):
+    check_output(output)
+    if is_taken(output):
         if not overwrite:
             raise UsageError(f"{output} is not empty", f"add {hint} or --overwrite, or choose another folder with --output")
         _empty(output)
-    probe_writable(output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(output, error) from error
     return Run(output.absolute())
+
+
+def check_output(output: Path) -> None:
+    """Refuse what could not become a run, or could only by harm: a file, a strange folder, a place not writable.
+
+    Raises UsageError and ResourceError; called before anything heavy is loaded, and again before the folder is made.
+    """
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file, not a folder", "choose another folder with --output")
+    if is_taken(output) and output != runs_folder() and not is_ours(output):
+        raise UsageError(f"{output} was not written by hfkit, so it is not overwritten", "choose another folder with --output")
+    probe_writable(output)
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether a run or an evaluation was written here."""
+    return (folder / "run.json").exists() or (folder / "metrics.json").exists()
 
 
 def _numbered(base: Path) -> Iterator[Path]:
@@ -115,10 +134,15 @@ def _numbered(base: Path) -> Iterator[Path]:
         number += 1
 
 
+def is_taken(folder: Path) -> bool:
+    """Whether a folder holds anything but what a run leaves that was killed in its first moment."""
+    return folder.is_dir() and any(
+        item.name != ".probe" and not (item.name.startswith(".") and item.suffix == ".tmp") for item in folder.iterdir()
+    )
+
+
 def _empty(folder: Path) -> None:
-    """Remove what a run writes, and refuse to touch a folder that is not a run or an output of ours."""
-    if not (folder / "run.json").exists() and not (folder / "metrics.json").exists():
-        raise UsageError(f"{folder} was not written by hfkit, so it is not overwritten", "choose another folder with --output")
+    """Remove what a run writes."""
     for item in folder.iterdir():
         if item.is_dir() and not item.is_symlink():
             shutil.rmtree(item)
@@ -127,13 +151,22 @@ def _empty(folder: Path) -> None:
 
 
 def probe_writable(folder: Path) -> None:
-    """Create `folder` and write, sync and rename a small file in it, before hours are spent. Raises ResourceError."""
+    """Write, sync and rename a small file in `folder`, or where it will be made, before hours are spent.
+
+    Nothing is left behind. Raises ResourceError.
+    """
+    place = folder.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise ResourceError(f"{folder}: cannot be made, {place} is a file", "choose another place with --output")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        write_text(place / ".probe", "x")
+        (place / ".probe").unlink()
     except OSError as error:
         raise cannot_write(folder, error) from error
-    write_text(folder / ".probe", "x")
-    (folder / ".probe").unlink()
+    except ResourceError as error:
+        raise ResourceError(error.message.replace(str(place / ".probe"), str(folder)), error.hint) from error
 
 
 def open_run(path: Path) -> Run:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. The entry point of `hfkit` and of `python -m hfkit`."""
     from hfkit.cli.failure import Caller, fail, make_streams_safe
+    from hfkit.errors import Delegated
 
     arguments = list(sys.argv[1:] if argv is None else argv)
     make_streams_safe()
@@ -16,6 +17,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from hfkit.cli.words import checked
 
         code = app(checked(arguments), prog_name="hfkit", standalone_mode=False)
+    except Delegated as done:
+        code = done.code
     except (Exception, KeyboardInterrupt) as error:
         code = fail(error, caller)
     return code if isinstance(code, int) else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import importlib
@@ -33,6 +34,7 @@ class Features:
 
     def __init__(self, path: Path, fingerprint: str) -> None:
         self._mapped = Mapped(path)
+        self._chosen: np.ndarray | None = None  # numbers of the features of a subset
         self.fingerprint = fingerprint
         batches = self._mapped.batches
         if batches:
@@ -43,11 +45,19 @@ class Features:
             self.rows, self.lengths = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
 
     def __len__(self) -> int:
-        return len(self._mapped)
+        return len(self.rows)
 
     def take(self, indices: Sequence[int]) -> list[Feature]:
         """The features with these numbers, in this order; per-token columns are numpy arrays, numbers are plain."""
-        return [self._feature(int(index)) for index in indices]
+        return [self._feature(int(index if self._chosen is None else self._chosen[index])) for index in indices]
+
+    def subset(self, indices: np.ndarray) -> Features:
+        """The features with these numbers, renumbered in this order."""
+        part = copy.copy(self)
+        part._chosen = indices if self._chosen is None else self._chosen[indices]
+        part.rows, part.lengths = self.rows[indices], self.lengths[indices]
+        part.fingerprint = hashlib.sha256(self.fingerprint.encode() + indices.tobytes()).hexdigest()
+        return part
 
     def _feature(self, index: int) -> Feature:
         batch, inside = self._mapped.place(index)

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from hfkit.data.arrow import Features
 from hfkit.engine.collate import collate
 from hfkit.engine.forward import forward
 from hfkit.engine.place import Place
 from hfkit.engine.plan import answer_batches
 from hfkit.tasks.base import Prediction, Row, Task
+
+if TYPE_CHECKING:
+    from hfkit.data.features import Features
 
 IN_MEMORY_BYTES = 512 * 2**20  # reads larger than this are kept in a temporary file
 BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from hfkit.errors import ModelError
-from hfkit.files import atomic_folder, sha256_of, write_json
+from hfkit.files import as_os_error, atomic_folder, cannot_write, remove_folder, sha256_of, write_json
 from hfkit.models import save_model
 
 MANIFEST = "manifest.json"
@@ -41,11 +42,13 @@ def save(
     path = folder / f"step-{int(state['step']):08d}"
     if path.exists() and not problem_of(path):
         return path
-    if path.exists():
-        shutil.rmtree(path)
+    remove_folder(path)
     with atomic_folder(path) as temporary:
         save_model(model, tokenizer, temporary, dict(saved))
-        save_file(dict(_moments(model, optimizer)), temporary / "optimizer.safetensors")
+        try:
+            save_file(dict(_moments(model, optimizer)), temporary / "optimizer.safetensors")
+        except SafetensorError as error:
+            raise cannot_write(path, as_os_error(error)) from error
         write_json(temporary / "state.json", dict(state))
         write_json(temporary / MANIFEST, {"step": state["step"], "files": dict(_facts(temporary))})
     return path
@@ -99,7 +102,7 @@ def load_optimizer(path: Path, model: torch.nn.Module, optimizer: torch.optim.Op
             if value is None or (kind != "step" and value.shape != parameter.shape):
                 raise ModelError(f"{path}: the optimizer state of {name} does not fit the model")
         optimizer.state[parameter] = {
-            kind: value if kind == "step" and parameter.device.type == "cpu" else value.to(parameter.device)  # type: ignore[union-attr]
+            kind: value if kind == "step" and parameter.device.type == "cpu" else value.to(parameter.device)
             for kind, value in found.items()
         }
 
@@ -110,16 +113,14 @@ def rotate(folder: Path, keep: int, best_step: int | None) -> None:
     for path in paths[:-keep]:
         if best_step is not None and path.name == f"step-{best_step:08d}":
             continue
-        doomed = path.with_name(f".tmp-del-{path.name}")
-        path.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        remove_folder(path)
 
 
 def _moments(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
     for name, parameter in model.named_parameters():
         state = optimizer.state.get(parameter)
         for kind in MOMENTS if state else ():
-            yield f"{kind}.{name}", torch.as_tensor(state[kind]).detach().cpu().contiguous().clone()  # type: ignore[index]
+            yield f"{kind}.{name}", torch.as_tensor(state[kind]).detach().cpu().contiguous().clone()
 
 
 def _facts(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -19,6 +19,6 @@ def forward(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _accepted(kind: type[torch.nn.Module]) -> tuple[str, ...]:
+def _accepted(kind: Any) -> tuple[str, ...]:
     parameters = inspect.signature(kind.forward).parameters
     return tuple(name for name in WANTED if name in parameters)

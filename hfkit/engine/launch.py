@@ -18,14 +18,6 @@ GRACE_SECONDS = 10.0
 FORWARDED = ("SIGTERM", "SIGINT", "SIGUSR1")
 
 
-class Delegated(Exception):
-    """The work was done by child processes; the parent has nothing to show and ends with their exit code."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(f"child processes ended with exit code {code}")
-        self.code = code
-
-
 def launch(plan: Launch, command: Sequence[str] | None = None) -> int:
     """Start the processes of `plan` and wait; returns 0 or the exit code of the first that failed."""
     command = list(command) if command is not None else [sys.executable, "-m", "hfkit", *sys.argv[1:]]

@@ -65,14 +65,23 @@ class Pace:
             return self.warm_seconds / (self.steps - WARM_STEPS)
         return self.seconds / max(1, self.steps)
 
-    def can_fit(self) -> bool:
-        """Whether enough was measured to say how long a step takes."""
-        return self.steps >= FIT_AFTER_STEPS and self.seconds >= FIT_AFTER_SECONDS
+    def can_fit(self, limit: float) -> bool:
+        """Whether enough was measured to say how long a step takes, or too much of the `limit` (seconds) is gone to wait."""
+        enough = self.steps >= FIT_AFTER_STEPS and self.seconds >= min(FIT_AFTER_SECONDS, limit / 10)
+        return enough or (self.steps > 0 and self.seconds >= limit / 5)
 
-    def steps_that_fit(self, seconds_left: float, evaluation_tokens: int) -> int:
-        """Steps that fit into `seconds_left`, which must also hold one evaluation of `evaluation_tokens` tokens.
+    def evaluation_seconds(self, tokens: int) -> float:
+        """What an evaluation of so many tokens will take.
 
-        A forward pass is a third of a training step; the evaluation is given half of a step's cost, for what is around it.
+        A forward pass is a third of a training step; it is given half of a step's cost, for what is around it.
         """
-        evaluation = evaluation_tokens / max(1e-9, self.rates()["tokens_per_s"]) / 2
-        return max(0, int((seconds_left - evaluation) * 0.97 / max(1e-9, self.seconds_per_step())))
+        return tokens / max(1e-9, self.rates()["tokens_per_s"]) / 2
+
+    def steps_that_fit(self, seconds: float, evaluation: float, every: int | None) -> int:
+        """Steps that fit into `seconds`, which also hold an evaluation (its seconds) `every` so many steps, or two in all."""
+        steps = 0
+        evaluations = 2
+        for _ in range(4):  # the number of evaluations depends on the number of steps
+            steps = max(0, int((seconds - evaluations * evaluation) * 0.97 / max(1e-9, self.seconds_per_step())))
+            evaluations = 2 if every is None else 1 + steps // every
+        return steps

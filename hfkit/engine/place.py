@@ -113,7 +113,7 @@ def check_trackers(names: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             raise UsageError(f"train.trackers: '{name}' is not a tracker", "there are " + ", ".join(known))
-        if known[name] not in get_available_trackers():
+        if name not in here:
             raise UsageError(f"train.trackers: {name} is not installed", f"install it with `pip install {name.replace('_', '-')}`")
 
 

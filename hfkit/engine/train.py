@@ -24,6 +24,10 @@ from hfkit.engine.plan import epoch_order, micro_batches
 from hfkit.errors import DivergenceError
 from hfkit.tasks.base import Task
 
+EXPLOSION = 10.0  # a loss this many times the first one (or 1.0 where that is less) ...
+EXPLODED_STEPS = 3  # ... for so many steps in a row has diverged
+CALMER = "try a lower rate (--lr) or train.precision=float32; the checkpoints before it are kept"
+
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
@@ -35,6 +39,7 @@ class StepDone:
     lr: float
     features: int
     tokens: int
+    asked: bool  # whether the main process asked all to confer after this step
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
@@ -68,14 +73,20 @@ class Training:
         self._per_epoch = steps_per_epoch(len(features), batch_size)
         self._order: tuple[int, np.ndarray] | None = None
         self._pending: deque[tuple[int, int, int, float, torch.Tensor]] = deque()
+        self._first_loss: float | None = None
+        self._exploded = 0  # steps in a row
         self._parameters = [p for p in model.parameters() if p.requires_grad]
 
-    def advance(self, step: int) -> None:
-        """Do optimizer step `step`, counted from 0. Its loss is read later, so the device is never waited for."""
+    def advance(self, step: int, *, ask: bool = False) -> None:
+        """Do optimizer step `step`, counted from 0. Its loss is read later, so the device is never waited for.
+
+        `ask` on the main process travels with the sum of the counts and comes back in every process's StepDone.
+        """
         indices = self._indices(step)
         parts = micro_batches(indices, self.features.lengths, self.micro_batch_size)
         self.model.train()
-        sums = torch.zeros(2, dtype=torch.float64 if self.place.device.type != "mps" else torch.float32, device=self.place.device)
+        sums = torch.zeros(3, dtype=torch.float64 if self.place.device.type != "mps" else torch.float32, device=self.place.device)
+        sums[2] = float(ask and self.place.world.main)
         for index, part, weight, last in self._mine(parts):
             torch.manual_seed(draw_seed(self.seed, step, index))
             batch = {k: v.to(self.place.device, non_blocking=True) for k, v in collate(self.features.take(part.tolist()), self.pad_id).items()}
@@ -83,20 +94,32 @@ class Training:
                 loss, count = self.task.loss(forward(self.model, batch), batch)
                 # Gradients are averaged over processes and divided by the true count once it is known.
                 self.place.accelerator.backward(loss * (weight * self.place.world.size / self.batch_size))
-            sums += weight * torch.stack([loss.detach().to(sums.dtype), torch.as_tensor(count, device=sums.device).to(sums.dtype)])
+            counted = torch.as_tensor(count, device=sums.device).to(sums.dtype)
+            sums[:2] += weight * torch.stack([loss.detach().to(sums.dtype), counted])
         self._apply(step, indices, self.place.sum(sums))
 
     def finished(self, *, wait: bool) -> Iterator[StepDone]:
         """Steps whose loss can be read; all of them with `wait`. Raises DivergenceError when one is not finite."""
         while len(self._pending) > (0 if wait else 1):
             step, features, tokens, lr, values = self._pending.popleft()
-            loss, norm = values.tolist()
+            loss, norm, asked = values.tolist()
             if not np.isfinite(loss) or (not np.isfinite(norm) and self.place.precision != "float16"):
                 raise DivergenceError(
-                    f"step {step + 1}: the {'loss' if not np.isfinite(loss) else 'gradient'} is not finite",
-                    "try a lower rate (--lr) or train.precision=float32; the checkpoints before it are kept",
+                    f"step {step + 1}: the {'loss' if not np.isfinite(loss) else 'gradient'} is not finite", CALMER
                 )
-            yield StepDone(step + 1, loss, norm, lr, features, tokens)
+            self._refuse_explosion(step, loss)
+            yield StepDone(step + 1, loss, norm, lr, features, tokens, bool(asked))
+
+    def check_weights(self) -> None:
+        """Raise DivergenceError when a weight is not finite; called before weights are scored or kept."""
+        if not torch.stack([torch.isfinite(p).all() for p in self._parameters]).all():
+            raise DivergenceError("the weights are not finite any more", CALMER)
+
+    def _refuse_explosion(self, step: int, loss: float) -> None:
+        self._first_loss = loss if self._first_loss is None else self._first_loss
+        self._exploded = self._exploded + 1 if loss > EXPLOSION * max(1.0, self._first_loss) else 0
+        if self._exploded == EXPLODED_STEPS:
+            raise DivergenceError(f"step {step + 1}: the loss grew from {self._first_loss:.3g} to {loss:.3g}", CALMER)
 
     def _apply(self, step: int, indices: np.ndarray, totals: torch.Tensor) -> None:
         lr = self.schedule.lr(step)
@@ -109,7 +132,7 @@ class Training:
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, limit, foreach=True)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        values = torch.stack([(totals[0] / count).float(), norm.detach().float()])
+        values = torch.stack([(totals[0] / count).float(), norm.detach().float(), totals[2].float()])
         self._pending.append((step, len(indices), int(self.features.lengths[indices].sum()), lr, values))
 
     def _indices(self, step: int) -> np.ndarray:

@@ -74,14 +74,15 @@ def find_place(environment: Mapping[str, str], *, devices: int, processes: int |
         return _checked(_joined(environment), processes)
     if {"RANK", "WORLD_SIZE"} <= set(given) and "LOCAL_RANK" not in given:
         return _pod(environment, processes or devices, given)
+    slurm = _number(environment, "SLURM_NTASKS", 1) > 1 and bool(environment.get("SLURM_PROCID"))
+    if slurm and {"MASTER_ADDR", "MASTER_PORT"} >= set(given):
+        return _checked(_slurm(environment), processes)
     if given:
         missing = [name for name in RENDEZVOUS if name not in given]
         raise UsageError(
             f"the environment sets {', '.join(given)} but not {', '.join(missing)}",
             "start hfkit through torchrun, accelerate launch or srun, or unset these variables",
         )
-    if _number(environment, "SLURM_NTASKS", 1) > 1 and environment.get("SLURM_PROCID"):
-        return _checked(_slurm(environment), processes)
     wanted = processes or devices
     if wanted > 1:
         return Launch(wanted, wanted, 0, 1, "127.0.0.1", 0, "started here")
@@ -92,7 +93,7 @@ def slurm_master(environment: Mapping[str, str]) -> tuple[str, int]:
     """Address and port on which the ranks of a Slurm job meet: the first host of the job, a port from the job id."""
     hosts = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST") or environment.get("SLURM_NODELIST")
     if not hosts:
-        raise UsageError("SLURM_NTASKS is set but no SLURM_JOB_NODELIST", "start hfkit with srun inside the allocation")
+        raise UsageError("SLURM_NTASKS is set but SLURM_JOB_NODELIST is not", "start hfkit with srun inside the allocation")
     job = _number(environment, "SLURM_JOB_ID", 0)
     return environment.get("MASTER_ADDR") or first_host(hosts), int(environment.get("MASTER_PORT") or 20000 + job % 20000)
 

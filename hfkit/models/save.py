@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfkit.errors import ModelError
-from hfkit.files import atomic_folder, cannot_write, write_json
+from hfkit.files import as_os_error, atomic_folder, cannot_write, write_json
 from hfkit.models.intake import check_tokenizer, check_weights, read_config
 from hfkit.models.quiet import quiet
 from hfkit.models.tokenizer import clear_stored
@@ -29,6 +29,8 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
 
 
 def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, saved: dict[str, Any]) -> None:
+    from safetensors import SafetensorError
+
     clear_stored(tokenizer)
     try:
         with quiet():
@@ -36,6 +38,8 @@ def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: P
             tokenizer.save_pretrained(folder)
     except OSError as error:
         raise cannot_write(folder, error) from error
+    except SafetensorError as error:
+        raise cannot_write(folder, as_os_error(error)) from error
     write_json(folder / "hfkit.json", saved)
     read_config(folder)
     check_tokenizer(folder)

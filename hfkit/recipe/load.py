@@ -71,7 +71,7 @@ def override_settings(settings: Section, section: str, overrides: Sequence[str])
     for dotted, value in map(split_override, overrides):
         dotted = _own_key(dotted, section, type(settings))
         if dotted.partition(".")[0] == section:
-            values[dotted.partition(".")[2]] = value
+            _assign(values, dotted.partition(".")[2], value)
     checked, problems = _checked(type(settings), values, "command line", prefix=f"{section}.")
     if problems or checked is None:
         raise UsageError("\n".join(problems))
@@ -196,8 +196,7 @@ def _assign(values: dict[str, Any], dotted: str, value: Any) -> list[str]:
             inner = target[part] = {}
         if not isinstance(inner, dict):
             return [f"command line: '{part}' in '{dotted}' is not a section"]
-        if inner is target.get(part):
-            inner = target[part] = dict(inner)
+        inner = target[part] = dict(inner)
         target = inner
     target[parts[-1]] = value
     return []

@@ -31,6 +31,8 @@ def encode_texts(
         encoded = _tokenize(chunk, tokenizer, first, second, max_length)
         values = [encoded[name] for name in columns]
         for row, *each in zip(chunk, *values, strict=True):
+            if not each[0]:  # a tokenizer that adds no tokens, and an empty text: the model needs one to look at
+                each = [[_filler(tokenizer)], *([0] for _ in each[1:])]
             yield row, {"row": number, **dict(zip(columns, each, strict=True))}
             number += 1
 
@@ -83,6 +85,12 @@ def _tokenize(
         return_attention_mask=False,  # the engine makes it from the lengths
         verbose=False,  # no "longer than the model's maximum" for lengths that are only measured
     )
+
+
+def _filler(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that stands for an empty text: the end, the beginning or the padding, whichever there is."""
+    ids = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id, 0)
+    return next(int(value) for value in ids if value is not None)
 
 
 def _lengths(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, first: str, second: str) -> np.ndarray:

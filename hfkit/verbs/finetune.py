@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hfkit import run as runs
 from hfkit.card import model_card
 from hfkit.data import load_training
 from hfkit.data.rows import Rows
+from hfkit.data.validators import named
 from hfkit.errors import DivergenceError, HfkitError, ModelError, UsageError
 from hfkit.events import Event, note, resolved, warning
 from hfkit.models import Checkpoint, check_vocabulary, find
@@ -23,7 +25,7 @@ from hfkit.tasks import task_class
 from hfkit.tasks.base import LOWER_IS_BETTER, Task
 from hfkit.verbs.closing import closing
 from hfkit.verbs.fit import Fit
-from hfkit.verbs.prepare import features_of, sample_texts, texts_of
+from hfkit.verbs.prepare import features_of, limited_blocks, sample_texts, texts_of
 
 Events = Generator[Event, None, Any]
 
@@ -53,17 +55,21 @@ def finetune(
         return
     kind = task_class(recipe.task)
     train, validation, lines = load_training(recipe.data, columns=kind.columns, group=kind.group, offline=offline)
-    yield from map(note, lines)
     task = kind(recipe.settings)
-    yield from map(warning, task.check(train, training=True))
-    yield from map(warning, task.check(validation, training=True))
+    with named(train):
+        warnings = task.check(train, training=True)
+    with named(validation):
+        warnings += task.check(validation, training=True, train_rows=train)
     found = find(recipe.model, revision=recipe.model_revision, convert=recipe.convert, offline=offline)
-    yield from map(note, found.notes)
 
     from hfkit.engine.place import take_place
 
+    # Where this process only starts others, they say the rest: nothing is shown before its place is known.
     place = take_place(cpu=cpu, processes=processes, precision=recipe.train.precision, trackers=recipe.train.trackers)
     yield note(place.world.line())
+    yield from map(note, lines)
+    yield from map(warning, warnings)
+    yield from map(note, found.notes)
     ready = yield from make_ready(recipe, kind, task, found, train, validation, place)
     fit = Fit(ready, started=started)
     yield from fit.build(resume_from=None if dry_run else prior)
@@ -76,8 +82,10 @@ def finetune(
         yield from recorded(run, place.world.main, trained(fit, run))
     except BaseException as error:
         if place.world.main:
-            run.update(status=status_of(error), finished=time.time(), exit_code=getattr(error, "code", 1))
+            with suppress(HfkitError):  # a full disk must not hide what happened
+                run.update(status=status_of(error), finished=time.time(), exit_code=exit_code_of(error))
         raise
+    place.close()
 
 
 def with_absolute_paths(recipe: Recipe) -> Recipe:
@@ -101,15 +109,17 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
 def find_prior(recipe: Recipe, output: Path | None, *, resume: bool, overwrite: bool) -> Run | None:
     """The run to continue, if any. Raises UsageError when the folder is taken, or holds another recipe's run."""
     if not resume:
-        if output is not None and output.is_dir() and any(output.iterdir()) and not overwrite:
+        if output is not None and runs.is_taken(output) and not overwrite:
             raise UsageError(f"{output} is not empty", "add --resume or --overwrite, or choose another folder with --output")
+        runs.check_output(output if output is not None else runs.runs_folder())
         return None
     path = output if output is not None else runs.find_by_suffix(identity(recipe))
     if path is None or not (path / "run.json").exists():
-        if path is not None and path.is_dir() and any(path.iterdir()):
+        if path is not None and runs.is_taken(path):
             raise UsageError(f"{path} is not a run", "choose another folder with --output")
         return None
-    changed = differences(as_dict(recipe), path / "recipe.yaml")
+    written = path / "recipe.yaml"  # after run.json, so a run killed in its first moment lacks it
+    changed = differences(as_dict(recipe), written) if written.exists() else []
     if changed:
         raise UsageError(
             f"{path} was started with another recipe:\n" + "\n".join(changed[:8]), "start a new run without --resume"
@@ -155,15 +165,19 @@ def make_ready(
         found = scratch_checkpoint(found, recipe, kind, train)
     tokenizer = load_tokenizer(found, kind.head)
     check_vocabulary(tokenizer, sample_texts(kind, train), found.name)
-    task, resolutions = task.resolve(train, tokenizer, load_config(found))
+    config = load_config(found)
+    if recipe.train.reset_head:
+        config.architectures = None  # the head of the checkpoint will not be used, so its labels say nothing
+    task, resolutions = task.resolve(train, tokenizer, config)
     for item in resolutions:
         yield resolved(item.key, item.value, item.why)
     train = yield from usable_rows(task, train, "train")
     metric, better = metric_of(recipe, task)
+    limit = recipe.data.limit
     return Ready(
         recipe, task, place, found, tokenizer, train, validation,
-        (yield from features_of(train, task, tokenizer, "encoding train")),
-        (yield from features_of(validation, task, tokenizer, "encoding validation")),
+        limited_blocks((yield from features_of(train, task, tokenizer, "encoding train")), train, limit),
+        limited_blocks((yield from features_of(validation, task, tokenizer, "encoding validation")), validation, limit),
         metric, better,
     )  # fmt: skip
 
@@ -206,7 +220,7 @@ def open_or_create(recipe: Recipe, ready: Ready, prior: Run | None, output: Path
     failure: HfkitError | None = None
     if world.main:
         try:
-            run = runs.open_run(prior.path) if prior else new_run(recipe, ready, output, overwrite=overwrite)
+            run = open_again(prior, recipe) if prior else new_run(recipe, ready, output, overwrite=overwrite)
         except HfkitError as error:
             failure = error
     told = ready.place.gather((run, failure))[0]
@@ -215,11 +229,19 @@ def open_or_create(recipe: Recipe, ready: Ready, prior: Run | None, output: Path
     return told[0]
 
 
+def open_again(prior: Run, recipe: Recipe) -> Run:
+    """The run, one attempt further."""
+    run = runs.open_run(prior.path)
+    run.update(status="running")
+    if not (run.path / "recipe.yaml").exists():
+        run.write("recipe.yaml", dump(recipe))
+    return run
+
+
 def new_run(recipe: Recipe, ready: Ready, output: Path | None, *, overwrite: bool) -> Run:
     """A fresh run folder with recipe.yaml and run.json."""
     suffix = identity(recipe)
     run = runs.create(recipe.name, recipe.model, suffix, output=output, overwrite=overwrite)
-    run.write("recipe.yaml", dump(recipe))
     place = ready.place
     run.update(
         **runs.start_facts(
@@ -238,6 +260,7 @@ def new_run(recipe: Recipe, ready: Ready, output: Path | None, *, overwrite: boo
             },
         )
     )
+    run.write("recipe.yaml", dump(recipe))
     return run
 
 
@@ -282,6 +305,12 @@ def status_of(error: BaseException) -> str:
     if isinstance(error, DivergenceError):
         return "diverged"
     return "interrupted" if isinstance(error, (KeyboardInterrupt, GeneratorExit, SystemExit)) else "failed"
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The code that the command will end with."""
+    code = getattr(error, "code", None)
+    return code if isinstance(code, int) else 130 if status_of(error) == "interrupted" else 1
 
 
 def total_steps(recipe: Recipe, per_epoch: int) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hfkit.errors import ModelError, UsageError
 from hfkit.events import Event, note, resolved, warning
-from hfkit.files import atomic_write, write_json
+from hfkit.files import atomic_write, remove_folder, write_json
 from hfkit.run import Run, json_line
 from hfkit.tasks.scoring import Scores, columns_of, score_columns, score_fields
 from hfkit.verbs.prepare import answers_of, rows_of
@@ -32,6 +32,7 @@ class Fit:
         self.step = 0
         self.best: dict[str, Any] | None = None
         self.bad_evaluations = 0
+        self.evaluation_seconds = 0.0  # of the last evaluation with its checkpoint; 0: none yet
         self.spent = {"startup": 0.0, "evaluation": 0.0, "checkpoint": 0.0, "before": 0.0}
         self.first_scores: dict[str, Any] | None = None  # metrics and ci95 before the first step
 
@@ -109,6 +110,7 @@ class Fit:
     def train(self, run: Run) -> Events:
         """Steps until the end, with evaluations and checkpoints on the way. Raises DivergenceError."""
         settings = self.ready.recipe.train
+        self.ready.place.track(run.path, _plain(settings.model_dump(mode="json")))
         if self.step:
             yield note(f"continuing at step {self.step} of {self.schedule.steps}")
         elif settings.eval_first:
@@ -116,23 +118,28 @@ class Fit:
             self.first_scores = {"metrics": scores.metrics, "ci95": scores.ci95} if scores else None
         saved_at = time.time()
         self.pace.start()
-        while self.step < self.schedule.steps:
-            self.training.advance(self.step)
+        while self.step < self.schedule.steps and not self._has_stopped():
+            self.training.advance(self.step, ask=self._wants_to_confer(saved_at))
             self.step += 1
             due = self.step % self.evaluate_every == 0 or self.step == self.schedule.steps
             save = bool(settings.save_steps and self.step % settings.save_steps == 0)
-            save = save or (settings.save_steps is None and self._agree(time.time() - saved_at > 60 * settings.save_minutes))
-            yield from self._report(wait=due or save)
-            yield from self._fit_time()
+            if (yield from self._report(wait=due or save)):
+                save = (yield from self._confer(saved_at)) or save
+                due = due or self.step == self.schedule.steps
+                yield from self._report(wait=due or save)
+            begun = time.time()
+            if due or save:
+                self.training.check_weights()
             if due:
                 yield from self._evaluate(run)
             if due or save:
                 yield from self._save(run)
                 saved_at = time.time()
+                if due:
+                    self.evaluation_seconds = saved_at - begun
                 self.pace.start()
-            if settings.patience is not None and self.bad_evaluations >= settings.patience:
-                yield note(f"stopped at step {self.step}: no better {self.ready.metric} in {settings.patience} evaluations")
-                break
+        if self._has_stopped():
+            yield note(f"stopped at step {self.step}: no better {self.ready.metric} in {settings.patience} evaluations")
 
     def finish(self, run: Run) -> Events:
         """Write the best weights to model/, by plain save_pretrained and one rename."""
@@ -145,6 +152,7 @@ class Fit:
 
                 best = locate(str(run.checkpoints / f"step-{self.best['step']:08d}"))
                 self.model, _ = load_model(best, ready.task.head, model_config=ready.task.model_config(), fresh_head="refuse")
+            remove_folder(run.model)  # of a run that was killed after this point
             save_model(self.model, ready.tokenizer, run.model, self.saved())
             yield Event("saved", {"what": "model", "path": str(run.model)}, step=self.step)
         ready.place.barrier()
@@ -198,7 +206,7 @@ class Fit:
 
         ready, recipe = self.ready, self.ready.recipe
         found = ready.found if checkpoint is None else locate(str(checkpoint))
-        fresh = "refuse" if checkpoint is not None else "reset" if recipe.train.reset_head else "allow"
+        fresh: Literal["allow", "refuse", "reset"] = "refuse" if checkpoint is not None else "reset" if recipe.train.reset_head else "allow"
         return load_model(
             found, ready.task.head, model_config=ready.task.model_config(), fresh_head=fresh,
             dropout=recipe.dropout, attention_dropout=recipe.attention_dropout,
@@ -233,12 +241,49 @@ class Fit:
             return int(given)
         return min(self.per_epoch, max(1, math.ceil(self.schedule.steps / 2)))
 
-    def _agree(self, wish: bool) -> bool:
-        """All processes save together when the main one wants to."""
-        return bool(self.ready.place.gather(wish)[0]) if self.ready.place.world.size > 1 else wish
+    def _has_stopped(self) -> bool:
+        """Early stopping: `patience` evaluations without a better score."""
+        patience = self.ready.recipe.train.patience
+        return patience is not None and self.bad_evaluations >= patience
 
-    def _report(self, *, wait: bool) -> Iterator[Event]:
+    def _save_is_due(self, saved_at: float) -> bool:
+        settings = self.ready.recipe.train
+        return settings.save_steps is None and time.time() - saved_at > 60 * settings.save_minutes
+
+    def _wants_to_confer(self, saved_at: float) -> bool:
+        """Whether the clock asks for a checkpoint or another end; the answer comes back a step later, to all processes."""
+        return self._save_is_due(saved_at) or (self.limit is not None and self._better_end() is not None)
+
+    def _confer(self, saved_at: float) -> Generator[Event, None, bool]:
+        """What the main process's clock says, done by all: perhaps an earlier end; returns whether to save now."""
+        save, end = self.ready.place.gather((self._save_is_due(saved_at), self._better_end()))[0]
+        if end is not None:
+            self.fitted = True
+            if end < self.schedule.steps:
+                self._set_steps(max(self.step, end))
+                self.evaluate_every = self._evaluation_interval()
+                yield note(f"{self.ready.recipe.train.time} allow {self.schedule.steps:,} steps; the schedule ends there")
+        return save
+
+    def _better_end(self) -> int | None:
+        """The last step that the time limit allows, where the schedule does not say so already."""
+        if self.limit is None:
+            return None
+        left = self.limit - self.spent["before"] - (time.time() - self.started)
+        evaluation = self.evaluation_seconds or self.pace.evaluation_seconds(int(self.ready.validation.lengths.sum()))
+        if self.fitted:
+            late = left < evaluation + self.pace.seconds_per_step() and self.step + 1 < self.schedule.steps
+            return self.step if late else None
+        if not self.pace.can_fit(self.limit):
+            return None
+        given = self.ready.recipe.train.eval_steps
+        return self.step + self.pace.steps_that_fit(left, evaluation, given if isinstance(given, int) else None)
+
+    def _report(self, *, wait: bool) -> Generator[Event, None, bool]:
+        """Events of the steps whose loss can be read; returns whether the main process asked to confer."""
+        asked = False
         for done in self.training.finished(wait=wait):
+            asked = asked or done.asked
             self.pace.add(done.features, done.tokens)
             fields = {
                 "loss": done.loss,
@@ -252,20 +297,7 @@ class Fit:
             if self.ready.recipe.train.trackers:
                 self.ready.place.accelerator.log({k: fields[k] for k in ("loss", "lr", "grad_norm")}, step=done.step)
             yield Event("step", fields, step=done.step)
-
-    def _fit_time(self) -> Iterator[Event]:
-        """Once the pace is known, shorten the schedule to what fits the time limit."""
-        if self.fitted or not self._agree(self.pace.can_fit()):
-            return
-        assert self.limit is not None
-        left = self.limit - self.spent["before"] - (time.time() - self.started)
-        more = self.ready.place.gather(self.pace.steps_that_fit(left, int(self.ready.validation.lengths.sum())))[0]
-        self.fitted = True
-        if self.step + more >= self.schedule.steps:
-            return
-        self._set_steps(max(self.step + 1, self.step + more))
-        self.evaluate_every = self._evaluation_interval()
-        yield note(f"{self.ready.recipe.train.time} allow {self.schedule.steps:,} steps; the schedule ends there")
+        return asked
 
     def _score(self, run: Run, *, keep: bool) -> Generator[Event, None, Scores | None]:
         """Evaluate on validation; on the main process returns scores and, with `keep`, writes predictions when best."""
@@ -343,6 +375,11 @@ def write_predictions(path: Any, predictions: Any) -> int:
             handle.write(json_line(prediction))
             count += 1
     return count
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings as trackers take them: numbers and words only."""
+    return {name: value if isinstance(value, (int, float, str, bool)) else str(value) for name, value in values.items()}
 
 
 def bare(optimizer: Any) -> Any:

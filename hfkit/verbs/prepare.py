@@ -1,4 +1,4 @@
-"""What finetune, eval and predict share: texts for the vocabulary, features with a moving bar, answers with a moving bar."""
+"""What finetune, eval and predict share: texts for the vocabulary, features and answers with a moving bar."""
 
 from __future__ import annotations
 
@@ -62,6 +62,17 @@ def features_of(rows: Rows, task: Task, tokenizer: Any, stage: str) -> Generator
     from hfkit.data.arrow import encoded
 
     return (yield from with_progress(stage, "rows", lambda report: encoded(rows, task, tokenizer, on_progress=report)))
+
+
+def limited_blocks(features: Features, rows: Rows, limit: int | None) -> Features:
+    """`limit` blocks of running text, drawn by a fixed seed, order kept; rows were drawn before they were encoded."""
+    if limit is None or not rows.stream or limit >= len(features):
+        return features
+    import numpy as np
+
+    from hfkit.data.split import LIMIT_SEED
+
+    return features.subset(np.sort(np.random.default_rng(LIMIT_SEED).permutation(len(features))[:limit]))
 
 
 def answers_of(
