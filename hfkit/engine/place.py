@@ -109,7 +109,8 @@ def take_place(*, cpu: bool, processes: int | None = None, precision: str = "aut
 
 def check_trackers(names: Sequence[str]) -> None:
     """Raise UsageError for a tracker that accelerate does not know, or whose package is not installed."""
-    known = {str(kind): kind for kind in LOGGER_TYPE_TO_CLASS}
+    known = [str(getattr(kind, "value", kind)) for kind in LOGGER_TYPE_TO_CLASS]
+    here = {str(getattr(kind, "value", kind)) for kind in get_available_trackers()}
     for name in names:
         if name not in known:
             raise UsageError(f"train.trackers: '{name}' is not a tracker", "there are " + ", ".join(known))
