@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hfkit.data import describe
-from hfkit.data.validators import duplicate_ids, raise_failures
-from hfkit.errors import UsageError
+from hfkit.data.validators import duplicate_ids, named, raise_failures
+from hfkit.errors import DataError, UsageError
 from hfkit.events import Event, note, warning
-from hfkit.files import write_json
+from hfkit.files import atomic_folder, remove_folder, write_json
 from hfkit.models import Checkpoint
 from hfkit.run import probe_writable, runs_folder, shown_path, slug
 from hfkit.tasks.scoring import columns_of, score_columns, score_fields
 from hfkit.verbs.fit import write_predictions
 from hfkit.verbs.prepare import rows_of
-from hfkit.verbs.trained import answering, find_trained, precision_of, read_rows, throughput
+from hfkit.verbs.trained import answering, find_trained, precision_of, read_rows
+
+if TYPE_CHECKING:
+    from hfkit.data.rows import Rows
+    from hfkit.tasks.base import Prediction, Task
 
 
 def evaluate(
@@ -34,49 +37,63 @@ def evaluate(
     overrides: Sequence[str] = (),
     offline: bool = False,
 ) -> Iterator[Event]:
-    """Score `model` on `data`; writes predictions.jsonl and metrics.json. Yields events, last "result". Raises HfkitError."""
+    """Score `model` on `data` and write predictions.jsonl and metrics.json.
+
+    Yields events, last "result" with the object that `--json` prints. Raises HfkitError.
+    """
     started = time.time()
     precision = precision_of(overrides)
     found, bound, settings = find_trained(model, task, overrides, offline=offline)
     rows = read_rows(bound, data, settings, gold=True, limit=limit, offline=offline)
     yield from map(note, describe(rows))
-    if not bound.blocks:
-        raise_failures(duplicate_ids(rows, "failure"))
-    yield from map(warning, bound.check(rows, training=False))
+    with named(rows):
+        if not bound.blocks:
+            raise_failures(duplicate_ids(rows, "failure"))
+        warnings = bound.check(rows, training=False)
+    yield from map(warning, warnings)
+    refuse_without_gold(bound, rows)
     folder = output_folder(found, rows.name, rows.fingerprint, name)
-    make_room(folder, overwrite=overwrite)
+    check_room(folder, overwrite=overwrite)
 
-    begun = time.time()
-    work = yield from answering(found, bound, rows, cpu=cpu, precision=precision, batch_size=batch_size)
-    if not work.place.world.main:
+    work = yield from answering(
+        found, bound, rows, cpu=cpu, precision=precision, batch_size=batch_size, limit=limit or settings.limit
+    )
+    if not work.main:
         return
-    seconds = time.time() - begun
     predictions = list(work.answers)
     columns, unscored = columns_of(work.task, predictions, rows_of(work.task, rows, work.features))
     scores = score_columns(work.task, columns, unscored)
     if unscored:
         yield warning(f"{unscored:,} of {len(predictions):,} rows have no gold and are not scored")
     result = {
-        "task": found.saved["task"] if found.saved and not task else task or bound.name,
+        "task": task or (found.saved or {}).get("task") or bound.name,
         "model": found.name,
         "data": rows.name,
         **score_fields(scores),
         "unscored": unscored,
-        "precision": work.place.precision,
-        "throughput": throughput(work, seconds, time.time() - started),
+        "precision": work.precision,
+        "throughput": work.throughput(time.time() - started),
         "run": str(found.run) if found.run else None,
         "output": str(folder),
     }
-    write_predictions(folder / "predictions.jsonl", predictions)
-    write_json(folder / "metrics.json", {**result, "settings": work.task.settings.model_dump(mode="json")})
+    write_results(folder, predictions, {**result, "settings": work.task.settings.model_dump(mode="json")})
     yield Event("scored", {"name": rows.name, **score_fields(scores)})
     yield Event("saved", {"what": "predictions and metrics", "path": shown_path(folder)})
     yield Event("result", result)
 
 
+def refuse_without_gold(task: Task, rows: Rows) -> None:
+    """Raise DataError when no row can be scored, before a model is loaded."""
+    if not any(map(task.usable, rows)):
+        raise DataError(
+            f"{rows.name}: no row has an answer to score against",
+            "give data with gold answers; `hfkit predict last --data D -o FILE` answers data without",
+        )
+
+
 def output_folder(found: Checkpoint, data: str, fingerprint: str, name: str | None) -> Path:
     """RUN/eval/<name>, by default <stem>-<4 hex of the data>; for a model that is no run, a folder under ./runs."""
-    stem = slug(name) if name else f"{slug(Path(data).stem or data)}-{fingerprint[:4]}"
+    stem = slug(name) if name else f"{slug(data_stem(data))}-{fingerprint[:4]}"
     if name and stem != name:
         raise UsageError(
             f"--name {name!r} is not a folder name", f"use letters, digits, dot, dash, underscore, as in {stem}"
@@ -86,10 +103,26 @@ def output_folder(found: Checkpoint, data: str, fingerprint: str, name: str | No
     return runs_folder().absolute() / f"eval-{slug(Path(found.name).name)}-{stem}"
 
 
-def make_room(folder: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that is there already, or clear it. Raises UsageError, ResourceError."""
-    if folder.exists() and any(folder.iterdir()):
+def data_stem(name: str) -> str:
+    """The name of a data set without folders and ending: `a/dev.jsonl.gz` gives `dev`."""
+    return Path(Path(name).name.removesuffix(".gz")).stem or name
+
+
+def check_room(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that holds something but an evaluation to overwrite. Raises UsageError, ResourceError."""
+    if folder.is_dir() and any(folder.iterdir()):
         if not overwrite:
             raise UsageError(f"{shown_path(folder)} exists already", "add --overwrite, or choose another --name")
-        shutil.rmtree(folder)
-    probe_writable(folder)
+        if not (folder / "metrics.json").exists():
+            raise UsageError(
+                f"{shown_path(folder)} was not written by hfkit eval, so it is not overwritten", "choose another --name"
+            )
+    probe_writable(folder.parent)
+
+
+def write_results(folder: Path, predictions: Sequence[Prediction], metrics: Mapping[str, Any]) -> None:
+    """Write predictions.jsonl and metrics.json as one folder, in place of an older one."""
+    remove_folder(folder)
+    with atomic_folder(folder) as place:
+        write_predictions(place / "predictions.jsonl", predictions)
+        write_json(place / "metrics.json", metrics)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hfkit.data import describe
 from hfkit.data.submission import Submission
-from hfkit.data.validators import duplicate_ids, raise_failures
-from hfkit.errors import DataError, UsageError
+from hfkit.data.validators import duplicate_ids, named, raise_failures
+from hfkit.errors import UsageError
 from hfkit.events import Event, note, warning
 from hfkit.files import atomic_write
-from hfkit.run import json_line, probe_writable, shown_path
+from hfkit.run import probe_writable, shown_path
 from hfkit.tasks.base import Prediction, Task
-from hfkit.verbs.trained import answering, find_trained, precision_of, read_rows, throughput
+from hfkit.verbs.fit import write_predictions
+from hfkit.verbs.trained import answering, find_trained, precision_of, read_rows
+
+if TYPE_CHECKING:
+    from hfkit.data.rows import Rows
 
 
 def predict(
@@ -41,41 +45,81 @@ def predict(
     """
     started = time.time()
     precision = precision_of(overrides)
+    check_output(output, sample=sample, form=form, overwrite=overwrite)
     found, bound, settings = find_trained(model, task, overrides, offline=offline)
-    submission = Submission.read(sample) if sample is not None else None
-    if submission is not None and output is None:
-        raise UsageError("--sample writes a file, but no -o was given", "name the file, as in -o submission.csv")
+    if form == "squad" and bound.name != "qa":
+        raise UsageError(
+            f"--format squad is for qa, and {found.name} is for {bound.name}", "take --format jsonl or csv"
+        )
     source = [one_row(bound, fields)] if fields else data
     rows = read_rows(bound, source, settings, gold=False, limit=None, offline=offline)
     if not fields:
         yield from map(note, describe(rows))
-    if submission is not None or form == "squad":
-        raise_failures(duplicate_ids(rows, "failure"))
-    if submission is not None:
-        submission.check_ids(row["id"] for row in rows)
-    yield from map(warning, bound.check(rows, training=False))
-    if output is not None:
-        if output.exists() and not overwrite:
-            raise UsageError(f"{output} exists already", "add --overwrite, or choose another file with -o")
-        probe_writable(output.absolute().parent)
+    with named(rows):
+        submission = fitting_sample(sample, rows)
+        if form == "squad":
+            raise_failures(duplicate_ids(rows, "failure"))
+        warnings = bound.check(rows, training=False)
+    yield from map(warning, warnings)
 
-    begun = time.time()
-    work = yield from answering(found, bound, rows, cpu=cpu, precision=precision, check=not fields)
-    if not work.place.world.main:
+    work = yield from answering(
+        found, bound, rows, cpu=cpu, precision=precision, limit=settings.limit,
+        processes=1 if fields and not launched() else None, check=not fields,
+    )  # fmt: skip
+    if not work.main:
         return
-    seconds = time.time() - begun
-    result: dict[str, Any] = {"task": work.task.name, "model": found.name, "data": rows.name, "rows": len(rows)}
+    result: dict[str, Any] = {"task": work.task.name, "model": found.name, "data": rows.name}
     if output is None:
-        result["predictions"] = list(work.answers)
-        yield Event("answered", {"items": result["predictions"]})
+        answers = list(work.answers)
+        result |= {"rows": len(answers), "output": None, "predictions": answers}
+        yield Event("answered", {"items": answers})
     else:
-        if submission is not None:
-            submission.write(output, list(work.answers))
-        else:
-            WRITERS[form](output, work.answers)
-        result["output"] = str(output.absolute())
+        result |= {"rows": write(output, work.answers, submission, form), "output": str(output.absolute())}
         yield Event("saved", {"what": "predictions", "path": shown_path(output)})
-    yield Event("result", {**result, "throughput": throughput(work, seconds, time.time() - started)})
+    yield Event("result", {**result, "throughput": work.throughput(time.time() - started)})
+
+
+def check_output(output: Path | None, *, sample: Path | None, form: str, overwrite: bool) -> None:
+    """Refuse what does not go together, and a file that is there already. Raises UsageError."""
+    flag = "--sample" if sample is not None else f"--format {form}" if form != "jsonl" else ""
+    if sample is not None and form != "jsonl":
+        raise UsageError(
+            f"--sample and --format {form} are given together", "the sample says the form: leave --format out"
+        )
+    if flag and output is None:
+        raise UsageError(f"{flag} writes a file, but no -o was given", "name the file, as in -o submission.csv")
+    if output is None:
+        return
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder", "name a file in it, as in -o predictions.jsonl")
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output} exists already", "add --overwrite, or choose another file with -o")
+    probe_writable(output.absolute().parent)
+
+
+def fitting_sample(path: Path | None, rows: Rows) -> Submission | None:
+    """The sample submission, its ids met with those of the rows. Raises DataError."""
+    if path is None:
+        return None
+    submission = Submission.read(path)
+    with named(rows):
+        raise_failures(duplicate_ids(rows, "failure"))
+    submission.check_ids(row["id"] for row in rows)
+    return submission
+
+
+def launched() -> bool:
+    """Whether a launcher started this process as one of several."""
+    return any(os.environ.get(name) for name in ("WORLD_SIZE", "SLURM_PROCID"))
+
+
+def write(path: Path, predictions: Iterator[Prediction], submission: Submission | None, form: str) -> int:
+    """Write the file, whole or not at all; returns how many rows."""
+    if submission is None:
+        return WRITERS[form](path, predictions)
+    answers = list(predictions)
+    submission.write(path, answers)
+    return len(answers)
 
 
 def one_row(task: Task, fields: Mapping[str, str]) -> dict[str, str]:
@@ -92,37 +136,33 @@ def one_row(task: Task, fields: Mapping[str, str]) -> dict[str, str]:
     return {"id": "0", **fields}
 
 
-def write_jsonl(path: Path, predictions: Iterator[Prediction]) -> None:
-    """One object a line."""
-    with atomic_write(path) as handle:
-        for prediction in predictions:
-            handle.write(json_line(prediction))
-
-
-def write_csv(path: Path, predictions: Iterator[Prediction]) -> None:
-    """Columns id and prediction, then a column for each label's probability or each number."""
-    first = next(predictions, None)
-    if first is None:
-        raise DataError("there are no rows to write")
-    shares = list(first.get("probabilities") or {})
-    numbers = list(first["prediction"]) if isinstance(first["prediction"], Mapping) else []
+def write_csv(path: Path, predictions: Iterator[Prediction]) -> int:
+    """Columns id and prediction (or one for each of several numbers), then one for each label's probability."""
+    count = 0
     with atomic_write(path) as handle:
         writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(["id", *(numbers or ["prediction"]), *shares])
-        for item in chain([first], predictions):
-            answer = item["prediction"]
-            cells = (
-                [answer[name] for name in numbers]
-                if numbers
-                else [" ".join(answer) if isinstance(answer, list) else answer]
-            )
-            writer.writerow([item["id"], *cells, *((item.get("probabilities") or {}).get(name) for name in shares)])
+        for count, item in enumerate(predictions, start=1):
+            answer, shares = item["prediction"], item.get("probabilities") or {}
+            several = answer if isinstance(answer, Mapping) else {"prediction": answer}
+            if count == 1:
+                writer.writerow(["id", *several, *shares])
+            cells = [
+                json.dumps(cell, ensure_ascii=False) if isinstance(cell, list) else cell for cell in several.values()
+            ]
+            writer.writerow([item["id"], *cells, *shares.values()])
+    return count
 
 
-def write_squad(path: Path, predictions: Iterator[Prediction]) -> None:
+def write_squad(path: Path, predictions: Iterator[Prediction]) -> int:
     """{id: text}, as the SQuAD scripts read it."""
+    answers = {item["id"]: item["prediction"] for item in predictions}
     with atomic_write(path) as handle:
-        json.dump({item["id"]: item["prediction"] for item in predictions}, handle, ensure_ascii=False)
+        json.dump(answers, handle, ensure_ascii=False)
+    return len(answers)
 
 
-WRITERS = {"jsonl": write_jsonl, "csv": write_csv, "squad": write_squad}
+WRITERS: Mapping[str, Callable[[Path, Iterator[Prediction]], int]] = {
+    "jsonl": write_predictions,
+    "csv": write_csv,
+    "squad": write_squad,
+}

@@ -1,12 +1,16 @@
-"""A trained model ready to answer: found, its task with the settings it was trained by, then its weights. For eval and predict."""
+"""A trained model at work: found, its task with the settings it was trained by, its weights. For eval and predict."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from hfkit.data import load
+from hfkit.data.few import FEW_ROWS, FewFeatures
 from hfkit.errors import ModelError, UsageError
 from hfkit.events import Event, note, resolved
 from hfkit.models import Checkpoint, check_vocabulary, find
@@ -14,25 +18,35 @@ from hfkit.recipe.keys import Data, Train
 from hfkit.recipe.load import check_override_sections, override_settings, section_from_overrides
 from hfkit.tasks import task_class
 from hfkit.tasks.base import Task
-from hfkit.verbs.prepare import answers_of, features_of, sample_texts
+from hfkit.verbs.prepare import answers_of, features_of, limited_blocks, sample_texts
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
-    from hfkit.tasks.base import Row
+    from hfkit.tasks.base import Prediction, Row
 
 TASK_OF_HEAD = (("ForQuestionAnswering", "qa"), ("LMHeadModel", "lm"), ("ForCausalLM", "lm"))
 
 
 @dataclass(frozen=True)
 class Answering:
-    """One model at work on one data set."""
+    """What one model made of one data set."""
 
-    found: Checkpoint
-    task: Task
+    task: Task  # fitted to the rows
     rows: Rows
-    features: Any
-    place: Any
-    answers: Any  # iterator of predictions on the main process
+    features: Any  # Features or FewFeatures
+    precision: str
+    main: bool  # whether this process is the one that shows and writes
+    answers: Iterator[Prediction]  # in row order; empty on other processes
+    seconds: float  # of the model's work
+
+    def throughput(self, total_seconds: float) -> dict[str, float]:
+        """Rows (blocks of running text) and real tokens per second of the model's work; seconds of the command."""
+        seconds = max(self.seconds, 1e-9)
+        return {
+            "rows_per_s": len(self.features if self.task.blocks else self.rows) / seconds,
+            "tokens_per_s": int(self.features.lengths.sum()) / seconds,
+            "seconds": total_seconds,
+        }
 
 
 def find_trained(
@@ -51,12 +65,29 @@ def find_trained(
             f"train it first: `hfkit finetune lm --model {model} --train FILE`",
         )
     name = task or saved.get("task") or _task_by_head(found)
-    kind = task_class(name)
+    kind = _saved_kind(found, name) if not task and saved.get("task") else task_class(name)
     stored = saved.get("settings", {}) if saved.get("task") == name else {}
     known = {k: v for k, v in stored.items() if k in kind.Settings.model_fields}
     check_override_sections(overrides, (kind.name, "data", "train", "max_length"))
-    settings = override_settings(kind.Settings(**known), kind.name, overrides)
+    settings = override_settings(_saved_settings(found, kind, known), kind.name, overrides)
     return found, kind(settings), section_from_overrides(Data, "data", overrides)
+
+
+def _saved_kind(found: Checkpoint, name: str) -> type[Task]:
+    """The task that hfkit.json names. Raises ModelError for one that is not there."""
+    try:
+        return task_class(str(name))
+    except UsageError as error:
+        raise ModelError(f"{found.folder}/hfkit.json: {error.message}", f"add --task; {error.hint}") from error
+
+
+def _saved_settings(found: Checkpoint, kind: type[Task], known: dict[str, Any]) -> Any:
+    """The settings that hfkit.json holds. Raises ModelError when they are not the task's."""
+    try:
+        return kind.Settings(**known)
+    except ValidationError as error:
+        keys = ", ".join(f"{kind.name}.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ModelError(f"{found.folder}/hfkit.json: {keys}", "restore the file, or download it again") from error
 
 
 def _task_by_head(found: Checkpoint) -> str:
@@ -105,32 +136,45 @@ def answering(
     cpu: bool,
     precision: str,
     batch_size: int | None = None,
+    limit: int | None = None,
+    processes: int | None = None,
     check: bool = True,
 ) -> Generator[Event, None, Answering]:
-    """Load the model, fit the task to the rows, and start answering. Yields notes, what was settled, and progress."""
-    from hfkit.engine.place import take_place
+    """Load the model, fit the task to the rows, and answer. Yields notes, what was settled, and progress.
 
-    place = take_place(cpu=cpu, precision=precision)
-    yield note(place.world.line())
-    yield from map(note, found.notes)
+    `limit` draws blocks where the rows are one running text, which `read_rows` leaves whole. `check` looks at whether
+    the tokenizer knows the words of the rows. The processes of a world part when all features were read.
+    """
+    from hfkit.engine.place import take_place
     from hfkit.models import load_config, load_model, load_tokenizer
 
+    place = take_place(cpu=cpu, processes=processes, precision=precision)
+    yield note(place.world.line())
+    yield from map(note, found.notes)
     tokenizer = load_tokenizer(found, task.head)
     if check:
         check_vocabulary(tokenizer, sample_texts(type(task), rows), found.name)
     task, resolutions = task.adopt(rows, load_config(found))
     for item in resolutions:
         yield resolved(item.key, item.value, item.why)
-    features = yield from features_of(rows, task, tokenizer, "encoding")
+    features = limited_blocks((yield from _features(rows, task, tokenizer)), rows, limit)
     model, notes = load_model(found, task.head, model_config=task.model_config(), fresh_head="refuse")
     yield from map(note, notes)
-    model.to(place.device)
-    model = place.accelerator.prepare_model(model, evaluation_mode=True)
+    model = place.accelerator.prepare_model(model.to(place.device), evaluation_mode=True)
+    begun = time.perf_counter()
     answers = yield from answers_of(
         model, task, rows, features, place=place, pad_id=int(tokenizer.pad_token_id or 0), stage="answering",
         micro_batch_size=batch_size,
     )  # fmt: skip
-    return Answering(found, task, rows, features, place, answers)
+    place.close()
+    return Answering(task, rows, features, place.precision, place.world.main, answers, time.perf_counter() - begun)
+
+
+def _features(rows: Rows, task: Task, tokenizer: Any) -> Generator[Event, None, Any]:
+    """The features of rows: a few are made at once and forgotten, others are kept in the cache."""
+    if len(rows) > FEW_ROWS or task.blocks:
+        return (yield from features_of(rows, task, tokenizer, "encoding"))
+    return FewFeatures(task.encode(rows, tokenizer))
 
 
 def precision_of(overrides: Sequence[str]) -> str:
@@ -141,12 +185,3 @@ def precision_of(overrides: Sequence[str]) -> str:
                 f"'{text.partition('=')[0]}' has no effect on this command", "of train, only train.precision has"
             )
     return section_from_overrides(Train, "train", overrides).precision
-
-
-def throughput(answering: Answering, seconds: float, total_seconds: float) -> dict[str, float]:
-    """Rows and real tokens per second of answering, and the seconds of the whole command."""
-    return {
-        "rows_per_s": len(answering.rows) / max(seconds, 1e-9),
-        "tokens_per_s": int(answering.features.lengths.sum()) / max(seconds, 1e-9),
-        "seconds": total_seconds,
-    }
