@@ -19,7 +19,7 @@ from hfkit.files import atomic_write
 from hfkit.run import probe_writable, shown_path
 from hfkit.tasks.base import Prediction, Task
 from hfkit.verbs.fit import write_predictions
-from hfkit.verbs.trained import answering, find_trained, precision_of, read_rows
+from hfkit.verbs.trained import Answering, answering, find_trained, precision_of, read_rows
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
@@ -74,7 +74,9 @@ def predict(
         result |= {"rows": len(answers), "output": None, "predictions": answers}
         yield Event("answered", {"items": answers})
     else:
-        result |= {"rows": write(output, work.answers, submission, form), "output": str(output.absolute())}
+        count, lines = write(output, work, submission, form)
+        yield from map(warning, lines)
+        result |= {"rows": count, "output": str(output.absolute())}
         yield Event("saved", {"what": "predictions", "path": shown_path(output)})
     yield Event("result", {**result, "throughput": work.throughput(time.time() - started)})
 
@@ -113,13 +115,21 @@ def launched() -> bool:
     return any(os.environ.get(name) for name in ("WORLD_SIZE", "SLURM_PROCID"))
 
 
-def write(path: Path, predictions: Iterator[Prediction], submission: Submission | None, form: str) -> int:
-    """Write the file, whole or not at all; returns how many rows."""
+def write(path: Path, work: Answering, submission: Submission | None, form: str) -> tuple[int, list[str]]:
+    """Write the file, whole or not at all; returns how many rows, and lines to tell the user."""
     if submission is None:
-        return WRITERS[form](path, predictions)
-    answers = list(predictions)
-    submission.write(path, answers)
-    return len(answers)
+        return WRITERS[form](path, work.answers), []
+    answers = list(work.answers)
+    return len(answers), submission.write(path, answers, own_names(work.task))
+
+
+def own_names(task: Task) -> dict[str, str]:
+    """The data's own value of each label, where training read the data's values as labels: {"entailment": "0"}."""
+    given = getattr(task.settings, "labels", None)
+    if not isinstance(given, Mapping):
+        return {}
+    values = [label for label in given.values() if label is not None]
+    return {label: value for value, label in given.items() if label is not None and values.count(label) == 1}
 
 
 def one_row(task: Task, fields: Mapping[str, str]) -> dict[str, str]:
