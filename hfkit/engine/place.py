@@ -130,5 +130,5 @@ def _accelerator(cpu: bool, mixed: str, trackers: Sequence[str] = ()) -> Acceler
             mixed_precision=mixed,
             log_with=list(trackers) or None,
             project_dir=".",  # the run's folder once it is known, see track()
-            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True, find_unused_parameters=True)],
+            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True, broadcast_buffers=False)],
         )

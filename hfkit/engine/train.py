@@ -6,8 +6,9 @@ processes does not change what dropout draws.
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -65,8 +66,14 @@ class Training:
         place: Place,
         pad_id: int,
     ) -> None:
-        self.bare = model
-        self.model, self.optimizer = place.accelerator.prepare(model, optimizer)
+        self.bare = model  # not wrapped: processes may call it unequally often, as evaluations do
+        if place.world.size > 1:
+            place.accelerator.ddp_handler.find_unused_parameters = leaves_unused(
+                model.to(place.device), task, {k: v.to(place.device) for k, v in collate(features.take([0]), pad_id).items()}
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch 2.13 renames an argument that 2.10 needs
+            self.model, self.optimizer = place.accelerator.prepare(model, optimizer)
         self.task, self.features, self.place = task, features, place
         self.schedule, self.batch_size, self.micro_batch_size = schedule, batch_size, micro_batch_size
         self.max_grad_norm, self.seed, self.pad_id = max_grad_norm, seed, pad_id
@@ -155,6 +162,14 @@ class Training:
 
     def _no_sync(self) -> AbstractContextManager[Any]:
         return self.place.accelerator.no_sync(self.model)
+
+
+def leaves_unused(model: torch.nn.Module, task: Task, batch: Mapping[str, torch.Tensor]) -> bool:
+    """Whether a parameter takes no part in the loss: found by one backward pass, since looking each step costs time."""
+    task.loss(forward(model, batch), batch)[0].backward()
+    unused = any(p.grad is None for p in model.parameters() if p.requires_grad)
+    model.zero_grad(set_to_none=True)
+    return unused
 
 
 def draw_seed(seed: int, step: int, micro_batch: int) -> int:

@@ -304,7 +304,7 @@ class Fit:
         begun = time.time()
         ready = self.ready
         answers = yield from answers_of(
-            self.training.model, ready.task, ready.validation_rows, ready.validation,
+            self.training.bare, ready.task, ready.validation_rows, ready.validation,
             place=ready.place, pad_id=self.pad_id, stage="evaluating",
         )  # fmt: skip
         scores: Scores | None = None
