@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hfkit.events import Event, warning
@@ -52,3 +52,12 @@ def example(task: Task, rows: Any, run: Run) -> dict[str, Any]:
     inputs = {c.name: row[c.name] for c in task.columns if not c.gold and c.name in row}
     gold = {f"gold {c.name}": row[c.name] for c in task.columns if c.gold and row.get(c.name) is not None}
     return {**inputs, **gold, **prediction}
+
+
+def opening(rows: Iterable[Row], most: int = 24) -> str:
+    """The first words of a text, to be continued: its first line that says something, cut at a word."""
+    line = next((line for row in rows for line in row["text"].splitlines() if line.strip()), "Once upon a time").strip()
+    if len(line) <= most:
+        return line
+    cut = line[:most].rsplit(" ", 1)
+    return cut[0] if len(cut) > 1 and cut[0].strip() else line[:most]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
@@ -23,7 +24,7 @@ from hfkit.recipe.load import as_dict, differences, dump, identity
 from hfkit.run import Run
 from hfkit.tasks import task_class
 from hfkit.tasks.base import LOWER_IS_BETTER, Task
-from hfkit.verbs.closing import closing
+from hfkit.verbs.closing import closing, opening
 from hfkit.verbs.fit import Fit
 from hfkit.verbs.prepare import features_of, limited_blocks, sample_texts, texts_of
 
@@ -295,7 +296,7 @@ def next_commands(run: Run, ready: Ready) -> list[str]:
     fields = {"qa": "question='...' context='...'", "nli": "premise='...' hypothesis='...'", "classify": "text='...'"}
     shown = runs.shown_path(run.path)
     if ready.task.head == "causal-lm":
-        return [f"hfkit generate {shown} 'Once'"]
+        return [f"hfkit generate {shown} {shlex.quote(opening(ready.validation_rows))}"]
     example = fields.get(ready.task.name)
     return [*([f"hfkit predict {shown} {example}"] if example else []), f"hfkit eval {shown} --data FILE"]
 
