@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from hfkit.data.records import Bad, Reading, Record, cut
+from hfkit.data.records import EMPTY, Bad, Reading, Record, cut
 from hfkit.errors import DataError
 
 
@@ -108,7 +108,7 @@ def read_json(path: Path, handle: IO[str], how: Reading, say: Callable[[str], No
     text = handle.read()
     start = text[:1000].lstrip()
     if not start and not text.strip():
-        raise DataError(f"{path} is empty")
+        raise DataError(f"{path} is empty", EMPTY)
     if start.startswith("<"):
         raise DataError(
             f"{path}: not JSON: starts with {cut(start, 20)}", "it looks like a web page: download the file itself"
@@ -126,10 +126,10 @@ def read_json(path: Path, handle: IO[str], how: Reading, say: Callable[[str], No
                 f"{path}:{error.lineno}:{error.colno}: file is cut short (truncated?)", "download it again"
             ) from error
         bad = _broken(line or text[:80], error, ends=True)
-        raise DataError(f"{path}:{error.lineno}:{error.colno}: {bad.problem}") from error
+        raise DataError(f"{path}:{error.lineno}:{error.colno}: {bad.problem}", "correct it there") from error
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise DataError(f"{path}: {reason}") from error
+        raise DataError(f"{path}: {reason}", "correct it there") from error
     escapes = _has_escapes(text)
     del text
     yield from _json_rows(path, value, escapes=escapes)

@@ -13,7 +13,7 @@ from typing import IO, Any, cast
 
 from hfkit.data import encodings
 from hfkit.data.json_reader import read_json, read_jsonl
-from hfkit.data.records import Bad, Reading, Record, cut
+from hfkit.data.records import EMPTY, Bad, Reading, Record, cut
 from hfkit.errors import DataError
 
 FORMS = {
@@ -51,7 +51,7 @@ def read(path: Path, how: Reading, say: Callable[[str], None]) -> Iterator[Recor
         return
     try:
         if path.stat().st_size == 0:
-            raise DataError(f"{path} is empty (0 bytes)")
+            raise DataError(f"{path} is empty (0 bytes)", EMPTY)
         encodings.refuse_wide(path, how.encoding, _open_bytes)
         with _open(path, how.encoding) as handle:
             yield from _READERS[form](path, handle, how, say)
@@ -64,7 +64,7 @@ def read(path: Path, how: Reading, say: Callable[[str], None]) -> Iterator[Recor
             f"unknown encoding '{how.encoding}'", "data.encoding takes names such as utf-8, utf-16, gb18030, latin-1"
         ) from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})", "check its permissions and the disk") from error
 
 
 def _open_bytes(path: Path) -> IO[bytes]:
@@ -176,4 +176,4 @@ def _pair_lines(path: Path, how: Reading) -> Iterator[str]:
     except UnicodeDecodeError as error:
         raise encodings.undecodable(path, how.encoding, _open_bytes) from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})", "check its permissions and the disk") from error

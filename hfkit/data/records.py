@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 
+EMPTY = "check how it was made, or download it again"  # the hint for a file with nothing in it
+
+
 @dataclass(frozen=True, slots=True)
 class Bad:
     """A row that cannot be read, and why; the caller stops at it or skips and counts it."""

@@ -62,7 +62,7 @@ def locate(spec: Any, split: str | None = None) -> list[Place]:
         return _locate_one(spec, split)
     if isinstance(spec, (list, tuple)):
         if not spec:
-            raise DataError("the data is an empty list: 0 rows")
+            raise DataError("the data is an empty list: 0 rows", "give at least one row")
         return [place for part in spec for place in locate(part, split)]
     raise UsageError(
         f"data cannot be a {type(spec).__name__}", "give a path, a Hub name, a list of mappings, or a DataFrame"
@@ -81,7 +81,7 @@ def _records(spec: Any) -> Sequence[Mapping[str, Any]]:
 
 def _locate_one(spec: str, split: str | None) -> list[Place]:
     if not spec.strip():
-        raise UsageError("the name of the data set is empty")
+        raise UsageError("the name of the data set is empty", "give a file, a folder, shipped:NAME, or a Hub data set owner/name")
     if spec.startswith("shipped:"):
         return _shipped(spec, split)
     if spec.startswith("hub:"):

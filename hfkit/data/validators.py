@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,6 +41,18 @@ def raise_failures(findings: Iterable[Finding]) -> list[str]:
             "\n".join(shown), "correct the data; rows that cannot be read at all are skipped with data.on_bad_row=skip"
         )
     return [finding.message for finding in found if finding.level == "warning"]
+
+
+@contextmanager
+def named(rows: Any) -> Iterator[None]:
+    """Put the name of a data set in front of what is wrong with its rows."""
+    try:
+        yield
+    except DataError as error:
+        name = getattr(rows, "name", None)
+        if name is None or name in error.message:
+            raise
+        raise DataError(f"{name}: {error.message}", error.hint) from error
 
 
 def rows_text(count: int) -> str:

@@ -72,7 +72,7 @@ def fetch(name: str, revision: str | None, *, offline: bool, convert: bool) -> t
         if cached is None:
             raise NetworkError(
                 f"{_shown(name, revision)} is not in the cache, and offline mode forbids asking the Hub",
-                "run once without `--offline`",
+                "run once without `--offline` and HF_HUB_OFFLINE",
             )
         return cached, []
     try:

@@ -41,7 +41,7 @@ def read_json(path: Path) -> Any:
         where = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise ModelError(f"{path}: not valid JSON{where}; is it cut short?", AGAIN) from error
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+        raise ModelError(f"{path}: cannot be read ({error.strerror})", "check its permissions and the disk") from error
 
 
 def listing(folder: Path) -> str:
@@ -90,7 +90,7 @@ def _check_known(path: Path, raw: dict[str, Any], kind: str) -> None:
     near = difflib.get_close_matches(kind, [*VERIFIED, *CONFIG_MAPPING_NAMES], n=3)
     raise ModelError(
         f"{path}: transformers knows no model_type '{kind}'",
-        f"nearest: {', '.join(near)}" if near else f"verified families: {', '.join(VERIFIED)}",
+        f"nearest: {', '.join(dict.fromkeys(near))}" if near else f"verified families: {', '.join(VERIFIED)}",
     )
 
 

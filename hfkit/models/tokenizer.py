@@ -75,7 +75,8 @@ def load_config(checkpoint: Checkpoint) -> PretrainedConfig:
             return AutoConfig.for_model(kind, **raw)
     except Exception as error:  # a value of the wrong type surfaces as one of many kinds
         raise ModelError(
-            f"{checkpoint.folder or checkpoint.name}: config.json is not a {kind} config ({_first_line(error)})"
+            f"{checkpoint.folder or checkpoint.name}: config.json is not a {kind} config ({_all_in_line(error)})",
+            "restore config.json, or download it again",
         ) from error
 
 
@@ -121,6 +122,11 @@ def _folder(checkpoint: Checkpoint) -> Path:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+
+
+def _all_in_line(error: Exception) -> str:
+    """An error of several lines, as a checked config gives, in one."""
+    return " ".join(str(error).split())[:160] or type(error).__name__
 
 
 def _check_size(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, folder: Path) -> None:

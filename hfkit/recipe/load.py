@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,6 +21,8 @@ from hfkit.recipe.yaml import parse
 from hfkit.tasks import TASKS, task_class
 
 MAX_BYTES = 1_000_000
+COMMAND_LINE = "command line"  # stands where a file would
+SHAPE = "a recipe is a YAML file; see one with `hfkit recipes show qa`"
 COMMON = [name for name in Recipe.model_fields if name not in ("settings", "name")]
 # What decides when to save or whom to tell, not what is computed: left out of a run's identity.
 CADENCE = ("save_steps", "save_minutes", "keep_checkpoints", "trackers")
@@ -48,20 +50,22 @@ def build(values: Mapping[str, Any], overrides: Sequence[str] = (), *, name: str
         problems += _assign(merged, _own_key(dotted, task.name, task.Settings), value)
     for section in set(TASKS) - {task.name}:
         if section in merged:
-            problems.append(f"{where}: '{section}' holds keys of another task; this recipe's task is {task.name}")
+            place = where if section in values else COMMAND_LINE
+            problems.append(f"{place}: '{section}' holds keys of another task; this recipe's task is {task.name}")
             del merged[section]
     section_values = merged.pop(task.name, None)
     if "name" in merged:
-        problems.append(f"{where}: unknown key 'name' (a recipe's name is its file's)")
+        problems.append(f"{where if 'name' in values else COMMAND_LINE}: unknown key 'name' (a recipe's name is its file's)")
     if "settings" in merged:
         problems.append(f"{where}: unknown key 'settings' (the section of the task is called '{task.name}')")
         del merged["settings"]
-    settings, found = _checked(task.Settings, section_values or {}, where, prefix=f"{task.name}.")
+    typed = {_own_key(dotted, task.name, task.Settings) for dotted, _ in pairs}
+    settings, found = _checked(task.Settings, section_values or {}, where, prefix=f"{task.name}.", typed=typed)
     problems += found
-    recipe, found = _checked(Recipe, {**merged, "name": name, "settings": settings or task.Settings()}, where, task=task.name)
+    recipe, found = _checked(Recipe, {**merged, "name": name, "settings": settings or task.Settings()}, where, task=task.name, typed=typed)
     problems += found
     if problems or recipe is None:
-        raise UsageError("\n".join(problems), _hint(name))
+        raise UsageError("\n".join(problems), _hint(task.name))
     return recipe
 
 
@@ -72,9 +76,9 @@ def override_settings(settings: Section, section: str, overrides: Sequence[str])
         dotted = _own_key(dotted, section, type(settings))
         if dotted.partition(".")[0] == section:
             _assign(values, dotted.partition(".")[2], value)
-    checked, problems = _checked(type(settings), values, "command line", prefix=f"{section}.")
+    checked, problems = _checked(type(settings), values, COMMAND_LINE, prefix=f"{section}.")
     if problems or checked is None:
-        raise UsageError("\n".join(problems))
+        raise UsageError("\n".join(problems), _hint(section))
     return checked
 
 
@@ -106,16 +110,16 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """The plain data of a recipe file. Raises UsageError naming the line."""
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path}: larger than {MAX_BYTES:,} bytes, so not a recipe")
+            raise UsageError(f"{path}: larger than {MAX_BYTES:,} bytes, so not a recipe", SHAPE)
         values = parse(path.read_text(encoding="utf-8-sig"))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise UsageError(f"{path}{line}: {getattr(error, 'problem', None) or 'not YAML'}") from error
+        raise UsageError(f"{path}{line}: {getattr(error, 'problem', None) or 'not YAML'}", SHAPE) from error
     except (UnicodeDecodeError, OSError, RecursionError) as error:
-        raise UsageError(f"{path}: cannot be read as a recipe ({error})") from error
+        raise UsageError(f"{path}: cannot be read as a recipe ({error})", SHAPE) from error
     if not isinstance(values, dict) or not all(isinstance(k, str) for k in values):
-        raise UsageError(f"{path}: a recipe is a mapping of keys to values", "see one with `hfkit recipes show qa`")
+        raise UsageError(f"{path}: a recipe is a mapping of keys to values", SHAPE)
     return values
 
 
@@ -203,19 +207,27 @@ def _assign(values: dict[str, Any], dotted: str, value: Any) -> list[str]:
 
 
 def _checked(
-    model: type[Any], values: Any, where: str, *, prefix: str = "", task: str = ""
+    model: type[Any], values: Any, where: str, *, prefix: str = "", task: str = "", typed: Collection[str] = ()
 ) -> tuple[Any | None, list[str]]:
     if not isinstance(values, Mapping) and not isinstance(values, BaseModel):
         return None, [f"{where}: '{prefix.rstrip('.')}' is a section of keys, not {values!r}"]
     try:
         return model(**values), []
     except ValidationError as error:
-        return None, [_problem(model, item, where, prefix, task) for item in error.errors()]
+        found: dict[str, str] = {}  # the branches of a union, "auto or a number", are one problem
+        for item in error.errors():
+            dotted = prefix + ".".join(str(part) for part in item["loc"] if not _is_branch(part))
+            place = COMMAND_LINE if any(dotted == key or dotted.startswith(f"{key}.") for key in typed) else where
+            if dotted in found:
+                found[dotted] += f", or {item['msg'].removeprefix('Input should be ')}"
+            else:
+                found[dotted] = _problem(model, item, dotted, place, prefix, task)
+        return None, list(found.values())
 
 
-def _problem(model: type[BaseModel], item: Mapping[str, Any], where: str, prefix: str, task: str) -> str:
-    location = [str(part) for part in item["loc"] if not _is_branch(part)]
-    dotted = prefix + ".".join(location)
+def _problem(
+    model: type[BaseModel], item: Mapping[str, Any], dotted: str, where: str, prefix: str, task: str
+) -> str:
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(dotted, _all_keys(model, prefix, task), n=1, cutoff=0.5)
         return f"{where}: unknown key '{dotted}'" + (f"; did you mean '{near[0]}'?" if near else "")
@@ -239,5 +251,5 @@ def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _hint(name: str) -> str:
-    return f"see every key with `hfkit recipes show {name} --keys`"
+def _hint(task: str) -> str:
+    return f"see every key with `hfkit recipes show {task if task in TASKS else 'qa'} --keys`"

@@ -16,6 +16,7 @@ from hfkit.report.text import safe
 from hfkit.report.view import View
 
 Mode = Literal["rich", "plain", "quiet"]
+C1 = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}  # JSON leaves these control characters as they are
 LINES = 15  # an error is read at a glance
 
 
@@ -66,7 +67,7 @@ def json_line(value: Mapping[str, Any]) -> str:
     text = jsonlib.dumps(finite(value), ensure_ascii=False, allow_nan=False, default=str)
     if not can_say(text, sys.stdout):
         text = jsonlib.dumps(finite(value), allow_nan=False, default=str)
-    return text + "\n"
+    return text.translate(C1) + "\n"
 
 
 def finite(value: Any) -> Any:

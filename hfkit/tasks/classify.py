@@ -76,8 +76,9 @@ class Classify:
     group: ClassVar[str | None] = None
     Settings: ClassVar[type[Section]] = ClassifySettings
 
-    def __init__(self, settings: ClassifySettings) -> None:
+    def __init__(self, settings: ClassifySettings, *, of_gold: Sequence[str] = ()) -> None:
         self.settings = settings
+        self._of_gold = list(of_gold)  # labels of the rows, for predictions of other tools that only say one
 
     @property
     def headline(self) -> tuple[str, Literal["higher", "lower"]]:
@@ -130,11 +131,16 @@ class Classify:
     def adopt(self, rows: Sequence[Row], config: PretrainedConfig | None) -> tuple[Classify, list[Resolution]]:
         """Target and labels of a trained model, and the labels of these rows checked against them, by name.
 
-        Without a config nothing is fitted: the labels are then those of the predictions. Raises ModelError when the
+        Without a config the labels are those of the predictions, or of the rows where predictions say one only. Raises ModelError when the
         head does not fit the settings, DataError for labels that it does not know.
         """
         if config is None:
-            return self, []
+            found = survey(row for row in rows if self.usable(row))
+            target, why = decide(found, self.settings.target)
+            if target == "single":
+                return Classify(self.settings, of_gold=label_names(found, target)), []
+            lines = [Resolution("classify.target", target, why)] if self.settings.target == "auto" else []
+            return Classify(self.settings.model_copy(update={"target": target})), lines
         settings, lines = self._fitted(config)
         task = Classify(settings)
         found = survey(row for row in rows if task.usable(row))
@@ -207,7 +213,7 @@ class Classify:
         if not self.usable(row):
             return None
         target = self.settings.target if self.settings.target != "auto" else tally.target_said(prediction)
-        names = self.settings.labels or tally.names_said(prediction)
+        names = self.settings.labels or tally.names_said(prediction) or self._of_gold or ["value"]
         if target == "single":
             names = in_order(names)  # places in ascending order, whatever the head's: quadratic kappa needs them so
         places = {name: place for place, name in enumerate(names)}

@@ -103,7 +103,8 @@ class NLI:
             raise DataError(
                 f"{'training' if train_rows is None else 'validation'} needs rows of "
                 f"{'two classes or more' if train_rows is None else 'a known class'}; "
-                f"labels found: {names.show_counts(counts) or 'none'}"
+                f"labels found: {names.show_counts(counts) or 'none'}",
+                "add rows of other classes, or say what the labels mean, as in nli.labels={yes: entailment}",
             )
         return lines + names.describe_data_labels(counts, matched)
 
@@ -187,7 +188,10 @@ class NLI:
             return None
         said = names.meaning(str(prediction.get("prediction", "")))
         if said is None:
-            raise DataError(f"row {row['id']!r}: the prediction {prediction.get('prediction')!r} is not an NLI class")
+            raise DataError(
+                f"row {row['id']!r}: the prediction {prediction.get('prediction')!r} is not an NLI class",
+                f"predictions are {', '.join(names.CLASSES)}",
+            )
         named = {names.meaning(name): float(value) for name, value in (prediction.get("probabilities") or {}).items()}
         if names.OTHER in named and gold != names.ENTAILMENT:
             gold = names.OTHER

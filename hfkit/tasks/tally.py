@@ -15,6 +15,7 @@ from hfkit.tasks.labels import in_order, is_integer, label_text
 from hfkit.tasks.targets import Target, is_list, numbers_of
 
 _QWK = "Cohen's kappa with quadratic weights, predictions rounded to integers within gold's range, -1 to 1"
+ALL_LABELS = "correct the prediction, or name all labels with classify.labels=[a, b]"
 _WIDEST = 100  # gold integers further apart than this are amounts, not ratings
 
 
@@ -26,10 +27,12 @@ def target_said(prediction: Prediction) -> Target:
 
 
 def names_said(prediction: Prediction) -> list[str]:
-    """The labels that a prediction speaks of, in their order."""
+    """The labels that a prediction speaks of, in their order; none where it only says one."""
     if isinstance(prediction["prediction"], Mapping):
         return list(prediction["prediction"])
-    return in_order(prediction.get("probabilities") or {}) or ["value"]
+    if prediction.get("probabilities"):
+        return in_order(prediction["probabilities"])
+    return [] if isinstance(prediction["prediction"], str) else ["value"]
 
 
 def statistics(target: str, gold: Sequence[Any], prediction: Prediction, places: Mapping[str, int]) -> dict[str, float]:
@@ -41,13 +44,13 @@ def statistics(target: str, gold: Sequence[Any], prediction: Prediction, places:
     said, chances = prediction["prediction"], prediction.get("probabilities") or {}
     if set(chances) - set(places):
         strange = ", ".join(sorted(set(chances) - set(places))[:5])
-        raise DataError(f"row {prediction['id']!r}: probabilities name labels that are not known: {strange}")
+        raise DataError(f"row {prediction['id']!r}: probabilities name labels that are not known: {strange}", ALL_LABELS)
     columns = {f"p_{places[name]}": float(chance) for name, chance in chances.items()}
     if target == "single":
         text = label_text(said)
         if text not in places:
             known = ", ".join(list(places)[:10])
-            raise DataError(f"row {prediction['id']!r}: the prediction {text!r} is not one of the labels ({known})")
+            raise DataError(f"row {prediction['id']!r}: the prediction {text!r} is not one of the labels ({known})", ALL_LABELS)
         ordered = float(all(map(is_integer, places)))  # their distance means something: qwk
         shape = {"classes": float(len(places)), "ordered": ordered}
         return {"gold": float(gold[0]), "predicted": float(places[text]), **shape, **columns}

@@ -95,7 +95,7 @@ def numbers_of(value: Any, names: Iterable[str], row_id: str) -> list[float]:
     found = [number(label_text(cell)) for cell in cells]
     for name, cell, each in zip(names, cells, found, strict=True):
         if each is None:
-            raise DataError(f"row {row_id!r}: the label {name} is {cell!r}, not a number")
+            raise DataError(f"row {row_id!r}: the label {name} is {cell!r}, not a number", "correct the row")
     return [each for each in found if each is not None]
 
 
@@ -103,7 +103,7 @@ def flags_of(value: Mapping[str, Any], names: Iterable[str], row_id: str) -> lis
     """0 or 1 for each name. Raises DataError for other values."""
     flags = numbers_of(value, names, row_id)
     if not set(flags) <= {0.0, 1.0}:
-        raise DataError(f"row {row_id!r}: label columns of several labels hold 0 or 1, not {flags}")
+        raise DataError(f"row {row_id!r}: label columns of several labels hold 0 or 1, not {flags}", "correct the row")
     return flags
 
 
@@ -135,7 +135,10 @@ def judge(found: Survey, target: Target, given: Sequence[str] | None, *, trainin
             lines.append(f"labels without a training row: {', '.join(absent[:10])}")
     if target == "single":
         if training and len(found.values) < 2:
-            raise DataError(f"training needs two labels or more; found: {show_counts(found.values)}")
+            raise DataError(
+                f"training needs two labels or more; found: {show_counts(found.values)}",
+                "add rows of another label; numbers to predict take classify.target=regression",
+            )
         others = [name for name in in_order(found.values) if name != "-1"]
         if given is None and "-1" in found.values and "0" in others:
             line = settings_line("classify.labels", others[:12])
@@ -203,7 +206,7 @@ def _natural(found: Survey) -> tuple[Target, str]:
     if found.columns:
         odd = [text for text in found.cells if number(text) is None]
         if odd:
-            raise DataError(f"label columns {', '.join(found.columns)} hold values that are not numbers: {odd[:5]}")
+            raise DataError(f"label columns {', '.join(found.columns)} hold values that are not numbers: {odd[:5]}", "label columns hold 0 and 1, or numbers")
         if {number(text) for text in found.cells} <= {0.0, 1.0}:
             return "multi", f"{len(found.columns)} columns of 0 and 1"
         return "regression", f"{len(found.columns)} columns of numbers"

@@ -14,6 +14,7 @@ from hfkit.events import Event, note, progress, resolved
 from hfkit.files import atomic_write
 from hfkit.recipe.keys import Generate, Recipe
 from hfkit.recipe.load import build, check_override_sections
+from hfkit.run import probe_writable
 from hfkit.tasks.base import Column
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ def _checked_output(output: Path | None, overwrite: bool) -> Path | None:
         raise UsageError(f"{target} is a folder", "name a file such as completions.jsonl with --output")
     if target.exists() and not overwrite:
         raise UsageError(f"{target} exists", "choose another file with --output, or replace it with --overwrite")
+    probe_writable(target.parent)
     return target
 
 
@@ -166,11 +168,12 @@ def _prompts(prompts: Sequence[str], prompts_file: Any, recipe: Recipe, offline:
     if prompts:
         raise UsageError("prompts come from two places", "give them as arguments or by --prompts")
     from hfkit.data import describe, load, raise_failures
-    from hfkit.data.validators import duplicate_ids, text_column
+    from hfkit.data.validators import duplicate_ids, named, text_column
 
     limit = recipe.data.limit
     rows = load(prompts_file, columns=COLUMNS, settings=recipe.data, need_gold=False, limit=limit, offline=offline)
-    lines = raise_failures([*duplicate_ids(rows, "warning"), *text_column(rows, "prompt", empty="warning")])
+    with named(rows):
+        lines = raise_failures([*duplicate_ids(rows, "warning"), *text_column(rows, "prompt", empty="warning")])
     return Prompts([row["id"] for row in rows], [row["prompt"] for row in rows], [*describe(rows), *lines])
 
 

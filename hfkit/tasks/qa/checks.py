@@ -12,7 +12,7 @@ from hfkit.tasks.qa.answers import first_usable
 LARGEST_LOST_SHARE = 0.2  # of the answerable questions
 
 
-def check(rows: Sequence[Row], *, training: bool) -> list[str]:
+def check(rows: Sequence[Row], *, training: bool, validation: bool = False) -> list[str]:
     """Lines to tell the user. Raises DataError for texts that are no text and, to train, for answers that are lost.
 
     Offsets matter to training labels only, so that only training looks for the answers in their contexts.
@@ -20,7 +20,7 @@ def check(rows: Sequence[Row], *, training: bool) -> list[str]:
     if len(rows) == 0:
         raise DataError("there are no questions in the data", "check its path, and data.columns")
     lines = raise_failures(_texts(rows))
-    return lines + raise_failures(_answers(rows)) if training else lines
+    return lines + raise_failures(_answers(rows, validation=validation)) if training else lines
 
 
 def _texts(rows: Sequence[Row]) -> Iterator[Finding]:
@@ -40,7 +40,7 @@ def _encodable(text: object) -> bool:
         return False
 
 
-def _answers(rows: Sequence[Row]) -> Iterator[Finding]:
+def _answers(rows: Sequence[Row], *, validation: bool) -> Iterator[Finding]:
     """Answers that do not stand at their offset; a failure when too many questions have none that can be located."""
     yield from duplicate_ids(rows, "warning")
     without = [row["id"] for row in rows if row.get("answers") is None]
@@ -50,6 +50,8 @@ def _answers(rows: Sequence[Row]) -> Iterator[Finding]:
         return
     yield from answers_located(rows)
     answerable = sum(bool(row["answers"]) for row in rows)
+    if not answerable and not validation:
+        yield Finding("failure", "all_unanswerable", "no question has an answer: nothing to learn", len(rows))
     lost = [row["id"] for row in rows if row["answers"] and first_usable(row["context"], row["answers"]) is None]
     if lost:
         words = (

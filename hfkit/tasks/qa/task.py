@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import PositiveInt
 
-from hfkit.errors import ModelError
+from hfkit.errors import DataError, ModelError
 from hfkit.metrics import cmrc, squad
 from hfkit.recipe.section import Auto, Section, key
 from hfkit.tasks.base import Batch, Column, Driver, Feature, Head, Prediction, Read, Resolution, Row
@@ -69,7 +69,7 @@ class QA:
 
     def check(self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None) -> list[str]:
         """Texts in every row and, to train, answers that can be found in their contexts. Raises DataError."""
-        return checks.check(rows, training=training)
+        return checks.check(rows, training=training, validation=train_rows is not None)
 
     def usable(self, row: Row) -> bool:
         return row.get("answers") is not None
@@ -160,6 +160,8 @@ class QA:
         answers = row.get("answers")
         if answers is None:
             return None
+        if not isinstance(prediction["prediction"], str):
+            raise DataError(f"row {row['id']!r}: the prediction is not text", "an answer is text, and no answer is ''")
         measure, _, _ = _SCORERS[self._scorer()]
         return measure(prediction["prediction"], [answer["text"] for answer in answers])
 
