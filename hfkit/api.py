@@ -1,7 +1,8 @@
-"""The Python contract: the commands' verbs as functions, with the same errors, progress on stderr, results as plain data."""
+"""The Python contract: the verbs as functions, with the same errors, progress on stderr, results as plain data."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hfkit.errors import HfkitError, Stopped
 from hfkit.events import Event
 
 
 @dataclass(frozen=True)
 class FinetunedRun:
-    """A finished run: `path` of its folder, `metrics` of the best checkpoint, the whole `result` as `--json` prints it."""
+    """A finished run: `path` of its folder, `metrics` of the best checkpoint, the `result` that `--json` prints."""
 
     path: Path
     metrics: Mapping[str, float]
@@ -30,11 +32,11 @@ class FinetunedRun:
 
 
 def finetune(
-    recipe: str,
+    recipe: str | Path,
     *,
     train: Any = None,
     validation: Any = None,
-    model: str | None = None,
+    model: str | Path | None = None,
     output: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -46,51 +48,63 @@ def finetune(
     """Fine-tune by a recipe's name or file. `keys` are recipe keys, e.g. `**{"train.lr": 1e-4}`.
 
     `train` and `validation` are a name, a path, a list of mappings, or a DataFrame; rows in memory are written to the
-    cache first, so that the run can be repeated. On several GPUs the work is done by child processes. Raises HfkitError.
+    cache first, so that the run can be repeated. On several GPUs child processes do the work. Raises HfkitError.
     """
     from hfkit.recipe.load import load
     from hfkit.verbs.finetune import finetune as verb
 
-    given = {"data.train": _kept(train), "data.validation": _kept(validation), "model": model, **keys}
-    overrides = [f"{key}={_yaml(value)}" for key, value in given.items() if value is not None]
+    named = {"data.train": _kept(train), "data.validation": _kept(validation), "model": model}
+    overrides = _overrides({**{key: value for key, value in named.items() if value is not None}, **keys})
     output = Path(output) if output is not None else None
     options = {"resume": resume, "overwrite": overwrite, "cpu": cpu, "offline": offline}
     if not cpu and _several_devices():
-        result = _in_children(recipe, overrides, output, options, quiet=quiet)
+        result = _in_children(str(recipe), overrides, output, options, quiet=quiet)
     else:
-        events = verb(load(recipe, overrides), output=output, **options)
-        result = _shown("finetune", events, quiet=quiet)
+        result = _shown("finetune", verb(load(str(recipe), overrides), output=output, **options), quiet=quiet)
     return FinetunedRun(Path(result["run"]), result["metrics"], result)
 
 
-def evaluate(model: str, data: Any, *, quiet: bool = False, **options: Any) -> dict[str, Any]:
-    """Score a model on data with answers; returns what `hfkit eval --json` prints. Raises HfkitError."""
+def evaluate(model: str | Path, data: Any, *, quiet: bool = False, **options: Any) -> dict[str, Any]:
+    """Score a model on data with answers; returns what `hfkit eval --json` prints. Raises HfkitError.
+
+    `options` are the command's flags and, with a dot, recipe keys: `**{"qa.null_threshold": 1.5}`.
+    """
     from hfkit.verbs.evaluate import evaluate as verb
 
-    return _shown("eval", verb(str(model), data, **options), quiet=quiet)
+    return _shown("eval", verb(str(model), data, processes=_processes(), **_split(options)), quiet=quiet)
 
 
-def predict(model: str, rows: Any, *, quiet: bool = True, **options: Any) -> list[dict[str, Any]]:
-    """Predictions for rows (one mapping, a list of them, a DataFrame, or a data set's name), in row order."""
+def predict(model: str | Path, rows: Any, *, quiet: bool = True, **options: Any) -> list[dict[str, Any]]:
+    """Predictions for rows (one mapping, a list of them, a DataFrame, or a data set's name), in row order.
+
+    `options` as in `evaluate`, without a file to write. Raises HfkitError.
+    """
     from hfkit.verbs.predict import predict as verb
 
     data = [dict(rows)] if isinstance(rows, Mapping) else rows
-    return _shown("predict", verb(str(model), data=data, **options), quiet=quiet)["predictions"]
+    return _shown("predict", verb(str(model), data=data, processes=_processes(), **_split(options)), quiet=quiet)[
+        "predictions"
+    ]
 
 
-def generate(model: str, prompts: str | Sequence[str], *, quiet: bool = True, **options: Any) -> list[dict[str, Any]]:
-    """Completions of prompts, in their order: id, prompt, completion, finish_reason, tokens."""
+def generate(
+    model: str | Path, prompts: str | Sequence[str], *, quiet: bool = True, **options: Any
+) -> list[dict[str, Any]]:
+    """Completions of prompts, in their order: id, prompt, completion, finish_reason, tokens. Raises HfkitError.
+
+    `options` as in `evaluate`; what decoding depends on are recipe keys: `**{"generate.temperature": 0}`.
+    """
     from hfkit.verbs.generate import generate as verb
 
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
-    return _shown("generate", verb(str(model), texts, **options), quiet=quiet)["predictions"]
+    return _shown("generate", verb(str(model), texts, **_split(options)), quiet=quiet)["predictions"]
 
 
 def score(predictions: str | Path, *, data: Any, task: str, quiet: bool = True, **options: Any) -> dict[str, Any]:
-    """Score a file of predictions; returns what `hfkit score --json` prints. No model, no torch."""
+    """Score a file of predictions; returns what `hfkit score --json` prints. No model, no torch. Raises HfkitError."""
     from hfkit.verbs.score import score as verb
 
-    return _shown("score", verb(Path(predictions), data=data, task=task, **options), quiet=quiet)
+    return _shown("score", verb(Path(predictions), data=data, task=task, **_split(options)), quiet=quiet)
 
 
 def _shown(command: str, events: Iterator[Event], *, quiet: bool) -> dict[str, Any]:
@@ -99,29 +113,48 @@ def _shown(command: str, events: Iterator[Event], *, quiet: bool) -> dict[str, A
     return dict(show(events, command=command, mode="quiet" if quiet else None, data=False))
 
 
+def _split(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by name as they are; those with a dot as overrides of recipe keys."""
+    keys = {name: value for name, value in options.items() if "." in name}
+    plain = {name: value for name, value in options.items() if "." not in name}
+    return {**plain, "overrides": [*plain.get("overrides", ()), *_overrides(keys)]}
+
+
+def _processes() -> int | None:
+    """1: this process answers alone, however many GPUs there are, unless a launcher started it with others."""
+    from hfkit.verbs.trained import launched
+
+    return None if launched() else 1
+
+
+def _overrides(keys: Mapping[str, Any]) -> list[str]:
+    """KEY=VALUE words; JSON is read back as YAML to the same value."""
+    return [f"{key}={json.dumps(value, ensure_ascii=False, default=_plain)}" for key, value in keys.items()]
+
+
+def _plain(value: Any) -> Any:
+    """numpy numbers as Python's, paths as text."""
+    return value.item() if hasattr(value, "item") else str(value)
+
+
 def _kept(data: Any) -> Any:
     """Names and paths as they are; rows in memory become a file in the cache, named by their content."""
-    if data is None or isinstance(data, str) or (isinstance(data, list) and all(isinstance(d, str) for d in data)):
-        return data
-    if isinstance(data, Path):
-        return str(data)
-    from hfkit.data.cache import entry
-    from hfkit.run import digest, json_line
+    from hfkit.data.source import is_memory, locate
 
-    rows = data.to_dict("records") if hasattr(data, "to_dict") else [dict(row) for row in data]
-    text = "".join(map(json_line, rows))
+    if data is None:
+        return None
+    if not is_memory(data):
+        return [str(part) for part in data] if isinstance(data, (list, tuple)) else str(data)
+    from hfkit.data.cache import entry
+    from hfkit.run import digest
+
+    records = [record for place in locate(data) for record in place.records or ()]
+    text = "".join(json.dumps(dict(record), ensure_ascii=False, default=_plain) + "\n" for record in records)
 
     def write(folder: Path) -> None:
         (folder / "rows.jsonl").write_text(text, encoding="utf-8", newline="\n")
 
     return str(entry("given", digest(text), write) / "rows.jsonl")
-
-
-def _yaml(value: Any) -> str:
-    """A value as YAML reads it back on one line."""
-    import json
-
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _several_devices() -> bool:
@@ -134,17 +167,22 @@ def _in_children(
     recipe: str, overrides: Sequence[str], output: Path | None, options: Mapping[str, bool], *, quiet: bool
 ) -> dict[str, Any]:
     """The same work as a command: a process that may start one child per device, never a fork of this one."""
-    import json
-
-    from hfkit.errors import HfkitError
-
-    flags = [f"--{name}" for name, on in options.items() if on and name != "cpu"]
+    flags = [f"--{name}" for name, on in options.items() if on]
     place = ["--output", str(output)] if output is not None else []
     command = [sys.executable, "-m", "hfkit", "finetune", recipe, *overrides, *place, *flags, "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if quiet else None, text=True)
-    answer = json.loads(done.stdout.strip().splitlines()[-1])
+    done = subprocess.run(
+        command, check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if quiet else None, encoding="utf-8"
+    )
+    lines = done.stdout.strip().splitlines()
+    answer = json.loads(lines[-1]) if lines else {"error": {"code": done.returncode, "message": "finetune was killed"}}
     if answer.get("ok"):
         return answer
-    failure = HfkitError(answer["error"]["message"], answer["error"].get("hint"))
-    failure.code, failure.kind = answer["error"]["code"], answer["error"]["kind"]
-    raise failure
+    raise _error(**answer["error"])
+
+
+def _error(*, code: int, message: str, hint: str | None = None, kind: str | None = None) -> HfkitError:
+    """The error of a command as the exception that it was."""
+    found = next((error for error in HfkitError.__subclasses__() if error.code == code), None)
+    if found is not None:
+        return found(message, hint)
+    return Stopped(message, hint, code=code) if kind == Stopped.kind else HfkitError(message, hint)

@@ -8,8 +8,14 @@ from typing import Any
 from hfkit.recipe import Recipe
 from hfkit.recipe.yaml import dump
 from hfkit.run import Run
+from hfkit.tasks import task_class
 
-PIPELINES = {"nli": "text-classification", "classify": "text-classification", "qa": "question-answering", "lm": "text-generation"}
+PIPELINES = {
+    "nli": "text-classification",
+    "classify": "text-classification",
+    "qa": "question-answering",
+    "lm": "text-generation",
+}
 
 
 def model_card(run: Run, recipe: Recipe, result: Mapping[str, Any]) -> str:
@@ -23,32 +29,22 @@ def model_card(run: Run, recipe: Recipe, result: Mapping[str, Any]) -> str:
 
 
 def _body(facts: Mapping[str, Any], recipe: Recipe, result: Mapping[str, Any]) -> str:
-    data = facts.get("data", {})
-    best = result.get("best") or {}
-    rows = [f"| {name} | {value:.4g} | {_interval(result, name)} |" for name, value in (best.get("metrics") or {}).items()]
-    meanings = [f"- `{name}`: {text}" for name, text in (result.get("definitions") or {}).items()]
+    train, data, best = recipe.train, facts.get("data", {}), result.get("best") or {}
+    hfkit = facts.get("versions", {}).get("hfkit", "")
     lines = [
-        f"`{facts.get('model')}` fine-tuned for `{recipe.task}` by hfkit {facts.get('versions', {}).get('hfkit', '')}, recipe `{recipe.name}`.",
+        f"`{facts.get('model')}` fine-tuned for `{recipe.task}` by hfkit {hfkit}, recipe `{recipe.name}`.",
         "",
         f"- train: {_data(data.get('train'))}",
         f"- validation: {_data(data.get('validation'))}",
-        f"- {result.get('steps')} steps of {recipe.train.batch_size} examples on {facts.get('device')}, {facts.get('precision')}, seed {recipe.train.seed}",
+        f"- {result.get('steps')} steps of {train.batch_size} examples on {facts.get('device')}, "
+        f"{facts.get('precision')}, seed {train.seed}",
         f"- best checkpoint: step {best.get('step')}",
         "",
-        "## Scores on validation",
-        "",
-        "The best checkpoint was chosen on these rows, so expect a little less on new data.",
-        "",
-        "| metric | value | 95 % interval |",
-        "|---|---|---|",
-        *rows,
-        "",
-        *meanings,
-        "",
+        *_scores(best.get("metrics") or {}, result),
         "## Use",
         "",
         "```",
-        f"hfkit {'generate' if recipe.task == 'lm' else 'predict'} {run_name(facts)}",
+        _command(recipe.task),
         "```",
         "",
         "The weights in `model/` load in transformers by `from_pretrained`; `recipe.yaml` repeats the run.",
@@ -57,9 +53,28 @@ def _body(facts: Mapping[str, Any], recipe: Recipe, result: Mapping[str, Any]) -
     return "\n".join(lines)
 
 
-def run_name(facts: Mapping[str, Any]) -> str:
-    """How a command names the model of this card."""
-    return "FOLDER" if not facts else "last"
+def _scores(metrics: Mapping[str, float], result: Mapping[str, Any]) -> list[str]:
+    meanings = [f"- `{name}`: {text}" for name, text in (result.get("definitions") or {}).items()]
+    return [
+        "## Scores on validation",
+        "",
+        "The best checkpoint was chosen on these rows, so expect a little less on new data.",
+        "",
+        "| metric | value | 95 % interval |",
+        "|---|---|---|",
+        *(f"| {name} | {value:.4g} | {_interval(result, name)} |" for name, value in metrics.items()),
+        "",
+        *meanings,
+        "",
+    ]
+
+
+def _command(task: str) -> str:
+    """A command that uses the run; RUN stands for the folder, wherever it was copied."""
+    if task == "lm":
+        return "hfkit generate RUN 'Once upon a time'"
+    fields = [c.name for c in task_class(task).columns if c.required and not c.gold]
+    return " ".join(["hfkit predict RUN", *(f"{name}='...'" for name in fields)])
 
 
 def _data(facts: Mapping[str, Any] | None) -> str:

@@ -37,6 +37,6 @@ def score(
     def verb() -> Events:
         from hfkit.verbs.score import score
 
-        return score(predictions, data=data, task=task, overrides=given)
+        return score(predictions, data=data, task=task, overrides=given, offline=offline)
 
     perform("score", verb, json=json, quiet=quiet, offline=offline)

@@ -1,8 +1,8 @@
-"""Predictions and rows -> metrics with intervals: the one place where eval, finetune and score compute what they print."""
+"""Predictions and rows -> metrics with intervals: what eval, finetune and score print is computed here alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Scores:
-    """Metrics of a set of predictions, their 95 % bootstrap intervals, what each metric is, and how many rows counted."""
+    """Metrics of predictions, their 95 % bootstrap intervals, what each metric is, and how many rows counted."""
 
     metrics: dict[str, float]
     ci95: dict[str, list[float]]
@@ -27,38 +27,55 @@ class Scores:
 
 
 def columns_of(task: Task, predictions: Iterable[Prediction], rows: Iterable[Row]) -> tuple[dict[str, np.ndarray], int]:
-    """(one array per statistic, rows without gold) from `task.measure` on every row."""
+    """(one array per statistic, rows without gold) from `task.measure` on every row.
+
+    A statistic that some rows lack, such as probabilities that a file gives for some rows only, is left out: what is
+    made of it can only be said of all rows.
+    """
     lists: dict[str, list[float]] = {}
-    skipped = 0
+    rows_in, rows_out = 0, 0
     for prediction, row in zip(predictions, rows, strict=True):
         measured = task.measure(prediction, row)
         if measured is None:
-            skipped += 1
+            rows_out += 1
             continue
+        rows_in += 1
         for name, value in measured.items():
             lists.setdefault(name, []).append(value)
-    return {name: np.asarray(values, dtype=np.float64) for name, values in lists.items()}, skipped
+    whole = {name: values for name, values in lists.items() if len(values) == rows_in}
+    return {name: np.asarray(values, dtype=np.float64) for name, values in whole.items()}, rows_out
 
 
-def score_columns(task: Task, columns: Mapping[str, np.ndarray], unscored: int = 0, *, intervals: bool = True) -> Scores:
+def score_columns(
+    task: Task, columns: Mapping[str, np.ndarray], unscored: int = 0, *, intervals: bool = True
+) -> Scores:
     """Metrics of measured columns. Raises DataError when no row has gold."""
     count = len(next(iter(columns.values()), ()))
     if not count:
-        raise DataError("no row has an answer to score against", "score data with gold answers, or use `hfkit predict last --data D`")
+        raise DataError(
+            "no row has an answer to score against",
+            "score data with gold answers, or use `hfkit predict last --data D`",
+        )
     metrics = task.reduce(columns)
-    ci95: dict[str, list[float]] = {}
-    if intervals:
-        # Metrics of whole distributions (log_loss, roc_auc) need every class's column in each resample: too slow to bound.
-        light = {name: values for name, values in columns.items() if not name.startswith("p_")}
-        ci95 = {k: list(v) for k, v in bootstrap_ci(light, task.reduce, resamples=RESAMPLES, seed=0).items() if k in metrics}
+    bounds = intervals_of(task, columns) if intervals else {}
     known = task.definitions()
-    return Scores(metrics, ci95, {k: known[k] for k in metrics if k in known}, count, unscored)
+    tokens = f"; {int(columns['tokens'].sum()):,} tokens scored" if task.blocks else ""
+    return Scores(
+        metrics,
+        {name: bounds[name] for name in metrics if name in bounds},
+        {name: known[name] + tokens for name in metrics if name in known},
+        count,
+        unscored,
+    )
 
 
-def score_predictions(task: Task, predictions: Sequence[Prediction], rows: Iterable[Row], *, intervals: bool = True) -> Scores:
-    """Metrics of predictions in row order."""
-    columns, unscored = columns_of(task, predictions, rows)
-    return score_columns(task, columns, unscored, intervals=intervals)
+def intervals_of(task: Task, columns: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
+    """95 % bootstrap intervals of the metrics that need no probabilities.
+
+    Those that do (log_loss, roc_auc) need a column for every class in each resample, which would take minutes.
+    """
+    light = {name: values for name, values in columns.items() if not name.startswith("p_")}
+    return {name: list(pair) for name, pair in bootstrap_ci(light, task.reduce, resamples=RESAMPLES, seed=0).items()}
 
 
 def score_fields(scores: Scores) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def evaluate(
     limit: int | None = None,
     batch_size: int | None = None,
     cpu: bool = False,
+    processes: int | None = None,
     overrides: Sequence[str] = (),
     offline: bool = False,
 ) -> Iterator[Event]:
@@ -56,8 +57,9 @@ def evaluate(
     check_room(folder, overwrite=overwrite)
 
     work = yield from answering(
-        found, bound, rows, cpu=cpu, precision=precision, batch_size=batch_size, limit=limit or settings.limit
-    )
+        found, bound, rows, cpu=cpu, precision=precision, batch_size=batch_size,
+        limit=limit or settings.limit, processes=processes,
+    )  # fmt: skip
     if not work.main:
         return
     predictions = list(work.answers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from hfkit.files import atomic_write
 from hfkit.run import probe_writable, shown_path
 from hfkit.tasks.base import Prediction, Task
 from hfkit.verbs.fit import write_predictions
-from hfkit.verbs.trained import Answering, answering, find_trained, precision_of, read_rows
+from hfkit.verbs.trained import Answering, answering, find_trained, launched, precision_of, read_rows
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
@@ -36,6 +35,7 @@ def predict(
     task: str | None = None,
     overwrite: bool = False,
     cpu: bool = False,
+    processes: int | None = None,
     overrides: Sequence[str] = (),
     offline: bool = False,
 ) -> Iterator[Event]:
@@ -64,7 +64,7 @@ def predict(
 
     work = yield from answering(
         found, bound, rows, cpu=cpu, precision=precision, limit=settings.limit,
-        processes=1 if fields and not launched() else None, check=not fields,
+        processes=1 if fields and not launched() else processes, check=not fields,
     )  # fmt: skip
     if not work.main:
         return
@@ -108,11 +108,6 @@ def fitting_sample(path: Path | None, rows: Rows) -> Submission | None:
         raise_failures(duplicate_ids(rows, "failure"))
     submission.check_ids(row["id"] for row in rows)
     return submission
-
-
-def launched() -> bool:
-    """Whether a launcher started this process as one of several."""
-    return any(os.environ.get(name) for name in ("WORLD_SIZE", "SLURM_PROCID"))
 
 
 def write(path: Path, work: Answering, submission: Submission | None, form: str) -> tuple[int, list[str]]:

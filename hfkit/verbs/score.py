@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hfkit.data import describe, load
-from hfkit.data.validators import duplicate_ids, raise_failures
+from hfkit.data.predictions import ASKED, read_predictions
+from hfkit.data.validators import duplicate_ids, named, raise_failures, rows_text
 from hfkit.errors import DataError
 from hfkit.events import Event, note, resolved, warning
 from hfkit.recipe.keys import Data
 from hfkit.recipe.load import check_override_sections, override_settings, section_from_overrides
 from hfkit.tasks import task_class
-from hfkit.tasks.base import Prediction
+from hfkit.tasks.base import Prediction, Task
 from hfkit.tasks.scoring import columns_of, score_columns, score_fields
 
+if TYPE_CHECKING:
+    from hfkit.data.rows import Rows
+
 SHOWN = 5
+LONGEST_TOKEN = 1024  # bytes that the first token of a text may have, and more
 
 
 def score(
@@ -33,31 +36,26 @@ def score(
     kind = task_class(task)
     check_override_sections(overrides, (kind.name, "data"))
     settings = override_settings(kind.Settings(), kind.name, overrides)
-    bound = kind(settings)
+    keys = section_from_overrides(Data, "data", overrides)
     made = read_predictions(predictions)
-    rows: Any = made
-    name = str(predictions)
-    if not bound.blocks:  # blocks carry their own statistics; the data has no ids to meet them by
-        keys = section_from_overrides(Data, "data", overrides)
-        rows = load(data, columns=kind.columns, settings=keys, need_gold=True, offline=offline)
-        name = rows.name
-        yield from map(note, describe(rows))
-        raise_failures(duplicate_ids(rows, "failure"))
-        yield from map(warning, bound.check(rows, training=False))
-        made = in_row_order(made, [row["id"] for row in rows], predictions)
-        bound, resolutions = bound.adopt(rows, None)
-        for item in resolutions:
-            yield resolved(item.key, item.value, item.why)
-    columns, unscored = columns_of(bound, made, rows)
+    rows = load(data, columns=kind.columns, settings=keys, need_gold=True, limit=keys.limit, offline=offline)
+    yield from map(note, describe(rows))
+    bound = kind(settings)
+    if bound.blocks:
+        check_blocks(made, rows, predictions)
+        columns, unscored = columns_of(bound, made, made)  # a block's prediction holds all that is measured
+    else:
+        bound, made = yield from fitted(bound, made, rows, predictions)
+        columns, unscored = columns_of(bound, made, rows)
     scores = score_columns(bound, columns, unscored)
     if unscored:
-        yield warning(f"{unscored:,} rows have no gold and are not scored")
-    yield Event("scored", {"name": name, **score_fields(scores)})
+        yield warning(f"{unscored:,} of {len(made):,} rows have no gold and are not scored")
+    yield Event("scored", {"name": rows.name, **score_fields(scores)})
     yield Event(
         "result",
         {
             "task": task,
-            "data": name,
+            "data": rows.name,
             "predictions_file": str(predictions),
             **score_fields(scores),
             "unscored": unscored,
@@ -66,51 +64,34 @@ def score(
     )
 
 
-def read_predictions(path: Path) -> list[Prediction]:
-    """Predictions of a file: .jsonl (one object a line), .json ({id: text} or a list of objects), .csv (id, prediction)."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})", "give a jsonl, json or csv file of predictions") from error
-    if not text.strip():
-        raise DataError(f"{path} is empty")
-    if path.suffix == ".csv":
-        found = [dict(row) for row in csv.DictReader(text.splitlines(keepends=True))]
-    elif path.suffix == ".json":
-        found = _from_json(path, text)
-    else:
-        found = [_line(path, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    for number, item in enumerate(found, 1):
-        if "id" not in item or "prediction" not in item:
-            raise DataError(
-                f"{path}: prediction {number} has no {'id' if 'id' not in item else 'prediction'}",
-                "each needs id and prediction",
-            )
-        item["id"] = str(item["id"])
-    return found
+def fitted(
+    task: Task, made: Sequence[Prediction], rows: Rows, path: Path
+) -> Generator[Event, None, tuple[Task, list[Prediction]]]:
+    """The task fitted to the rows, and the predictions in their order. Raises DataError for what does not fit."""
+    with named(rows):
+        raise_failures(duplicate_ids(rows, "failure"))
+        warnings = task.check(rows, training=False)
+    yield from map(warning, warnings)
+    ordered = in_row_order(made, [row["id"] for row in rows], path)
+    task, resolutions = task.adopt(rows, None)
+    for item in resolutions:
+        yield resolved(item.key, item.value, item.why)
+    return task, ordered
 
 
-def _from_json(path: Path, text: str) -> list[Prediction]:
-    value = _parsed(path, 1, text)
-    if isinstance(value, Mapping):
-        return [{"id": str(name), "prediction": answer} for name, answer in value.items()]
-    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
-        return value
-    raise DataError(f"{path}: neither {{id: text}} nor a list of objects")
-
-
-def _line(path: Path, number: int, line: str) -> Prediction:
-    value = _parsed(path, number, line)
-    if not isinstance(value, dict):
-        raise DataError(f"{path}:{number}: not an object: {line[:80]}")
-    return value
-
-
-def _parsed(path: Path, number: int, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{path}:{number}: not JSON ({error}): {text[:80]}") from error
+def check_blocks(made: Sequence[Prediction], rows: Rows, path: Path) -> None:
+    """Raise DataError unless the blocks cover the text: every byte is scored once but those of the first token."""
+    absent = next((name for item in made for name in ("nll", "tokens", "bytes") if name not in item), None)
+    if absent:
+        raise DataError(f"{path}: predictions of lm need nll, tokens and bytes; {absent} is missing", ASKED)
+    in_row_order(made, [item["id"] for item in made], path)
+    whole = sum(len(str(row.get("text") or "").encode()) for row in rows)
+    scored = sum(int(item["bytes"]) for item in made)
+    if not 0 <= whole - scored <= LONGEST_TOKEN:
+        raise DataError(
+            f"{path} scores {scored:,} bytes of text, {rows.name} has {whole:,}",
+            "score the predictions on the data they were made for, all of it",
+        )
 
 
 def in_row_order(made: Sequence[Prediction], ids: Sequence[str], path: Path) -> list[Prediction]:
@@ -119,15 +100,18 @@ def in_row_order(made: Sequence[Prediction], ids: Sequence[str], path: Path) -> 
     if len(by_id) != len(made):
         seen: set[str] = set()
         twice = [i["id"] for i in made if i["id"] in seen or seen.add(i["id"])]  # type: ignore[func-returns-value]
-        raise DataError(f"{path}: {len(twice)} ids are repeated ({', '.join(twice[:SHOWN])})")
+        raise DataError(
+            f"{path}: {len(twice)} {'id is' if len(twice) == 1 else 'ids are'} repeated ({', '.join(twice[:SHOWN])})",
+            "give each row one prediction",
+        )
     missing = [i for i in ids if i not in by_id]
     extra = sorted(set(by_id) - set(ids))
     if missing or extra:
         parts = (
-            [f"{len(missing)} of {len(ids)} rows have no prediction ({', '.join(missing[:SHOWN])})"] if missing else []
+            [f"{len(missing)} of {rows_text(len(ids))} without a prediction ({', '.join(missing[:SHOWN])})"]
+            if missing
+            else []
         )
-        parts += (
-            [f"{len(extra)} predictions are for ids that the data lacks ({', '.join(extra[:SHOWN])})"] if extra else []
-        )
+        parts += [f"{len(extra)} with an id that the data lacks ({', '.join(extra[:SHOWN])})"] if extra else []
         raise DataError(f"{path}: " + "; ".join(parts), "score the predictions on the data they were made for")
     return [by_id[i] for i in ids]

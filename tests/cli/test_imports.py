@@ -26,7 +26,7 @@ ALLOWED = {
     "models": {"errors", "files", "recipe", "run", "tasks"},
     "engine": {"errors", "events", "files", "recipe", "run", "tasks", "data", "models", "metrics"},
     "verbs": {"errors", "events", "files", "recipe", "run", "tasks", "data", "models", "metrics", "engine", "card"},
-    "card": {"recipe", "run"},
+    "card": {"recipe", "run", "tasks"},
     "report": {"errors", "events"},
     "cli": {"errors", "events", "tasks", "recipe", "verbs", "report"},
     "api": {"errors", "events", "recipe", "run", "report", "verbs", "data", "tasks", "models", "files"},

@@ -1,0 +1,123 @@
+"""Predictions of any tool, read back from a file: jsonl, {id: text} or csv. For `hfkit score`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hfkit.data.records import cut
+from hfkit.errors import DataError
+from hfkit.tasks.base import Prediction
+
+ASKED = "give predictions as hfkit writes them: jsonl, json {id: text}, or csv with columns id and prediction"
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Predictions of a file, each with an id (a string) and a prediction. Raises DataError naming the line.
+
+    .jsonl has one object a line, .json is {id: text} or a list of objects, .csv has columns id and prediction.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"not UTF-8: {error.reason} at byte {error.start}"
+        raise DataError(f"{path}: cannot be read ({reason})", ASKED) from error
+    if not text.strip():
+        raise DataError(f"{path} is empty", ASKED)
+    if path.suffix == ".csv":
+        found = _from_csv(path, text)
+    elif path.suffix == ".json":
+        found = _from_json(path, text)
+    else:
+        found = [_line(path, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    for number, item in enumerate(found, 1):
+        absent = [name for name in ("id", "prediction") if name not in item or (name == "id" and item[name] is None)]
+        if absent:
+            raise DataError(f"{path}: prediction {number} has no {absent[0]}", "each needs id and prediction")
+        item["id"] = str(item["id"])
+    return found
+
+
+def _from_csv(path: Path, text: str) -> list[Prediction]:
+    """Rows of a csv file; without a column `prediction` but with several of numbers, these are the prediction."""
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    found: list[Prediction] = []
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise DataError(f"{path}:{reader.line_num}: not one cell for each column of the header")
+            found.append(dict(row))
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: not csv ({error})", ASKED) from error
+    others = [name for name in reader.fieldnames or [] if name not in ("id", "prediction")]
+    numbers = [_numbers(row, others) for row in found] if others else [None]
+    return found if None in numbers else [_with_numbers(*pair) for pair in zip(found, numbers, strict=True)]
+
+
+def _with_numbers(row: Prediction, numbers: Any) -> Prediction:
+    """What `predict --format csv` wrote: several numbers are the prediction, labels have their probabilities beside."""
+    if "prediction" not in row:
+        return {**row, "prediction": numbers} if len(numbers) > 1 else row
+    labels = _labels(row["prediction"])
+    if not set(labels) <= set(numbers):
+        return row
+    said = row["prediction"] if labels == [row["prediction"]] else labels
+    return {**row, "prediction": said, "probabilities": numbers}
+
+
+def _labels(text: str) -> list[str]:
+    """What `predict --format csv` wrote into a cell: one label, or a list of them as JSON."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return [text]
+    return value if isinstance(value, list) and all(isinstance(label, str) for label in value) else [text]
+
+
+def _numbers(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, float] | None:
+    """The cells of these columns as finite numbers, None when one is not."""
+    try:
+        found = {name: float(row[name]) for name in names}
+    except ValueError:
+        return None
+    return found if all(map(math.isfinite, found.values())) else None
+
+
+def _from_json(path: Path, text: str) -> list[Prediction]:
+    value = _parsed(path, 1, text)
+    if isinstance(value, Mapping):
+        return [{"id": str(name), "prediction": answer} for name, answer in value.items()]
+    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+        return value
+    raise DataError(f"{path}: neither {{id: text}} nor a list of objects", ASKED)
+
+
+def _line(path: Path, number: int, line: str) -> Prediction:
+    value = _parsed(path, number, line)
+    if not isinstance(value, dict):
+        raise DataError(f"{path}:{number}: not an object: {cut(line)}", ASKED)
+    return value
+
+
+def _parsed(path: Path, number: int, text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        where = f"{number + error.lineno - 1}:{error.colno}" if isinstance(error, json.JSONDecodeError) else str(number)
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        raise DataError(f"{path}:{where}: not JSON ({reason}): {cut(text)}", ASKED) from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are all different. Raises ValueError."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice!r} stands twice")
+    return found
