@@ -23,6 +23,7 @@ from hfkit.files import as_os_error, atomic_folder, cannot_write, remove_folder,
 from hfkit.models import save_model
 
 MANIFEST = "manifest.json"
+NEEDED = ("config.json", "optimizer.safetensors", "state.json")  # besides the weights, which may be several files
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -73,15 +74,18 @@ def problem_of(path: Path) -> str | None:
     """Why a checkpoint cannot be trusted; None when every file is as its manifest says."""
     try:
         files = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return "no readable manifest.json"
-    for name, facts in files.items():
+        known = {str(name): (int(facts["size"]), str(facts["sha256"])) for name, facts in files.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return f"no readable {MANIFEST}"
+    if not set(NEEDED) <= set(known):
+        return f"{MANIFEST} does not list {', '.join(sorted(set(NEEDED) - set(known)))}"
+    for name, (size, digest) in known.items():
         target = path / name
         if not target.is_file():
             return f"{name} is missing"
-        if target.stat().st_size != facts["size"]:
-            return f"{name} has {target.stat().st_size:,} bytes instead of {facts['size']:,}"
-        if sha256_of(target) != facts["sha256"]:
+        if target.stat().st_size != size:
+            return f"{name} has {target.stat().st_size:,} bytes instead of {size:,}"
+        if sha256_of(target) != digest:
             return f"{name} differs from its sha256"
     return None
 

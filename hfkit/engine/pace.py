@@ -16,10 +16,11 @@ FIT_AFTER_STEPS = 8
 def parse_time(text: str) -> float:
     """Seconds of "2h", "90m", "1h30m" or "45s". Raises UsageError."""
     match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip())
-    if not text.strip() or not match or not any(match.groups()):
+    hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
+    total = hours * 3600 + minutes * 60 + seconds
+    if not total:
         raise UsageError(f"train.time = '{text}' is not a time", "write for example 2h, 90m or 1h30m")
-    hours, minutes, seconds = (float(part or 0) for part in match.groups())
-    return hours * 3600 + minutes * 60 + seconds
+    return total
 
 
 @dataclass

@@ -16,6 +16,7 @@ from hfkit.card import model_card
 from hfkit.data import load_training
 from hfkit.data.rows import Rows
 from hfkit.data.validators import named
+from hfkit.engine.pace import parse_time
 from hfkit.errors import DivergenceError, HfkitError, ModelError, UsageError
 from hfkit.events import Event, note, resolved, warning
 from hfkit.models import Checkpoint, check_vocabulary, find
@@ -49,6 +50,8 @@ def finetune(
     """
     started = time.time()
     recipe = with_absolute_paths(recipe)
+    if recipe.train.time is not None:
+        parse_time(recipe.train.time)
     prior = find_prior(recipe, output, resume=resume, overwrite=overwrite)
     if prior is not None and (done := prior.facts().get("result")):
         yield note(f"{prior.path} is done; nothing is trained")

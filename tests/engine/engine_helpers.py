@@ -1,0 +1,103 @@
+"""What the tests of the engine share: rows, a small checkpoint, runs of the command line in this process and in others."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tiny_models as tiny
+
+PRELOAD = ["torch", "transformers", "accelerate", "datasets", "hfkit.cli.app", "hfkit.verbs.finetune", "hfkit.engine.train"]
+WORDS = ["the", "small", "river", "runs", "behind", "old", "mill", "and", "stands", "still", "bread", "salt", "letters", "boat", "town"]
+
+
+def rows(count: int, *, start: int = 0) -> list[dict[str, str]]:
+    """Rows of text whose label is the one of two words that stands in it; lengths differ."""
+    made = []
+    for number in range(start, start + count):
+        label = ("bread", "salt")[number % 3 == 0]
+        rest = [WORDS[(number * 7 + place * 3) % len(WORDS)] for place in range(2 + number % 9)]
+        made.append({"text": " ".join([*(word for word in rest if word not in ("bread", "salt")), label]), "label": label})
+    return made
+
+
+def write_rows(path: Path, count: int, *, start: int = 0) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows(count, start=start)), encoding="utf-8")
+    return path
+
+
+def checkpoint(folder: Path, family: str = "bert", **changes: Any) -> Path:
+    """A checkpoint of two layers; dropout as transformers sets it unless changed."""
+    changes = {"initializer_range": 0.02, **changes}
+    return tiny.save(family, folder, **changes)
+
+
+def recipe_file(folder: Path, **train: Any) -> Path:
+    """A recipe of the task classify whose train section is given."""
+    lines = ["task: classify", "train:", *(f"  {key}: {json.dumps(value)}" for key, value in train.items())]
+    path = folder / "small.yaml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def call(arguments: Sequence[str]) -> tuple[int, dict[str, Any], str]:
+    """Run a command in this process with --json; returns its exit code, its JSON object, and stderr."""
+    from hfkit.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([*arguments, "--json"])
+    text = out.getvalue().strip()
+    return code, json.loads(text.splitlines()[-1]) if text else {}, err.getvalue()
+
+
+def start(arguments: Sequence[str], log: Path, environment: Mapping[str, str | None] | None = None) -> Any:
+    """A process of its own that runs a command with --json, its two streams in `log`.out and `log`.err.
+
+    It is forked from a server that has imported torch once, so that it starts in no time.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    variables = {k: os.environ.get(k) for k in ("HFKIT_CACHE", "HF_HOME", "HF_HUB_OFFLINE", "HFKIT_RUNS")}
+    process = context.Process(target=_run, args=(list(arguments), str(log), {**variables, **(environment or {})}))
+    process.start()
+    return process
+
+
+def _run(arguments: list[str], log: str, environment: dict[str, str | None]) -> None:
+    for name, value in environment.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    for path, descriptor in ((f"{log}.out", 1), (f"{log}.err", 2)):
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(opened, descriptor)
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
+    import torch
+
+    from hfkit.cli import main
+
+    torch.set_num_threads(1)
+    code = main([*arguments, "--json"])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def weights(folder: Path) -> str:
+    """The sha256 of a model's weights."""
+    return sha256(folder / "model.safetensors")

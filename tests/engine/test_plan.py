@@ -1,0 +1,49 @@
+"""Batches: every index once, an order of seed and epoch alone, no favour for any length."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hfkit.engine.plan import answer_batches, epoch_order, micro_batches
+
+
+def test_an_epoch_is_a_permutation_of_seed_and_epoch_alone() -> None:
+    order = epoch_order(101, 7, 3)
+    assert sorted(order) == list(range(101))
+    np.random.seed(0)
+    assert np.array_equal(order, epoch_order(101, 7, 3))
+    assert not np.array_equal(order, epoch_order(101, 7, 4))
+    assert not np.array_equal(order, epoch_order(101, 8, 3))
+
+
+def test_the_order_does_not_favour_any_length() -> None:
+    lengths = np.arange(2000)
+    means = [lengths[epoch_order(2000, 0, epoch)[:100]].mean() for epoch in range(50)]
+    assert abs(np.mean(means) - 999.5) < 3 * 577 / np.sqrt(100 * 50)
+    spread = np.std([lengths[epoch_order(2000, 1, 0)[i : i + 16]].mean() for i in range(0, 1600, 16)])
+    assert 577 / 4 * 0.7 < spread < 577 / 4 * 1.3  # as means of random draws of 16
+
+
+@pytest.mark.parametrize(("count", "size"), [(16, 4), (16, 5), (3, 8), (1, 1), (13, 4)])
+def test_micro_batches_hold_each_index_once(count: int, size: int) -> None:
+    rng = np.random.default_rng(count)
+    indices, lengths = rng.permutation(50)[:count], rng.integers(1, 99, 50)
+    parts = micro_batches(indices, lengths, size)
+    assert sorted(np.concatenate(parts)) == sorted(indices)
+    assert all(0 < len(part) <= size for part in parts)
+    assert list(lengths[np.concatenate(parts)]) == sorted(lengths[indices])
+
+
+@pytest.mark.parametrize("most", [None, 3])
+def test_answer_batches_hold_each_feature_once_within_the_tokens(most: int | None) -> None:
+    lengths = np.random.default_rng(0).integers(1, 60, 200).astype(np.int32)
+    batches = answer_batches(lengths, 128, most)
+    assert sorted(np.concatenate(batches)) == list(range(200))
+    assert all(len(b) * lengths[b].max() <= 128 for b in batches)
+    assert most is None or max(map(len, batches)) <= most
+
+
+def test_a_feature_longer_than_a_batch_goes_alone() -> None:
+    assert [len(b) for b in answer_batches(np.array([500, 10, 600]), 128)] == [1, 1, 1]
+    assert answer_batches(np.zeros(0, dtype=np.int32), 128) == []

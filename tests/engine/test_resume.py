@@ -1,0 +1,165 @@
+"""A run that was killed goes on to the very weights of one that was not; what must not go on is refused."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import engine_helpers as helpers
+import pytest
+
+Command = Callable[..., list[str]]
+LONG = {"max_steps": 20, "eval_steps": 5, "save_steps": 2, "batch_size": 8, "micro_batch_size": 4}
+KILLS = 3
+
+
+def wait_for(condition: Callable[[], bool], process: Any, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition() and process.is_alive():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.002)
+
+
+def newest(run: Path) -> int:
+    return max((int(path.name[-8:]) for path in (run / "checkpoints").glob("step-*")), default=0)
+
+
+@pytest.fixture
+def finished(command: Command, tmp_path: Path) -> Path:
+    """An uninterrupted run of 12 steps."""
+    code, result, err = helpers.call(command(tmp_path / "run", max_steps=12, eval_steps=4))
+    assert code == 0, err
+    assert result["best"]["step"] in (4, 8, 12)
+    return tmp_path / "run"
+
+
+def test_three_kills_lead_to_the_same_weights(command: Command, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    code, expected, err = helpers.call(command(whole, **LONG))
+    assert code == 0, err
+    draw = random.Random(5)
+    for attempt in range(KILLS):
+        reached = newest(killed)
+        process = helpers.start(command(killed, *(["--resume"] if attempt else []), **LONG), tmp_path / f"log{attempt}")
+        wait_for(lambda before=reached: newest(killed) > before, process)
+        time.sleep(draw.uniform(0, 0.3) if attempt else 0)  # the first right after the first checkpoint
+        process.kill()
+        process.join()
+        assert not (killed / "model").exists(), "the run was over before it was killed"
+    code, result, err = helpers.call(command(killed, "--resume", **LONG))
+    assert code == 0, err
+    assert helpers.weights(killed / "model") == helpers.weights(whole / "model")
+    assert result["best"] == expected["best"]
+    assert (killed / "eval/validation/predictions.jsonl").read_bytes() == (whole / "eval/validation/predictions.jsonl").read_bytes()
+    last = [json.loads((run / "checkpoints/step-00000020/manifest.json").read_text("utf-8")) for run in (killed, whole)]
+    assert last[0]["files"]["optimizer.safetensors"] == last[1]["files"]["optimizer.safetensors"]
+    assert json.loads((killed / "run.json").read_text("utf-8"))["attempt"] == KILLS
+    assert not [path for path in killed.rglob(".*") if ".tmp" in path.name]
+
+
+def test_a_finished_run_says_the_same_again(command: Command, finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    first = json.loads((finished / "run.json").read_text("utf-8"))["result"]
+    code, result, err = helpers.call(command(finished, "--resume", max_steps=12, eval_steps=4))
+    assert code == 0
+    assert result == {"command": "finetune", "ok": True, **first}
+    assert "is done" in err
+    assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+
+
+def interrupted(run: Path, *, after: int) -> None:
+    """Make a finished run look as if it had been killed after a step."""
+    shutil.rmtree(run / "model")
+    for path in (run / "checkpoints").iterdir():
+        if int(path.name[-8:]) > after:
+            shutil.rmtree(path)
+    facts = json.loads((run / "run.json").read_text("utf-8"))
+    facts.pop("result")
+    (run / "run.json").write_text(json.dumps({**facts, "status": "running"}), encoding="utf-8")
+
+
+def test_a_changed_recipe_is_refused_by_key(command: Command, finished: Path) -> None:
+    interrupted(finished, after=8)
+    code, result, err = helpers.call(command(finished, "--resume", max_steps=12, eval_steps=4, lr=0.01))
+    assert code == 2
+    assert "train.lr: 0.001 -> 0.01" in result["error"]["message"]
+    assert "train.seed" not in result["error"]["message"]
+    code, _, _ = helpers.call(command(finished, "--resume", max_steps=12, eval_steps=4, save_minutes=3, keep_checkpoints=5))
+    assert code == 0  # when to save is no part of what is computed
+
+
+def test_changed_data_is_refused(command: Command, small: Path, tmp_path: Path, finished: Path) -> None:
+    interrupted(finished, after=8)
+    other = helpers.write_rows(tmp_path / "train.jsonl", 61)
+    arguments = [str(other) if argument == str(small / "train.jsonl") else argument for argument in command(finished, max_steps=12, eval_steps=4)]
+    code, result, _ = helpers.call([*arguments, "--resume"])
+    assert code == 2 and "data.train" in result["error"]["message"]
+    facts = json.loads((finished / "run.json").read_text("utf-8"))
+    facts["data"]["train"]["fingerprint"] = "0" * 64
+    (finished / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    code, result, _ = helpers.call(command(finished, "--resume", max_steps=12, eval_steps=4))
+    assert code == 2 and "train data changed" in result["error"]["message"]
+
+
+def test_a_damaged_checkpoint_is_passed_over_by_name(command: Command, finished: Path) -> None:
+    weights = helpers.weights(finished / "model")
+    interrupted(finished, after=12)
+    steps = sorted((finished / "checkpoints").iterdir())
+    assert len(steps) >= 2
+    (steps[-1] / "optimizer.safetensors").unlink()
+    code, _, err = helpers.call(command(finished, "--resume", max_steps=12, eval_steps=4))
+    assert code == 0
+    assert "step-00000012: optimizer.safetensors is missing" in err
+    assert helpers.weights(finished / "model") == weights
+
+
+def test_no_valid_checkpoint_is_an_error_and_nothing_is_deleted(command: Command, finished: Path) -> None:
+    interrupted(finished, after=12)
+    for path in (finished / "checkpoints").iterdir():
+        (path / "model.safetensors").write_bytes(b"")
+    before = sorted(finished.rglob("*"))
+    code, result, _ = helpers.call(command(finished, "--resume", max_steps=12, eval_steps=4))
+    assert code == 4 and "no checkpoint is valid" in result["error"]["message"]
+    assert sorted(finished.rglob("*")) == before
+
+
+def test_nothing_to_resume_starts(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, result, err = helpers.call(command(tmp_path / "new", "--resume", max_steps=2))
+    assert code == 0 and result["steps"] == 2
+    monkeypatch.setenv("HFKIT_RUNS", str(tmp_path / "runs"))
+    code, first, err = helpers.call(command(None, "--resume", max_steps=2))
+    assert code == 0, err
+    code, again, err = helpers.call(command(None, "--resume", max_steps=2))
+    assert code == 0 and again["run"] == first["run"] and "is done" in err
+    code, other, err = helpers.call(command(None, "--resume", max_steps=3))
+    assert code == 0 and other["run"] != first["run"]
+
+
+def test_a_run_killed_in_its_first_moment_starts_again(command: Command, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ".probe").write_text("x", encoding="utf-8")
+    (run / ".run.json.0123abcd.tmp").write_text("{", encoding="utf-8")
+    assert helpers.call(command(run, "--resume", max_steps=1))[0] == 0
+    interrupted(run, after=0)
+    (run / "recipe.yaml").unlink()
+    (run / "events.jsonl").write_text('{"kind": "note"}\n{"kind": "no', encoding="utf-8")
+    assert helpers.call(command(run, "--resume", max_steps=1))[0] == 0
+    assert (run / "recipe.yaml").exists()
+    lines = (run / "events.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line)["kind"] for line in lines][0] == "note"
+
+
+def test_a_folder_that_is_taken(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("precious", encoding="utf-8")
+    assert helpers.call(command(folder))[0] == 2
+    assert helpers.call(command(folder, "--resume"))[0] == 2
+    assert helpers.call(command(folder, "--overwrite"))[0] == 2
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]

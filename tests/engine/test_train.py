@@ -1,0 +1,205 @@
+"""Steps: the gradients do not depend on how a step is cut, nor on what happens between steps."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hfkit.engine.answer import answer
+from hfkit.engine.optimize import Schedule, build_optimizer
+from hfkit.engine.place import take_place
+from hfkit.engine.train import StepDone, Training, steps_per_epoch
+from hfkit.errors import DivergenceError, UsageError
+from hfkit.models import load_model, load_tokenizer, locate
+from hfkit.tasks.classify import Classify, ClassifySettings
+
+
+class Listed:
+    """Features in memory."""
+
+    def __init__(self, features: Sequence[dict[str, Any]]) -> None:
+        self.features = features
+        self.lengths = np.asarray([len(f["input_ids"]) for f in features], dtype=np.int32)
+        self.rows = np.asarray([f["row"] for f in features], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def take(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        return [self.features[i] for i in indices]
+
+
+@pytest.fixture(scope="module")
+def task() -> Classify:
+    return Classify(ClassifySettings(target="single", labels=["a", "b"], max_length=32))
+
+
+def features(count: int, *, unlabelled: Sequence[int] = ()) -> Listed:
+    rng = np.random.default_rng(0)
+    made = [
+        {"row": i, "input_ids": rng.integers(5, 60, 3 + i % 7).tolist(), "label": -100 if i in unlabelled else i % 2}
+        for i in range(count)
+    ]
+    return Listed(made)
+
+
+def training(small: Path, task: Any, data: Listed, *, micro: int = 16, batch: int = 16, dropout: float | None = 0.0, **changes: Any) -> Training:
+    """A fresh model and all that moves it; the weights are the same each time."""
+    torch.manual_seed(1)
+    found = locate(str(small / "bert"))
+    model, _ = load_model(
+        found, task.head, model_config=task.model_config(), fresh_head="allow", dropout=dropout, attention_dropout=dropout
+    )
+    rest: dict[str, Any] = {"max_grad_norm": 1.0, "seed": 3, "schedule": Schedule(1e-3, 10, 0, "constant"), **changes}
+    place = take_place(cpu=True, precision="float32")
+    optimizer = build_optimizer(model, 1e-3, 0.01)
+    return Training(model, optimizer, task, data, batch_size=batch, micro_batch_size=micro, place=place, pad_id=0, **rest)
+
+
+def run(made: Training, steps: int) -> list[StepDone]:
+    done: list[StepDone] = []
+    for step in range(steps):
+        made.advance(step)
+        done += made.finished(wait=False)
+    return done + list(made.finished(wait=True))
+
+
+def farthest(one: Training, other: Training) -> float:
+    pairs = zip(one.bare.parameters(), other.bare.parameters(), strict=True)
+    return max(float((a - b).detach().abs().max()) for a, b in pairs)
+
+
+@pytest.mark.parametrize("unlabelled", [(), (0, 1, 2, 5, 9, 12, 20)])
+def test_one_micro_batch_equals_four(small: Path, task: Any, unlabelled: Sequence[int]) -> None:
+    data = features(32, unlabelled=unlabelled)
+    whole, cut = training(small, task, data), training(small, task, data, micro=4)
+    first, second = run(whole, 3), run(cut, 3)
+    for a, b in zip(first, second, strict=True):
+        assert a.loss == pytest.approx(b.loss, abs=1e-6)
+        assert a.grad_norm == pytest.approx(b.grad_norm, abs=1e-5)
+        assert (a.tokens, a.features, a.lr) == (b.tokens, b.features, b.lr)
+    # Adam divides by the root of the second moment, so a difference of 1e-8 in a gradient of 1e-8 may move a weight by lr.
+    with torch.no_grad():
+        pairs = zip(whole.bare.parameters(), cut.bare.parameters(), strict=True)
+        assert np.mean([float((a - b).abs().mean()) for a, b in pairs]) < 1e-6
+
+
+def test_gradients_are_those_of_the_mean_over_labelled_rows(small: Path, task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = features(16, unlabelled=(3, 4, 11))
+    made = training(small, task, data, micro=3, max_grad_norm=0.0)
+    kept: list[torch.Tensor] = []
+    monkeypatch.setattr(made.optimizer, "step", lambda: kept.extend(p.grad.clone() for p in made._parameters))
+    done = run(made, 1)
+    plain = training(small, task, data).bare
+    from hfkit.engine.collate import collate
+    from hfkit.engine.forward import forward
+
+    batch = collate(data.features, 0)
+    loss = torch.nn.functional.cross_entropy(forward(plain, batch).logits, batch["label"], ignore_index=-100)
+    loss.backward()
+    assert done[0].loss == pytest.approx(float(loss), abs=1e-6)
+    for found, parameter in zip(kept, plain.parameters(), strict=True):
+        assert torch.allclose(found, parameter.grad, atol=1e-6)
+
+
+def test_evaluations_do_not_change_training(small: Path, task: Any) -> None:
+    data = features(32)
+    rows = [{"id": str(i), "text": "x", "label": "a"} for i in range(32)]
+    quiet = training(small, task, data, dropout=None, micro=4)
+    run(quiet, 4)
+    watched = training(small, task, data, dropout=None, micro=4)
+    for step in range(4):
+        watched.advance(step)
+        torch.rand(step + 1)  # someone draws
+        predictions = list(answer(watched.bare, task, rows, data, place=watched.place, pad_id=0))
+        assert [p["id"] for p in predictions] == [str(i) for i in range(32)]
+    assert farthest(quiet, watched) == 0.0
+    assert watched.bare.training
+
+
+def test_dropout_is_at_work_and_keyed_by_the_seed(small: Path, task: Any) -> None:
+    data = features(16)
+    same, again = (training(small, task, data, dropout=None) for _ in range(2))
+    other = training(small, task, data, dropout=None, seed=4)
+    none = training(small, task, data, dropout=0.0)
+    for made in (same, again, other, none):
+        run(made, 1)
+    assert farthest(same, again) == 0.0
+    assert farthest(same, other) > 0 and farthest(same, none) > 0
+
+
+def test_the_last_step_of_an_epoch_is_short_not_dropped(small: Path, task: Any) -> None:
+    data = features(21)
+    assert steps_per_epoch(21, 8) == 3
+    made = training(small, task, data, batch=8, micro=4)
+    done = run(made, 6)
+    assert [d.features for d in done] == [8, 8, 5, 8, 8, 5]
+    assert sum(d.tokens for d in done[:3]) == data.lengths.sum()
+    seen = [made._indices(step).tolist() for step in range(6)]
+    assert sorted(sum(seen[:3], [])) == sorted(sum(seen[3:], [])) == list(range(21))
+    assert seen[:3] != seen[3:]
+
+
+def test_a_step_without_labels_moves_nothing_but_decay(small: Path, task: Any) -> None:
+    made = training(small, task, features(4, unlabelled=range(4)))
+    assert run(made, 1)[0].loss == 0.0
+    assert all(torch.isfinite(p).all() for p in made.bare.parameters())
+
+
+def test_what_is_not_finite_stops_one_step_later(small: Path, task: Any) -> None:
+    made = training(small, task, features(16), batch=4)
+    with torch.no_grad():
+        next(iter(made.bare.parameters())).fill_(float("nan"))
+    with pytest.raises(DivergenceError, match="step 1: the loss is not finite"):
+        run(made, 3)
+    with pytest.raises(DivergenceError, match="weights are not finite"):
+        made.check_weights()
+
+
+def test_an_exploding_loss_stops(small: Path, task: Any) -> None:
+    made = training(small, task, features(16), batch=4)
+    for step, loss in enumerate([0.7, 30.0, 30.0, 0.7, 12.0, 12.0]):
+        made._refuse_explosion(step, loss)
+    with pytest.raises(DivergenceError, match="grew from 0.7 to 12"):
+        made._refuse_explosion(6, 12.0)
+
+
+def test_asking_reaches_the_step_it_was_asked_at(small: Path, task: Any) -> None:
+    made = training(small, task, features(16), batch=4)
+    for step in range(4):
+        made.advance(step, ask=step == 2)
+    assert [done.asked for done in made.finished(wait=True)] == [False, False, True, False]
+
+
+def test_float16_needs_a_gpu_and_trackers_their_package() -> None:
+    with pytest.raises(UsageError, match="float16 needs a GPU"):
+        take_place(cpu=True, precision="float16")
+    with pytest.raises(UsageError, match="'weight' is not a tracker"):
+        take_place(cpu=True, trackers=["weight"])
+    with pytest.raises(UsageError, match="not installed"):
+        take_place(cpu=True, trackers=["comet_ml"])
+
+
+def test_bfloat16_keeps_the_weights_in_float32(small: Path, task: Any) -> None:
+    made = training(small, task, features(16), batch=8)
+    half = dataclasses.replace(made.place, accelerator=take_place(cpu=True, precision="bfloat16").accelerator, precision="bfloat16")
+    torch.manual_seed(1)
+    found = locate(str(small / "bert"))
+    model, _ = load_model(found, task.head, model_config=task.model_config(), fresh_head="allow")
+    again = Training(
+        model, build_optimizer(model, 1e-3, 0.01), task, features(16), schedule=Schedule(1e-3, 10, 0, "constant"),
+        batch_size=8, micro_batch_size=8, max_grad_norm=1.0, seed=3, place=half, pad_id=0,
+    )  # fmt: skip
+    done = run(again, 2)
+    assert {p.dtype for p in again.bare.parameters()} == {torch.float32}
+    assert all(np.isfinite(d.loss) for d in done)
+
+
+def test_the_tokenizer_of_the_small_checkpoint_loads(small: Path) -> None:
+    assert load_tokenizer(locate(str(small / "bert")), "sequence-classification").pad_token_id == 0
