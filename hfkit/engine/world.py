@@ -102,7 +102,7 @@ def first_host(hosts: str) -> str:
     """The first host of a Slurm node list: `node[003-007,9]` gives `node003`, `a1,b2` gives `a1`."""
     match = re.match(r"([^,\[]+)(?:\[([^\]]+)\])?([^,\[]*)", hosts)
     if not match:
-        raise UsageError(f"cannot read the Slurm node list '{hosts}'")
+        raise UsageError(f"cannot read the Slurm node list '{hosts}'", "set MASTER_ADDR to the first node's address")
     stem, numbers, tail = match.group(1), match.group(2), match.group(3)
     return stem + re.split(r"[-,]", numbers)[0] + tail if numbers else stem
 
@@ -120,7 +120,7 @@ def _joined(environment: Mapping[str, str]) -> World:
     local_size = _number(environment, "LOCAL_WORLD_SIZE", size)
     how = environment.get("HFKIT_STARTED_BY") or ("torchrun" if "TORCHELASTIC_RUN_ID" in environment else "environment")
     if not 0 <= rank < size:
-        raise UsageError(f"RANK={rank} does not fit WORLD_SIZE={size}")
+        raise UsageError(f"RANK={rank} does not fit WORLD_SIZE={size}", "ranks count from 0 to WORLD_SIZE - 1")
     return World(rank, size, _number(environment, "LOCAL_RANK"), local_size, max(1, size // local_size), how)
 
 
@@ -158,4 +158,4 @@ def _number(environment: Mapping[str, str], name: str, default: int | None = Non
     try:
         return int(re.split(r"[^0-9]", value or "")[0])
     except ValueError:
-        raise UsageError(f"the environment variable {name} is {value!r}, not a number") from None
+        raise UsageError(f"the environment variable {name} is {value!r}, not a number", f"unset {name}, or let the launcher set it") from None

@@ -21,6 +21,27 @@ from hfkit.recipe.yaml import parse
 from hfkit.tasks import TASKS, task_class
 
 MAX_BYTES = 1_000_000
+# a key from elsewhere, in whatever section it is written -> ours
+ELSEWHERE = {
+    "learning_rate": "train.lr",
+    "num_train_epochs": "train.epochs",
+    "num_epochs": "train.epochs",
+    "per_device_train_batch_size": "train.batch_size",
+    "gradient_accumulation_steps": "train.micro_batch_size",
+    "warmup_ratio": "train.warmup",
+    "warmup_steps": "train.warmup",
+    "lr_scheduler_type": "train.schedule",
+    "fp16": "train.precision",
+    "bf16": "train.precision",
+    "metric_for_best_model": "train.metric",
+    "early_stopping_patience": "train.patience",
+    "report_to": "train.trackers",
+    "model_name_or_path": "model",
+    "train_file": "data.train",
+    "validation_file": "data.validation",
+    "max_seq_length": "max_length",
+    "doc_stride": "qa.stride",
+}
 COMMAND_LINE = "command line"  # stands where a file would
 SHAPE = "a recipe is a YAML file; see one with `hfkit recipes show qa`"
 COMMON = [name for name in Recipe.model_fields if name not in ("settings", "name")]
@@ -209,7 +230,7 @@ def _assign(values: dict[str, Any], dotted: str, value: Any) -> list[str]:
 def _checked(
     model: type[Any], values: Any, where: str, *, prefix: str = "", task: str = "", typed: Collection[str] = ()
 ) -> tuple[Any | None, list[str]]:
-    if not isinstance(values, Mapping) and not isinstance(values, BaseModel):
+    if not isinstance(values, Mapping):
         return None, [f"{where}: '{prefix.rstrip('.')}' is a section of keys, not {values!r}"]
     try:
         return model(**values), []
@@ -229,7 +250,8 @@ def _problem(
     model: type[BaseModel], item: Mapping[str, Any], dotted: str, where: str, prefix: str, task: str
 ) -> str:
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(dotted, _all_keys(model, prefix, task), n=1, cutoff=0.5)
+        ours = ELSEWHERE.get(dotted.rpartition(".")[2].lower())
+        near = [ours] if ours else difflib.get_close_matches(dotted, _all_keys(model, prefix, task), n=1, cutoff=0.7)
         return f"{where}: unknown key '{dotted}'" + (f"; did you mean '{near[0]}'?" if near else "")
     return f"{where}: {dotted} = {item['input']!r}: {_lower_first(item['msg'])}"
 

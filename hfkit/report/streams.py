@@ -8,8 +8,13 @@ from typing import TextIO
 
 
 def rank() -> int:
-    """This process's place in its world, as torchrun, a pod or srun say; 0 when it is alone."""
+    """This process's place in its world, as torchrun, a pod or srun say; 0 when it is alone.
+
+    A RANK without a world, or outside it, is a mistake that must be shown, so it hides nothing.
+    """
     text = os.environ.get("RANK")
+    if text is not None and not int_or_zero(text) < int_or_zero(os.environ.get("WORLD_SIZE")):
+        return 0
     if text is None and int_or_zero(os.environ.get("SLURM_NTASKS")) > 1:
         text = os.environ.get("SLURM_PROCID")
     return int_or_zero(text)

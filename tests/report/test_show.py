@@ -139,7 +139,7 @@ def test_quiet_shows_data_and_warnings(capsys):
     assert err == "warning: 3 answers could not be located\n"
 
 
-@pytest.mark.parametrize("variables", [{"RANK": "1"}, {"SLURM_NTASKS": "4", "SLURM_PROCID": "3"}])
+@pytest.mark.parametrize("variables", [{"RANK": "1", "WORLD_SIZE": "2"}, {"SLURM_NTASKS": "4", "SLURM_PROCID": "3"}])
 def test_other_processes_run_in_silence(variables, monkeypatch, capsys):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -240,6 +240,7 @@ def test_codes_and_kinds_of_errors(capsys):
 
 def test_other_processes_speak_of_what_may_be_theirs_alone(monkeypatch, capsys):
     monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "3")
     show_error(DataError("bad"), command="eval", json=True)
     assert capsys.readouterr() == ("", "")
     show_error(HfkitError("odd"), command="eval", json=True)
