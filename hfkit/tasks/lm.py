@@ -155,11 +155,9 @@ class LanguageModel:
     def definitions(self) -> dict[str, str]:
         """Each metric with how the text was joined, the block, the stride, and which tokens are scored."""
         join = {True: "none (one text)", False: "an end token between rows", None: "none in .txt, else an end token"}
-        stride = self.settings.stride or self.settings.block_size
-        how = (
-            f"join: {join[self.joined]}; block {self.settings.block_size}, stride {stride} tokens; "
-            "scored: every token of the stream but the first, once"
-        )
+        size, stride = self.settings.block_size, self.settings.stride or self.settings.block_size
+        cut = "block and stride of the predictions" if size == "auto" else f"block {size}, stride {stride} tokens"
+        how = f"join: {join[self.joined]}; {cut}; scored: every token of the stream but the first, once"
         return {name: f"{definition('lm', name)}; {how}" for name in ("perplexity", "bits_per_byte", "loss")}
 
     def _settled(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hfkit.data.rows import Rows
 
 SHOWN = 5
-LONGEST_TOKEN = 1024  # bytes that the first token of a text may have, and more
+LONGEST_TOKEN = 256  # bytes that the first token of a text, which is never scored, may have, and more
 
 
 def score(
@@ -43,6 +43,7 @@ def score(
     bound = kind(settings)
     if bound.blocks:
         check_blocks(made, rows, predictions)
+        bound, _ = bound.adopt(rows, None)
         columns, unscored = columns_of(bound, made, made)  # a block's prediction holds all that is measured
     else:
         bound, made = yield from fitted(bound, made, rows, predictions)

@@ -1,4 +1,4 @@
-"""Tiny trained models with random weights, one for each task, as runs; rows in their few words; a verb run to its end."""
+"""Tiny models with random weights, one for each task, as runs; rows in their few words; a verb run to its end."""
 
 from __future__ import annotations
 

@@ -1,0 +1,182 @@
+"""eval: scores of a trained model, where they are written, and models or data that cannot be scored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny_models
+
+from hfkit.errors import DataError, ModelError, UsageError
+from hfkit.verbs.evaluate import evaluate
+from hfkit.verbs.score import score
+
+
+@pytest.fixture
+def run(finish):
+    def run(model: str, data, **options):
+        return finish(evaluate(model, data, cpu=True, **options))
+
+    return run
+
+
+def test_scores_stand_in_the_run_and_in_the_result(run, write, questions, runs):
+    result, events = run("last:qa", str(write("dev.jsonl", questions)))
+    assert set(result["metrics"]) == {"exact_match", "f1"} == set(result["ci95"]) == set(result["definitions"])
+    assert result["rows"] == 3 and result["unscored"] == 0 and result["task"] == "qa"
+    assert result["run"] == str(runs / "1-qa")
+    folder = Path(result["output"])
+    assert folder.parent == runs / "1-qa" / "eval" and folder.name.startswith("dev-") and len(folder.name) == 8
+    predictions = [json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["id"] for row in predictions] == ["b", "a", "c"]
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["metrics"] == result["metrics"] and metrics["settings"]["scorer"] == "squad"
+    assert sorted(path.name for path in folder.iterdir()) == ["metrics.json", "predictions.jsonl"]
+    assert [e.kind for e in events][-3:] == ["scored", "saved", "result"]
+
+
+def test_score_says_of_the_predictions_what_eval_said(run, finish, write, questions, pairs):
+    for model, rows, task in (("1-qa", questions, "qa"), ("2-nli", pairs, "nli")):
+        data = str(write("dev.jsonl", rows))
+        result, _ = run(model, data)
+        path = Path(result["output"]) / "predictions.jsonl"
+        again, _ = finish(score(path, data=data, task=task))
+        assert again["metrics"] == result["metrics"] and again["ci95"] == result["ci95"]
+
+
+def test_existing_results_are_kept_or_replaced_whole(run, write, questions, runs):
+    data = str(write("dev.jsonl", questions))
+    first, _ = run("1-qa", data, name="mine")
+    assert first["output"] == str(runs / "1-qa" / "eval" / "mine")
+    with pytest.raises(UsageError, match="exists already"):
+        run("1-qa", data, name="mine")
+    (runs / "1-qa" / "eval" / "mine" / "old.txt").write_text("x", encoding="utf-8")
+    run("1-qa", data, name="mine", overwrite=True)
+    assert sorted(p.name for p in (runs / "1-qa" / "eval").iterdir()) == ["mine"]
+    assert sorted(p.name for p in (runs / "1-qa" / "eval" / "mine").iterdir()) == ["metrics.json", "predictions.jsonl"]
+    other = runs / "1-qa" / "eval" / "thesis"
+    other.mkdir()
+    (other / "thesis.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(UsageError, match="not written by hfkit"):
+        run("1-qa", data, name="thesis", overwrite=True)
+    for name in ("../x", "a b", "."):
+        with pytest.raises(UsageError, match="not a folder name"):
+            run("1-qa", data, name=name)
+
+
+def test_a_model_that_is_no_run_writes_below_runs(run, write, questions, runs, tmp_path, monkeypatch):
+    monkeypatch.delenv("HFKIT_RUNS")
+    result, _ = run(str(runs / "1-qa" / "model"), str(write("dev.jsonl", questions)), name="once")
+    assert result["run"] in (None, str(runs / "1-qa"))
+    folder = tiny_models.save("bert", tmp_path / "mine", "AutoModelForQuestionAnswering")
+    result, _ = run(str(folder), str(write("dev.jsonl", questions)))
+    assert result["run"] is None and result["task"] == "qa"
+    assert Path(result["output"]).parent == tmp_path / "runs" and Path(result["output"]).name.startswith(
+        "eval-mine-dev-"
+    )
+
+
+def test_three_classes_on_two_way_gold(run, write):
+    """HANS: argmax of three first, then entailment or not; the file keeps the three-way names; cells by heuristic."""
+    cells = ("lexical_overlap", "subsequence", "constituent")
+    rows = [
+        {"sentence1": "the river runs" + " the" * n, "sentence2": "the mill", "gold_label": label, "heuristic": cells[n % 3]}
+        for n, label in enumerate(["entailment", "non-entailment"] * 6)
+    ]  # fmt: skip
+    result, events = run("2-nli", str(write("hans.jsonl", rows)))
+    lines = (Path(result["output"]) / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    said = [json.loads(line) for line in lines]
+    assert all(set(row["probabilities"]) == {"entailment", "neutral", "contradiction"} for row in said)
+    right = [
+        (row["prediction"] == "entailment") == (gold["gold_label"] == "entailment")
+        for row, gold in zip(said, rows, strict=True)
+    ]
+    assert result["metrics"]["accuracy"] == pytest.approx(100 * sum(right) / 12)
+    assert {f"{cell}_{half}" for cell in cells for half in ("entailment", "non_entailment")} <= set(result["metrics"])
+    assert any("two classes" in e.fields["why"] for e in events if e.kind == "resolved")
+
+
+def test_labels_meet_by_name_whatever_their_order(run, write, pairs, runs, tmp_path):
+    """The head's order is contradiction, entailment, neutral; data number entailment 0, neutral 1, contradiction 2."""
+    words = ("entailment", "neutral", "contradiction")
+    named = [dict(row, label=words[row["label"]] if row["label"] >= 0 else "-") for row in pairs]
+    by_number, _ = run("2-nli", str(write("numbers.jsonl", pairs)))
+    by_name, _ = run("2-nli", str(write("words.jsonl", named)))
+    assert by_number["metrics"] == by_name["metrics"] and by_number["rows"] == 5 and by_number["unscored"] == 1
+    lines = (Path(by_name["output"]) / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    right = [
+        json.loads(line)["prediction"] == row["label"]
+        for line, row in zip(lines, named, strict=True)
+        if row["label"] != "-"
+    ]
+    assert by_name["metrics"]["accuracy"] == pytest.approx(100 * sum(right) / 5)
+
+
+def test_labels_without_a_name_are_refused(run, write, pairs, tmp_path):
+    head = "AutoModelForSequenceClassification"
+    nameless = tiny_models.save("bert", tmp_path / "nameless", head, num_labels=3)
+    data = str(write("dev.jsonl", pairs))
+    with pytest.raises(ModelError, match="LABEL_0"):
+        run(str(nameless), data, task="nli")
+    with pytest.raises(UsageError, match="--task|not known"):
+        run(str(nameless), data)
+    given = "nli.model_labels={LABEL_0: entailment, LABEL_1: neutral, LABEL_2: contradiction}"
+    assert run(str(nameless), data, task="nli", overrides=[given])[0]["rows"] == 5
+
+
+def test_a_model_without_a_head_is_refused(run, write, questions, pairs, tmp_path):
+    headless = tiny_models.save("bert", tmp_path / "headless")
+    with pytest.raises(ModelError, match="no BertForQuestionAnswering head"):
+        run(str(headless), str(write("dev.jsonl", questions)), task="qa")
+    with pytest.raises(ModelError, match="no classification head"):
+        run(str(headless), str(write("pairs.jsonl", pairs)), task="nli")
+    assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir())
+
+
+def test_data_without_any_gold_is_refused_before_a_model_is_loaded(run, write, pairs, texts, monkeypatch):
+    import hfkit.models
+
+    monkeypatch.setattr(hfkit.models, "load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    hidden = [dict(row, label=-1) for row in pairs]
+    with pytest.raises(DataError, match="no row has an answer|label"):
+        run("2-nli", str(write("test.jsonl", hidden)))
+    with pytest.raises(DataError, match="no row has an answer|label"):
+        run("3-two", str(write("texts.jsonl", texts)))
+    with pytest.raises(DataError, match="answers"):
+        run("1-qa", [{"id": "1", "question": "who?", "context": "the mill"}])
+    with pytest.raises(DataError, match="'p0'"):
+        run("2-nli", str(write("twice.jsonl", [pairs[0], pairs[0]])))
+
+
+def test_running_text_counts_blocks_and_says_what_was_scored(run, tmp_path, finish):
+    text = tmp_path / "valid.txt"
+    text.write_text("the small river runs behind the old mill\n" * 40, encoding="utf-8")
+    result, _ = run("7-lm", str(text))
+    written = [json.loads(line) for line in (Path(result["output"]) / "predictions.jsonl").read_text().splitlines()]
+    tokens = sum(row["tokens"] for row in written)
+    assert result["rows"] == len(written) > 1
+    definition = result["definitions"]["perplexity"]
+    assert f"{tokens:,} tokens scored" in definition and "block 16, stride 8" in definition and "join" in definition
+    rates = result["throughput"]
+    read = 16 * len(written)  # tokens: blocks of 16 that score 8 new ones each
+    assert rates["rows_per_s"] / rates["tokens_per_s"] == pytest.approx(len(written) / read, rel=0.05)
+    few, _ = run("7-lm", str(text), limit=2, name="two")
+    assert few["rows"] == 2
+
+    path = Path(result["output"]) / "predictions.jsonl"
+    again, _ = finish(score(path, data=str(text), task="lm"))
+    assert again["metrics"] == result["metrics"] and "block and stride of the predictions" in str(again["definitions"])
+    with pytest.raises(DataError, match="bytes of text"):
+        finish(score(Path(few["output"]) / "predictions.jsonl", data=str(text), task="lm"))
+
+
+def test_a_limit_draws_rows_and_batches_do_not_matter(run, write, pairs):
+    rows = [dict(pairs[n % 6], id=str(n), premise=pairs[n % 6]["premise"] + " river" * (n % 7)) for n in range(120)]
+    data = str(write("dev.jsonl", rows))
+    assert run("2-nli", data, limit=10)[0]["rows"] + run("2-nli", data, limit=10, name="again")[0]["unscored"] == 10
+    one, _ = run("2-nli", data, batch_size=1, name="one")
+    many, _ = run("2-nli", data, batch_size=64, name="many")
+    assert one["metrics"]["accuracy"] == many["metrics"]["accuracy"]
+    with pytest.raises(UsageError, match="no effect"):
+        run("2-nli", data, overrides=["train.lr=1"])
