@@ -46,9 +46,8 @@ def test_kinds_of_cells(cells, kind):
 
 
 def test_labels_in_the_order_of_the_sample(fill):
-    assert fill("key,label\nr1,good\nr0,good\n", [label("bad", bad=0.7, good=0.3), label("good", bad=0.2, good=0.8)]) == [
-        "key,label", "r1,good", "r0,bad",
-    ]  # fmt: skip
+    rows = [label("bad", bad=0.7, good=0.3), label("good", bad=0.2, good=0.8)]
+    assert fill("key,label\nr1,good\nr0,good\n", rows) == ["key,label", "r1,good", "r0,bad"]
 
 
 def test_numbers_of_labels(fill):

@@ -111,11 +111,11 @@ def questions() -> list[dict[str, Any]]:
 @pytest.fixture
 def pairs() -> list[dict[str, Any]]:
     """nli rows with labels by number, one of them without gold."""
-    labels = [0, 1, 2, 0, -1, 2]
-    return [
-        {"id": f"p{number}", "premise": SENTENCES[number % 3] + " the" * number, "hypothesis": "the mill stands still", "label": label}
-        for number, label in enumerate(labels)
-    ]  # fmt: skip
+    rows = []
+    for number, label in enumerate([0, 1, 2, 0, -1, 2]):
+        premise = SENTENCES[number % 3] + " the" * number
+        rows.append({"id": f"p{number}", "premise": premise, "hypothesis": "the mill stands still", "label": label})
+    return rows
 
 
 @pytest.fixture

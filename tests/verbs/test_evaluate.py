@@ -81,7 +81,7 @@ def test_three_classes_on_two_way_gold(run, write):
     """HANS: argmax of three first, then entailment or not; the file keeps the three-way names; cells by heuristic."""
     cells = ("lexical_overlap", "subsequence", "constituent")
     rows = [
-        {"sentence1": "the river runs" + " the" * n, "sentence2": "the mill", "gold_label": label, "heuristic": cells[n % 3]}
+        {"sentence1": "the river" + " the" * n, "sentence2": "the mill", "gold_label": label, "heuristic": cells[n % 3]}
         for n, label in enumerate(["entailment", "non-entailment"] * 6)
     ]  # fmt: skip
     result, events = run("2-nli", str(write("hans.jsonl", rows)))
@@ -119,7 +119,7 @@ def test_labels_without_a_name_are_refused(run, write, pairs, tmp_path):
     data = str(write("dev.jsonl", pairs))
     with pytest.raises(ModelError, match="LABEL_0"):
         run(str(nameless), data, task="nli")
-    with pytest.raises(UsageError, match="--task|not known"):
+    with pytest.raises(UsageError, match="what it was trained for is not known"):
         run(str(nameless), data)
     given = "nli.model_labels={LABEL_0: entailment, LABEL_1: neutral, LABEL_2: contradiction}"
     assert run(str(nameless), data, task="nli", overrides=[given])[0]["rows"] == 5
@@ -139,9 +139,9 @@ def test_data_without_any_gold_is_refused_before_a_model_is_loaded(run, write, p
 
     monkeypatch.setattr(hfkit.models, "load_model", lambda *_, **__: pytest.fail("a model was loaded"))
     hidden = [dict(row, label=-1) for row in pairs]
-    with pytest.raises(DataError, match="no row has an answer|label"):
+    with pytest.raises(DataError, match=r"no row has an answer|label"):
         run("2-nli", str(write("test.jsonl", hidden)))
-    with pytest.raises(DataError, match="no row has an answer|label"):
+    with pytest.raises(DataError, match=r"no row has an answer|label"):
         run("3-two", str(write("texts.jsonl", texts)))
     with pytest.raises(DataError, match="answers"):
         run("1-qa", [{"id": "1", "question": "who?", "context": "the mill"}])
