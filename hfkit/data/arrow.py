@@ -39,7 +39,9 @@ def read_parquet(path: Path) -> Iterator[Record]:
             f"{path}: not a readable parquet file ({str(error).splitlines()[0][:120]})", "download it again"
         ) from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0][:120]})", "check the file, or download it again") from error
+        raise DataError(
+            f"{path}: cannot be read ({str(error).splitlines()[0][:120]})", "check the file, or download it again"
+        ) from error
 
 
 class SpooledRows(Sequence[Row]):

@@ -1,4 +1,4 @@
-"""Predictions of any tool, read back from a file: jsonl, {id: text} or csv. For `hfkit score`."""
+"""Predictions written as jsonl; and read back from the files of any tool: jsonl, {id: text} or csv."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hfkit.data.records import cut
 from hfkit.errors import DataError
+from hfkit.files import atomic_write
+from hfkit.run import json_line
 from hfkit.tasks.base import Prediction
 
 ASKED = "give predictions as hfkit writes them: jsonl, json {id: text}, or csv with columns id and prediction"
@@ -50,7 +52,9 @@ def _from_csv(path: Path, text: str) -> list[Prediction]:
     try:
         for row in reader:
             if None in row or None in row.values():
-                raise DataError(f"{path}:{reader.line_num}: not one cell for each column of the header")
+                raise DataError(
+                    f"{path}:{reader.line_num}: not one cell for each column of the header", "correct that line"
+                )
             found.append(dict(row))
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: not csv ({error})", ASKED) from error
@@ -121,3 +125,13 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise ValueError(f"the key {twice!r} stands twice")
     return found
+
+
+def write_predictions(path: Path, predictions: Iterable[Prediction]) -> int:
+    """One JSON object a line, in row order, whole or not at all; returns how many."""
+    count = 0
+    with atomic_write(path) as handle:
+        for prediction in predictions:
+            handle.write(json_line(prediction))
+            count += 1
+    return count

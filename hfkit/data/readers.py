@@ -64,7 +64,9 @@ def read(path: Path, how: Reading, say: Callable[[str], None]) -> Iterator[Recor
             f"unknown encoding '{how.encoding}'", "data.encoding takes names such as utf-8, utf-16, gb18030, latin-1"
         ) from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})", "check its permissions and the disk") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error})", "check its permissions and the disk"
+        ) from error
 
 
 def _open_bytes(path: Path) -> IO[bytes]:
@@ -176,4 +178,6 @@ def _pair_lines(path: Path, how: Reading) -> Iterator[str]:
     except UnicodeDecodeError as error:
         raise encodings.undecodable(path, how.encoding, _open_bytes) from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})", "check its permissions and the disk") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error})", "check its permissions and the disk"
+        ) from error

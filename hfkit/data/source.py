@@ -81,7 +81,9 @@ def _records(spec: Any) -> Sequence[Mapping[str, Any]]:
 
 def _locate_one(spec: str, split: str | None) -> list[Place]:
     if not spec.strip():
-        raise UsageError("the name of the data set is empty", "give a file, a folder, shipped:NAME, or a Hub data set owner/name")
+        raise UsageError(
+            "the name of the data set is empty", "give a file, a folder, shipped:NAME, or a Hub data set owner/name"
+        )
     if spec.startswith("shipped:"):
         return _shipped(spec, split)
     if spec.startswith("hub:"):

@@ -12,6 +12,7 @@ from hfkit.errors import DataError
 from hfkit.files import atomic_write
 
 Kind = Literal["int", "float", "text", "open"]  # what the cells of a column are; open: the sample leaves them empty
+SAMPLE = "give the csv that the competition publishes, as it is"
 SHOWN = 5
 
 
@@ -32,7 +33,7 @@ class Submission:
         for what, values in (("columns", header), ("ids", ids)):
             if len(set(values)) != len(values):
                 twice = dict.fromkeys(value for value in values if values.count(value) > 1)
-                raise DataError(f"{path}: {what} are repeated ({_first(list(twice))})")
+                raise DataError(f"{path}: {what} are repeated ({_first(list(twice))})", "a sample names each once")
         kinds = {name: kind_of([row[place] for row in rows]) for place, name in enumerate(header) if place}
         return cls(path, tuple(header), ids, kinds)
 
@@ -151,14 +152,14 @@ def _table(path: Path) -> tuple[list[str], list[list[str]]]:
             reader = csv.reader(handle, strict=True)
             for row in reader:
                 if row and rows and len(row) != len(rows[0]):
-                    raise DataError(f"{path}:{reader.line_num}: {len(row)} cells under {len(rows[0])} columns")
+                    raise DataError(f"{path}:{reader.line_num}: {len(row)} cells under {len(rows[0])} columns", SAMPLE)
                 rows += [row] if row else []
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})", "check the path given to --sample") from error
     except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a csv file ({error})") from error
+        raise DataError(f"{path}: not a csv file ({error})", SAMPLE) from error
     if len(rows) < 2 or len(rows[0]) < 2:
-        raise DataError(f"{path}: a sample submission has an id column, at least one more column, and rows")
+        raise DataError(f"{path}: a sample submission has an id column, at least one more column, and rows", SAMPLE)
     return rows[0], rows[1:]
 
 

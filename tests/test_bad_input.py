@@ -1,0 +1,363 @@
+"""Mistakes at the command line: exit code, a short message with place and hint, nothing half-written."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from bad_input import checkpoints
+from bad_input.case import CONTEXT, ESCAPES, GOOD, LABELS, NLIS, QA, QAS, Case, Files, jsonl, nli, qa
+from bad_input.data_cases import data_cases
+from bad_input.generate_cases import generate_cases
+from bad_input.model_cases import model_cases
+from bad_input.score_cases import score_cases
+from bad_input.usage_cases import usage_cases
+
+import hfkit
+from hfkit.cli import main
+from hfkit.cli.parse import parse
+from hfkit.errors import UsageError
+
+PACKAGE = Path(hfkit.__file__).parent
+LINES = 15  # on stderr
+CONTROLS = r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+KINDS = {2: "usage", 3: "data", 4: "model", 5: "resources", 7: "network"}
+CASES = [*data_cases(), *model_cases(), *usage_cases(), *generate_cases(), *score_cases()]
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    checkpoints.sound(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Each case runs in an empty folder of its own."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_NTASKS", "HFKIT_RUNS"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+def put(files: Files) -> None:
+    for name, content in files.items():
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def words(case: Case, models: Path, beside: Path) -> list[str]:
+    """The command line, models put in their places (damaged ones made now)."""
+
+    def place(found: re.Match[str]) -> str:
+        name = found[1]
+        if name in checkpoints.DAMAGE:
+            target = beside / name
+            return str(target if target.exists() else checkpoints.damaged(name, models, target))
+        return str(models / name)
+
+    return [re.sub(r"\{(\w+)\}", place, word) for word in shlex.split(case.command)]
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Every file and folder below, with a digest of its content."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def judge(case: Case, code: int, out: str, err: str) -> None:
+    """What holds of every mistake, whatever it is."""
+    assert code == case.code, err
+    assert "Traceback" not in err
+    assert len(err.splitlines()) <= LINES, err
+    assert re.search(case.says, err, re.DOTALL), err
+    error = json.loads(out.splitlines()[-1])
+    assert set(error) == {"command", "ok", "error"}
+    assert error["ok"] is False
+    error = error["error"]
+    assert set(error) == {"code", "kind", "message", "hint"}
+    assert (error["code"], error["kind"]) == (case.code, KINDS[case.code])
+    assert error["message"], err
+    assert error["hint"], err
+    shown = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(shown) == 1
+    assert not re.search(CONTROLS, out + err), "control characters reached the terminal"
+    for command in re.findall(r"`(hfkit [^`]*)`", error["hint"]):
+        try:
+            parse(shlex.split(command)[1:])
+        except (UsageError, typer.TyperException) as problem:
+            pytest.fail(f"the hint's command does not parse: {command}: {problem}")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_mistake_is_named_and_leaves_nothing(
+    case: Case, models: Path, elsewhere: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(case.files)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    for name, value in case.environment.items():
+        monkeypatch.setenv(name, value)
+    command = words(case, models, tmp_path)
+    before = tree(elsewhere)
+    code = main([*command, "--json"])
+    captured = capsys.readouterr()
+    judge(case, code, captured.out, captured.err)
+    assert tree(elsewhere) == before
+    assert not list(tmp_path.glob("canary"))
+
+
+def test_a_folder_that_may_not_be_changed(models: Path, elsewhere: Path, capsys: Any) -> None:
+    put(GOOD)
+    locked = elsewhere / "locked"
+    locked.mkdir()
+    if shutil.which("chattr") is None or subprocess.run(["chattr", "+i", locked], check=False).returncode:
+        if os.geteuid() == 0:
+            pytest.skip("no folder is closed to root here")
+        locked.chmod(0o500)
+    try:
+        for command in (
+            f"{QA} qa.jsonl -o locked/run".replace("-o out ", ""),
+            "predict {qa} --cpu --data qa.jsonl -o locked/p",
+        ):
+            case = Case("locked", command, 5, "locked.*cannot be written")
+            code = main([*words(case, models, elsewhere), "--json"])
+            judge(case, code, *capsys.readouterr())
+        assert not list(locked.iterdir())
+    finally:
+        subprocess.run(["chattr", "-i", locked], check=False, stderr=subprocess.DEVNULL)
+
+
+# ---- what looks like a mistake and is none
+
+
+def answer(models: Path, command: str, capsys: Any, code: int = 0) -> tuple[dict[str, Any], str]:
+    """The JSON of a command that works, and what it said."""
+    found = main([*words(Case("", command, 0, ""), models, Path.cwd().parent), "--json"])
+    captured = capsys.readouterr()
+    assert found == code, captured.err
+    return json.loads(captured.out.splitlines()[-1]), captured.err
+
+
+def test_a_byte_order_mark_and_dos_lines_are_no_mistake(models: Path, capsys: Any) -> None:
+    put(
+        {
+            "bom.jsonl": b"\xef\xbb\xbf" + QAS.encode(),
+            "bom.csv": b"\xef\xbb\xbfquestion,context\r\nwho,the old mill\r\n",
+        }
+    )
+    assert answer(models, "predict {qa} --cpu --data bom.jsonl", capsys)[0]["rows"] == 12
+    assert answer(models, "predict {qa} --cpu --data bom.csv", capsys)[0]["rows"] == 1
+
+
+def test_the_encodings_named_in_hints_read_the_file(models: Path, capsys: Any) -> None:
+    row = qa(context="die Mühle steht still", question="who?")
+    for encoding in ("utf-16", "cp1252"):
+        put({"data.jsonl": jsonl(row).encode(encoding)})
+        done, _ = answer(models, f"predict {{qa}} --cpu --data data.jsonl data.encoding={encoding}", capsys)
+        assert done["rows"] == 1
+
+
+def test_an_array_in_a_jsonl_and_lines_in_a_json_are_read_and_said(models: Path, capsys: Any) -> None:
+    put({"array.jsonl": json.dumps([qa(0), qa(1)]), "lines.json": jsonl(qa(0), qa(1))})
+    for name in ("array.jsonl", "lines.json"):
+        done, said = answer(models, f"predict {{qa}} --cpu --data {name}", capsys)
+        assert done["rows"] == 2
+        assert name in said
+
+
+def test_bad_rows_are_skipped_and_counted_on_demand(models: Path, capsys: Any) -> None:
+    put({"data.jsonl": jsonl(qa(0)) + "oops\n" + jsonl(qa(1), 5)})
+    done, said = answer(models, "predict {qa} --cpu --data data.jsonl data.on_bad_row=skip", capsys)
+    assert done["rows"] == 2
+    assert "2 rows could not be read and were skipped: data.jsonl:2" in said
+
+
+def test_rows_without_gold_are_left_out_and_counted(models: Path, capsys: Any) -> None:
+    put({"dev.jsonl": NLIS + jsonl(nli(12, -1), nli(13, "-"))})
+    done, said = answer(models, "eval {nli} --cpu --data dev.jsonl", capsys)
+    assert (done["rows"], done["unscored"]) == (12, 2)
+    assert "2 of 14 rows have no gold" in said
+
+
+def test_a_long_question_is_cut_and_a_long_context_read_whole(models: Path, capsys: Any) -> None:
+    long = "who built the mill? " * 400
+    put({"data.jsonl": jsonl(qa(0, question=long), qa(1, context="the river " * 10_000), qa(2, context=""))})
+    done, _ = answer(models, "predict {qa} --cpu --data data.jsonl", capsys)
+    assert done["rows"] == 3
+    for row, context in zip(done["predictions"], (qa(0)["context"], "the river " * 10_000, ""), strict=True):
+        assert context[row["start"] : row["end"]] == row["prediction"]
+
+
+def test_permuted_labels_give_the_same_named_predictions(models: Path, elsewhere: Path, capsys: Any) -> None:
+    from safetensors.torch import load_file, save_file
+
+    put(GOOD)
+    turned = elsewhere.parent / "turned"
+    shutil.copytree(models / "nli", turned)
+    order = [2, 0, 1]
+    weights = load_file(turned / "model.safetensors")
+    for name in ("classifier.weight", "classifier.bias"):
+        weights[name] = weights[name][order].contiguous()
+    save_file(weights, turned / "model.safetensors", metadata={"format": "pt"})
+    names = [LABELS[place] for place in order]
+    checkpoints.edit(
+        turned / "config.json",
+        id2label={str(place): name for place, name in enumerate(names)},
+        label2id={name: place for place, name in enumerate(names)},
+    )
+    first, _ = answer(models, "predict {nli} --cpu --data nli.jsonl", capsys)
+    second, _ = answer(models, f"predict {turned} --cpu --data nli.jsonl", capsys)
+    for one, two in zip(first["predictions"], second["predictions"], strict=True):
+        assert one["prediction"] == two["prediction"]
+        assert one["probabilities"] == pytest.approx(two["probabilities"], abs=1e-6)
+    scores = [answer(models, f"eval {model} --cpu --data nli.jsonl", capsys)[0] for model in ("{nli}", turned)]
+    assert scores[0]["metrics"]["accuracy"] == scores[1]["metrics"]["accuracy"]
+
+
+def test_pickled_weights_are_converted_and_said(models: Path, capsys: Any) -> None:
+    put(GOOD)
+    done, said = answer(models, "predict {pickled} --cpu --data qa.jsonl", capsys)
+    assert done["rows"] == 12
+    assert "pickle" in said
+
+
+def test_an_empty_prompt_and_a_full_context(models: Path, capsys: Any) -> None:
+    put({"p.jsonl": jsonl({"prompt": ""}, {"prompt": "the river"})})
+    done, _ = answer(models, "generate {gpt2} --cpu --prompts p.jsonl --max-new-tokens 500 --temperature 0", capsys)
+    assert [row["prompt"] for row in done["predictions"]] == ["", "the river"]
+    assert all(row["tokens"] <= 128 for row in done["predictions"])
+
+
+def test_predictions_of_other_tools_need_no_probabilities(models: Path, capsys: Any) -> None:
+    put({**GOOD, "p.csv": "id,prediction\n" + "".join(f"c{n},{('good', 'bad')[n % 2]}\n" for n in range(12))})
+    done, _ = answer(models, "score p.csv --data text.jsonl --task classify", capsys)
+    assert done["metrics"]["accuracy"] == 100
+    put({"amounts.csv": "id,text,label\n1,a,0.5\n2,b,1.5\n3,c,4\n", "a.csv": "id,prediction\n1,0.5\n2,1.5\n3,4\n"})
+    done, _ = answer(models, "score a.csv --data amounts.csv --task classify", capsys)
+    assert done["metrics"]["rmse"] == 0
+
+
+def test_escapes_in_texts_are_data_in_files_and_json(models: Path, capsys: Any) -> None:
+    put({"data.jsonl": jsonl(qa(context=ESCAPES + CONTEXT * 30, id=ESCAPES))})
+    done, said = answer(models, "predict {qa} --cpu --data data.jsonl", capsys)
+    assert done["predictions"][0]["id"] == ESCAPES
+    assert not re.search(CONTROLS, said)
+    assert main([*words(Case("", "predict {qa} --cpu --data data.jsonl -o out.jsonl", 0, ""), models, Path())]) == 0
+    assert not re.search(CONTROLS, "".join(capsys.readouterr()))
+
+
+# ---- whole processes
+
+
+SPY = """
+import sys
+from hfkit.cli import main
+code = main(sys.argv[1:])
+heavy = sorted({"torch", "datasets", "accelerate"} & set(sys.modules))
+print("LOADED", *heavy, file=sys.stdout)
+sys.exit(code)
+"""
+LIGHT = [
+    "recipe_elsewhere_key", "missing_file", "broken_line", "wrong_columns", "one_class", "output_below_file",
+    "model_folder", "model_cut", "score_number", "time", "eval_taken", "predict_taken",
+]  # fmt: skip
+
+
+def by_name(name: str) -> Case:
+    return next(case for case in CASES if case.name == name)
+
+
+def spawn(command: list[str], environment: Mapping[str, str], **more: Any) -> subprocess.CompletedProcess[str]:
+    surroundings = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, encoding="utf-8", timeout=120, check=False,
+        stdin=subprocess.DEVNULL, env=surroundings, **more,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_what_needs_no_model_is_said_before_torch_is_imported(
+    name: str, models: Path, elsewhere: Path, tmp_path: Path
+) -> None:
+    case = by_name(name)
+    put(case.files)
+    before = tree(elsewhere)
+    done = spawn(["-c", SPY, *words(case, models, tmp_path), "--json"], case.environment)
+    *out, loaded = done.stdout.splitlines()
+    assert loaded == "LOADED"
+    judge(case, done.returncode, "\n".join(out), done.stderr)
+    assert tree(elsewhere) == before
+
+
+@pytest.mark.parametrize("name", ["model_malicious", "model_nan"])
+def test_a_mistake_in_a_process_of_its_own(name: str, models: Path, elsewhere: Path, tmp_path: Path) -> None:
+    case = by_name(name)
+    put(case.files)
+    before = tree(elsewhere)
+    done = spawn(["-m", "hfkit", *words(case, models, tmp_path), "--json"], case.environment)
+    judge(case, done.returncode, done.stdout, done.stderr)
+    assert tree(elsewhere) == before
+    assert not list(tmp_path.glob("canary"))
+
+
+def test_a_terminal_without_unicode_and_a_locale_of_c(models: Path) -> None:
+    put({"数据.jsonl": jsonl(qa(0, question=None, id="问题"))})
+    plain = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = spawn(["-m", "hfkit", "predict", str(models / "qa"), "--data", "数据.jsonl", "--json"], plain)
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert "问题" in json.loads(done.stdout)["error"]["message"]
+
+
+def test_markup_and_escapes_do_not_reach_a_terminal(models: Path) -> None:
+    pty = pytest.importorskip("pty")
+    put({"data.jsonl": "oops " + ESCAPES + "\n"})
+    for arguments, said in (
+        (["predict", str(models / "qa"), "--data", "data.jsonl"], "[bold red]"),
+        (["finetune", ESCAPES], "[bold red]"),
+    ):
+        program = "import sys; from hfkit.cli import main; sys.exit(main(sys.argv[1:]))"
+        text = on_terminal(pty, [sys.executable, "-c", program, *arguments])
+        assert said in text
+        assert "\x07" not in text
+        assert "\x9b" not in text
+        assert "\x1b]0" not in text
+        assert "\x1b[31m[bold" not in text
+
+
+def on_terminal(pty: Any, command: list[str]) -> str:
+    """What a command writes to a terminal."""
+    shown: list[bytes] = []
+    surroundings = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "OMP_NUM_THREADS": "1", "TERM": "xterm"}
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=surroundings)
+    os.close(follower)
+    while True:
+        try:
+            piece = os.read(leader, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        shown.append(piece)
+    os.close(leader)
+    process.wait(timeout=60)
+    return b"".join(shown).decode("utf-8", "replace")
