@@ -1,4 +1,4 @@
-"""What can go wrong for a user: one exception class per exit code. Imports nothing, so that everything may import it."""
+"""What can go wrong for a user: one exception class per exit code. Imports nothing; everything may import it."""
 
 from __future__ import annotations
 

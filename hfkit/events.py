@@ -1,4 +1,4 @@
-"""The frozen values that a verb yields: the screen, the log on disk and `--json` all read this one stream. Imports nothing."""
+"""The frozen values that a verb yields; screen, log on disk and `--json` read this one stream. Imports nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written under a temporary name, synced, renamed. Used by run folders, caches and checkpoints."""
+"""Files that are either whole or absent: written under a temporary name, synced, renamed."""
 
 from __future__ import annotations
 
@@ -37,8 +37,12 @@ def as_os_error(error: Exception) -> OSError:
 def cannot_write(path: Path, error: OSError) -> HfkitError:
     """The user's words for a failed write."""
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
-        return ResourceError(f"{path}: no space left on the disk", "free some space, or choose another place with --output")
-    return ResourceError(f"{path}: cannot be written ({error.strerror or error})", "choose a folder you may write to with --output")
+        return ResourceError(
+            f"{path}: no space left on the disk", "free some space, or choose another place with --output"
+        )
+    return ResourceError(
+        f"{path}: cannot be written ({error.strerror or error})", "choose a folder you may write to with --output"
+    )
 
 
 @contextmanager
@@ -73,6 +77,11 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON to `path`, whole or not at all. Floats round-trip; NaN is refused."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def json_line(value: Any) -> str:
+    """One line of a JSON-lines file. Floats round-trip."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A run folder: created once, appended to, its files written whole; and the facts of the machine that stand in run.json."""
+"""A run folder: created once, appended to, its files written whole; and the facts of the machine in run.json."""
 
 from __future__ import annotations
 
@@ -100,7 +100,9 @@ def create(
     check_output(output)
     if is_taken(output):
         if not overwrite:
-            raise UsageError(f"{output} is not empty", f"add {hint} or --overwrite, or choose another folder with --output")
+            raise UsageError(
+                f"{output} is not empty", f"add {hint} or --overwrite, or choose another folder with --output"
+            )
         _empty(output)
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -117,7 +119,9 @@ def check_output(output: Path) -> None:
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output} is a file, not a folder", "choose another folder with --output")
     if is_taken(output) and output != runs_folder() and not is_ours(output):
-        raise UsageError(f"{output} was not written by hfkit, so it is not overwritten", "choose another folder with --output")
+        raise UsageError(
+            f"{output} was not written by hfkit, so it is not overwritten", "choose another folder with --output"
+        )
     probe_writable(output)
 
 
@@ -243,11 +247,6 @@ def git_commit() -> str | None:
 def digest(value: Any) -> str:
     """64 hex digits of plain data, equal for equal data."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-def json_line(value: Any) -> str:
-    """One line of a JSON-lines file. Floats round-trip."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def shown_path(path: Path) -> str:

@@ -12,8 +12,7 @@ from typing import Any
 
 from hfkit.data.records import cut
 from hfkit.errors import DataError
-from hfkit.files import atomic_write
-from hfkit.run import json_line
+from hfkit.files import atomic_write, json_line
 from hfkit.tasks.base import Prediction
 
 ASKED = "give predictions as hfkit writes them: jsonl, json {id: text}, or csv with columns id and prediction"

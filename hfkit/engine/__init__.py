@@ -1,1 +1,1 @@
-"""The devices: batches, training, answers, decoding, checkpoints. The only package that imports torch and accelerate freely."""
+"""The devices: batches, training, answers, decoding, checkpoints. Imports torch and accelerate freely."""

@@ -1,4 +1,4 @@
-"""Rows -> predictions: batches planned over the whole data, spans and classes found on the device, order restored, each row once.
+"""Rows -> predictions: batches planned over all the data, reads made on the device, order restored, each row once.
 
 Serves `eval`, `predict`, the evaluations of a training run, and a server.
 """

@@ -37,7 +37,13 @@ class Found:
 
 
 def save(
-    folder: Path, *, model: Any, tokenizer: Any, optimizer: torch.optim.Optimizer, saved: Mapping[str, Any], state: Mapping[str, Any]
+    folder: Path,
+    *,
+    model: Any,
+    tokenizer: Any,
+    optimizer: torch.optim.Optimizer,
+    saved: Mapping[str, Any],
+    state: Mapping[str, Any],
 ) -> Path:
     """Write `folder`/step-NNNNNNNN and return it. `state` is plain JSON and has "step". Raises ResourceError."""
     path = folder / f"step-{int(state['step']):08d}"
@@ -130,3 +136,8 @@ def _moments(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterat
 def _facts(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         yield path.relative_to(folder).as_posix(), {"size": path.stat().st_size, "sha256": sha256_of(path)}
+
+
+def bare(optimizer: Any) -> Any:
+    """The optimizer inside accelerate's wrapper, whose state is keyed by the model's own parameters."""
+    return getattr(optimizer, "optimizer", optimizer)

@@ -86,7 +86,13 @@ def auto_precision(device: torch.device) -> tuple[Precision, str]:
     if device.type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)
         capability = f"compute capability {major}.{minor}"
-        return ("bfloat16", capability) if major >= 8 else ("float16", capability) if major >= 7 else ("float32", capability)
+        return (
+            ("bfloat16", capability)
+            if major >= 8
+            else ("float16", capability)
+            if major >= 7
+            else ("float32", capability)
+        )
     if device.type == "cpu":
         if _cpu_has("_is_amx_tile_supported"):
             return "bfloat16", "this CPU has AMX"

@@ -1,4 +1,4 @@
-"""How fast training goes: the steady rate that is reported, the time that is left, and the steps that fit a time limit."""
+"""How fast training goes: the rate that is reported, the time that is left, the steps that fit a time limit."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ class Pace:
     def rates(self) -> dict[str, float]:
         """Examples and real tokens per second, of the steps after the first five where there are any."""
         if self.warm_seconds:
-            return {"rows_per_s": self.warm_features / self.warm_seconds, "tokens_per_s": self.warm_tokens / self.warm_seconds}
+            return {
+                "rows_per_s": self.warm_features / self.warm_seconds,
+                "tokens_per_s": self.warm_tokens / self.warm_seconds,
+            }
         seconds = max(self.seconds, 1e-9)
         return {"rows_per_s": self.features / seconds, "tokens_per_s": self.tokens / seconds}
 

@@ -1,8 +1,9 @@
-"""This process on its device: accelerate's Accelerator for the world that was joined, checked against what was asked."""
+"""This process on its device: accelerate's Accelerator for the world that was joined, checked against the wish."""
 
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,9 @@ class Place:
         """The device in words."""
         if self.device.type == "cuda":
             return f"{self.world.size} x {torch.cuda.get_device_name(self.device)}"
-        return f"{self.device.type}, {torch.get_num_threads()} threads" + (f", {self.world.size} processes" if self.world.size > 1 else "")
+        return f"{self.device.type}, {torch.get_num_threads()} threads" + (
+            f", {self.world.size} processes" if self.world.size > 1 else ""
+        )
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """The sum of a tensor over all processes."""
@@ -56,7 +59,7 @@ class Place:
         if self.accelerator.log_with:
             self.accelerator.project_configuration.set_directories(str(folder))
             self.accelerator.project_configuration.logging_dir = str(folder)
-            self.accelerator.init_trackers("hfkit", config=dict(settings))
+            self.accelerator.init_trackers("hfkit", config=_plain(settings))
 
     def close(self) -> None:
         """Finish the trackers and leave the process group, so that no process complains at its end."""
@@ -72,7 +75,9 @@ class Place:
             self.accelerator.wait_for_everyone()
 
 
-def take_place(*, cpu: bool, processes: int | None = None, precision: str = "auto", trackers: Sequence[str] = ()) -> Place:
+def take_place(
+    *, cpu: bool, processes: int | None = None, precision: str = "auto", trackers: Sequence[str] = ()
+) -> Place:
     """Join the world and its device. Starts child processes, waits and raises Delegated when there are several devices.
 
     Raises UsageError when a launcher's variables do not fit, or the joined world has another size than asked.
@@ -80,7 +85,9 @@ def take_place(*, cpu: bool, processes: int | None = None, precision: str = "aut
     gpus = 0 if cpu else torch.cuda.device_count()
     found = find_place(os.environ, devices=max(1, gpus), processes=processes)
     if gpus and found.local_size > gpus:
-        message = f"{found.local_size} processes were asked for, but this machine has {gpus} GPU" + ("s" if gpus > 1 else "")
+        message = f"{found.local_size} processes were asked for, but this machine has {gpus} GPU" + (
+            "s" if gpus > 1 else ""
+        )
         raise UsageError(message, "ask for at most one process per GPU, or add --cpu")
     if isinstance(found, Launch):
         raise Delegated(launch(found))
@@ -115,7 +122,9 @@ def check_trackers(names: Sequence[str]) -> None:
         if name not in known:
             raise UsageError(f"train.trackers: '{name}' is not a tracker", "there are " + ", ".join(known))
         if name not in here:
-            raise UsageError(f"train.trackers: {name} is not installed", f"install it with `pip install {name.replace('_', '-')}`")
+            raise UsageError(
+                f"train.trackers: {name} is not installed", f"install it with `pip install {name.replace('_', '-')}`"
+            )
 
 
 def _mps(cpu: bool) -> bool:
@@ -132,3 +141,20 @@ def _accelerator(cpu: bool, mixed: str, trackers: Sequence[str] = ()) -> Acceler
             project_dir=".",  # the run's folder once it is known, see track()
             kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True, broadcast_buffers=False)],
         )
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as trackers take them: numbers and words only."""
+    return {name: value if isinstance(value, (int, float, str, bool)) else str(value) for name, value in values.items()}
+
+
+def peak_memory(device: Any) -> int:
+    """Bytes: of the GPU where there is one, else the most this process ever held; 0 where the system does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)

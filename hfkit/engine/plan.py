@@ -1,4 +1,4 @@
-"""Which features go through the model together: planned once over the whole data, independent of how many processes there are."""
+"""Which features go through the model together: planned once over all the data, for any number of processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def micro_batches(indices: Indices, lengths: np.ndarray, size: int) -> list[Indi
 
 
 def answer_batches(lengths: np.ndarray, max_tokens: int, max_features: int | None = None) -> list[Indices]:
-    """All features, longest first, cut into batches of at most `max_tokens` padded tokens and `max_features` features."""
+    """All features, longest first, in batches of at most `max_tokens` padded tokens and `max_features` features."""
     ordered = np.argsort(-lengths.astype(np.int64), kind="stable")
     batches: list[Indices] = []
     start = 0

@@ -69,7 +69,9 @@ class Training:
         self.bare = model  # not wrapped: processes may call it unequally often, as evaluations do
         if place.world.size > 1:
             place.accelerator.ddp_handler.find_unused_parameters = leaves_unused(
-                model.to(place.device), task, {k: v.to(place.device) for k, v in collate(features.take([0]), pad_id).items()}
+                model.to(place.device),
+                task,
+                {k: v.to(place.device) for k, v in collate(features.take([0]), pad_id).items()},
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch 2.13 renames an argument that 2.10 needs
@@ -92,11 +94,16 @@ class Training:
         indices = self._indices(step)
         parts = micro_batches(indices, self.features.lengths, self.micro_batch_size)
         self.model.train()
-        sums = torch.zeros(3, dtype=torch.float64 if self.place.device.type != "mps" else torch.float32, device=self.place.device)
+        sums = torch.zeros(
+            3, dtype=torch.float64 if self.place.device.type != "mps" else torch.float32, device=self.place.device
+        )
         sums[2] = float(ask and self.place.world.main)
         for index, part, weight, last in self._mine(parts):
             torch.manual_seed(draw_seed(self.seed, step, index))
-            batch = {k: v.to(self.place.device, non_blocking=True) for k, v in collate(self.features.take(part.tolist()), self.pad_id).items()}
+            batch = {
+                k: v.to(self.place.device, non_blocking=True)
+                for k, v in collate(self.features.take(part.tolist()), self.pad_id).items()
+            }
             with nullcontext() if last else self._no_sync():
                 loss, count = self.task.loss(forward(self.model, batch), batch)
                 # Gradients are averaged over processes and divided by the true count once it is known.

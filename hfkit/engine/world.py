@@ -91,11 +91,19 @@ def find_place(environment: Mapping[str, str], *, devices: int, processes: int |
 
 def slurm_master(environment: Mapping[str, str]) -> tuple[str, int]:
     """Address and port on which the ranks of a Slurm job meet: the first host of the job, a port from the job id."""
-    hosts = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST") or environment.get("SLURM_NODELIST")
+    hosts = (
+        environment.get("SLURM_STEP_NODELIST")
+        or environment.get("SLURM_JOB_NODELIST")
+        or environment.get("SLURM_NODELIST")
+    )
     if not hosts:
-        raise UsageError("SLURM_NTASKS is set but SLURM_JOB_NODELIST is not", "start hfkit with srun inside the allocation")
+        raise UsageError(
+            "SLURM_NTASKS is set but SLURM_JOB_NODELIST is not", "start hfkit with srun inside the allocation"
+        )
     job = _number(environment, "SLURM_JOB_ID", 0)
-    return environment.get("MASTER_ADDR") or first_host(hosts), int(environment.get("MASTER_PORT") or 20000 + job % 20000)
+    return environment.get("MASTER_ADDR") or first_host(hosts), int(
+        environment.get("MASTER_PORT") or 20000 + job % 20000
+    )
 
 
 def first_host(hosts: str) -> str:
@@ -133,12 +141,20 @@ def _slurm(environment: Mapping[str, str]) -> World:
 def _pod(environment: Mapping[str, str], devices: int, given: list[str]) -> World | Launch:
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in given]
     if missing:
-        raise UsageError(f"RANK and WORLD_SIZE are set but not {', '.join(missing)}", "the pods need an address to meet at")
+        raise UsageError(
+            f"RANK and WORLD_SIZE are set but not {', '.join(missing)}", "the pods need an address to meet at"
+        )
     nodes, node = _number(environment, "WORLD_SIZE"), _number(environment, "RANK")
     if nodes == 1 and devices == 1:
         return World(how="kubeflow")
     return Launch(
-        devices, nodes * devices, node * devices, nodes, environment["MASTER_ADDR"], _number(environment, "MASTER_PORT"), "kubeflow"
+        devices,
+        nodes * devices,
+        node * devices,
+        nodes,
+        environment["MASTER_ADDR"],
+        _number(environment, "MASTER_PORT"),
+        "kubeflow",
     )
 
 
@@ -158,4 +174,6 @@ def _number(environment: Mapping[str, str], name: str, default: int | None = Non
     try:
         return int(re.split(r"[^0-9]", value or "")[0])
     except ValueError:
-        raise UsageError(f"the environment variable {name} is {value!r}, not a number", f"unset {name}, or let the launcher set it") from None
+        raise UsageError(
+            f"the environment variable {name} is {value!r}, not a number", f"unset {name}, or let the launcher set it"
+        ) from None

@@ -14,9 +14,13 @@ Share = Annotated[float, Field(gt=0, le=1)]
 class Data(Section):
     """Where rows come from and how their columns are named."""
 
-    train: str | list[str] | None = key(None, "training data: a file, a folder, shipped:NAME, or a Hub data set; or a list of them")
+    train: str | list[str] | None = key(
+        None, "training data: a file, a folder, shipped:NAME, or a Hub data set; or a list of them"
+    )
     validation: str | list[str] | None = key(None, "validation data; null takes the set's own, else a share of train")
-    columns: dict[str, str | list[str]] = key({}, "the data's name of each column of the task, e.g. {premise: sentence1}")
+    columns: dict[str, str | list[str]] = key(
+        {}, "the data's name of each column of the task, e.g. {premise: sentence1}"
+    )
     names: list[str] | None = key(None, "column names of a csv or tsv file without a header")
     encoding: str = key("utf-8", "text encoding of the files")
     limit: PositiveInt | None = key(None, "use this many rows of train and of validation, drawn by a fixed seed")
@@ -38,14 +42,20 @@ class Train(Section):
     lr: Auto | PositiveFloat = key("auto", "peak learning rate; auto by size and kind of model")
     schedule: Literal["linear", "cosine", "constant"] = key("linear", "how the learning rate falls after the warm-up")
     warmup: float = key(0.06, "below 1: a share of the steps; else a number of steps", ge=0)
-    weight_decay: float = key(0.01, "decoupled weight decay, on matrices only (not norms, biases, position embeddings)", ge=0)
+    weight_decay: float = key(
+        0.01, "decoupled weight decay, on matrices only (not norms, biases, position embeddings)", ge=0
+    )
     max_grad_norm: float = key(1.0, "gradients are clipped to this norm; 0 does not clip", ge=0)
     precision: Literal["auto", "float32", "bfloat16", "float16"] = key("auto", "number format of the forward pass")
     metric: str = key("auto", "metric that picks the best checkpoint; auto: the task's headline")
     reset_head: bool = key(False, "give the model a fresh head even though the checkpoint has another")
-    eval_steps: Auto | PositiveInt | None = key("auto", "evaluate every so many steps; auto: each epoch, at least 2 times; null: at the end")
+    eval_steps: Auto | PositiveInt | None = key(
+        "auto", "evaluate every so many steps; auto: each epoch, at least 2 times; null: at the end"
+    )
     eval_first: bool = key(False, "evaluate once before the first step, to see what training changes")
-    save_steps: PositiveInt | None = key(None, "write a checkpoint every so many steps; null: by time and at evaluations")
+    save_steps: PositiveInt | None = key(
+        None, "write a checkpoint every so many steps; null: by time and at evaluations"
+    )
     save_minutes: float = key(10, "write a checkpoint every so many minutes (when save_steps is null)", gt=0)
     keep_checkpoints: PositiveInt = key(2, "newest checkpoints kept, besides the best")
     patience: PositiveInt | None = key(None, "stop after so many evaluations without improvement")
@@ -60,9 +70,13 @@ class Generate(Section):
     """Decoding of text."""
 
     max_new_tokens: PositiveInt = key(64, "tokens generated at most")
-    temperature: Auto | NonNegativeFloat = key("auto", "0 is greedy; auto: the checkpoint's generation config, else 0.8")
+    temperature: Auto | NonNegativeFloat = key(
+        "auto", "0 is greedy; auto: the checkpoint's generation config, else 0.8"
+    )
     top_p: Auto | Share = key("auto", "sample among the most likely tokens up to this probability, above 0 to 1")
-    top_k: Auto | NonNegativeInt = key("auto", "sample among this many most likely tokens, 0 all; auto: the checkpoint's, else 50")
+    top_k: Auto | NonNegativeInt = key(
+        "auto", "sample among this many most likely tokens, 0 all; auto: the checkpoint's, else 50"
+    )
     batch_size: Auto | PositiveInt = key("auto", "prompts decoded at once")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = key("auto", "number format of the weights")
     stop: list[str] = key([], "texts that end a completion")

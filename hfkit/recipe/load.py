@@ -1,4 +1,4 @@
-"""From a recipe's name and overrides to a checked Recipe: every problem found at once, each with file, key and nearest key."""
+"""From a recipe's name and overrides to a checked Recipe: all problems at once, each with file, key, nearest key."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     return build(read_mapping(path), overrides, name=path.stem, where=str(path))
 
 
-def build(values: Mapping[str, Any], overrides: Sequence[str] = (), *, name: str = "recipe", where: str = "recipe") -> Recipe:
+def build(
+    values: Mapping[str, Any], overrides: Sequence[str] = (), *, name: str = "recipe", where: str = "recipe"
+) -> Recipe:
     """Check plain data as a recipe. Raises UsageError listing all problems."""
     merged = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
     pairs = [split_override(text) for text in overrides]
@@ -76,14 +78,18 @@ def build(values: Mapping[str, Any], overrides: Sequence[str] = (), *, name: str
             del merged[section]
     section_values = merged.pop(task.name, None)
     if "name" in merged:
-        problems.append(f"{where if 'name' in values else COMMAND_LINE}: unknown key 'name' (a recipe's name is its file's)")
+        problems.append(
+            f"{where if 'name' in values else COMMAND_LINE}: unknown key 'name' (a recipe's name is its file's)"
+        )
     if "settings" in merged:
         problems.append(f"{where}: unknown key 'settings' (the section of the task is called '{task.name}')")
         del merged["settings"]
     typed = {_own_key(dotted, task.name, task.Settings) for dotted, _ in pairs}
     settings, found = _checked(task.Settings, section_values or {}, where, prefix=f"{task.name}.", typed=typed)
     problems += found
-    recipe, found = _checked(Recipe, {**merged, "name": name, "settings": settings or task.Settings()}, where, task=task.name, typed=typed)
+    recipe, found = _checked(
+        Recipe, {**merged, "name": name, "settings": settings or task.Settings()}, where, task=task.name, typed=typed
+    )
     problems += found
     if problems or recipe is None:
         raise UsageError("\n".join(problems), _hint(task.name))
@@ -113,7 +119,9 @@ def check_override_sections(overrides: Sequence[str], allowed: Sequence[str]) ->
     for dotted, _ in map(split_override, overrides):
         head = dotted.partition(".")[0]
         if head not in allowed:
-            raise UsageError(f"'{dotted}' has no effect on this command", f"keys of these sections do: {', '.join(allowed)}")
+            raise UsageError(
+                f"'{dotted}' has no effect on this command", f"keys of these sections do: {', '.join(allowed)}"
+            )
 
 
 def split_override(text: str) -> tuple[str, Any]:
@@ -246,9 +254,7 @@ def _checked(
         return None, list(found.values())
 
 
-def _problem(
-    model: type[BaseModel], item: Mapping[str, Any], dotted: str, where: str, prefix: str, task: str
-) -> str:
+def _problem(model: type[BaseModel], item: Mapping[str, Any], dotted: str, where: str, prefix: str, task: str) -> str:
     if item["type"] == "extra_forbidden":
         ours = ELSEWHERE.get(dotted.rpartition(".")[2].lower())
         near = [ours] if ours else difflib.get_close_matches(dotted, _all_keys(model, prefix, task), n=1, cutoff=0.7)
@@ -258,7 +264,9 @@ def _problem(
 
 def _is_branch(part: Any) -> bool:
     """pydantic names the branch of a union in the location; users only know keys."""
-    return isinstance(part, str) and (part in ("int", "float", "str", "bool", "list[str]") or part.startswith(("literal[", "constrained-", "dict[")))
+    return isinstance(part, str) and (
+        part in ("int", "float", "str", "bool", "list[str]") or part.startswith(("literal[", "constrained-", "dict["))
+    )
 
 
 def _all_keys(model: type[BaseModel], prefix: str, task: str) -> list[str]:

@@ -12,7 +12,9 @@ Auto = Literal["auto"]
 class Section(BaseModel):
     """A group of recipe keys. Unknown keys are errors; values are checked once, when the recipe is read."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=(), allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 def key(default: Any, help: str, **limits: Any) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfkit.data import describe
+from hfkit.data.predictions import write_predictions
 from hfkit.data.validators import duplicate_ids, named, raise_failures
 from hfkit.errors import DataError, UsageError
 from hfkit.events import Event, note, warning
@@ -15,7 +16,6 @@ from hfkit.files import atomic_folder, remove_folder, write_json
 from hfkit.models import Checkpoint
 from hfkit.run import probe_writable, runs_folder, shown_path, slug
 from hfkit.tasks.scoring import columns_of, score_columns, score_fields
-from hfkit.verbs.fit import write_predictions
 from hfkit.verbs.prepare import rows_of
 from hfkit.verbs.trained import answering, find_trained, precision_of, read_rows
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfkit.data import describe
+from hfkit.data.predictions import write_predictions
 from hfkit.data.submission import Submission
 from hfkit.data.validators import duplicate_ids, named, raise_failures
 from hfkit.errors import UsageError
@@ -17,7 +18,6 @@ from hfkit.events import Event, note, warning
 from hfkit.files import atomic_write
 from hfkit.run import probe_writable, shown_path
 from hfkit.tasks.base import Prediction, Task
-from hfkit.verbs.fit import write_predictions
 from hfkit.verbs.trained import Answering, answering, find_trained, launched, precision_of, read_rows
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 
 from hfkit.run import Run
 from hfkit.tasks import task_class
-from hfkit.verbs.closing import closing, example, little_data, opening
+from hfkit.verbs.finetune.closing import closing, example, little_data, opening
 
 ROWS = [
     {"id": "a", "question": "Who?", "context": "It was Ada.", "answers": [{"text": "Ada", "start": 7}]},

@@ -1,21 +1,40 @@
-"""What finetune says last: the scores beside those before training, whether the data was little, one row answered."""
+"""The end of a run: the best weights in model/, scores beside those before, one row answered, what to type next."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hfkit.events import Event, warning
-from hfkit.run import Run
+from hfkit.files import remove_folder
+from hfkit.run import Run, shown_path
 from hfkit.tasks.base import Row, Task
+from hfkit.verbs.finetune.ready import Ready
 
 if TYPE_CHECKING:
-    from hfkit.verbs.finetune import Ready
+    from hfkit.verbs.finetune.fit import Fit
 
 FEW_ROWS = 1_000
 FEW_TOKENS = 1_000_000  # of running text, where a row is a block
 SCORES = ("metrics", "ci95", "rows", "definitions", "before")
+
+
+def finish(fit: Fit, run: Run) -> Iterator[Event]:
+    """Write the best weights to model/, by plain save_pretrained and one rename."""
+    from hfkit.models import load_model, locate, save_model
+
+    ready, best = fit.ready, fit.validation.best
+    if ready.place.world.main:
+        model = fit.training.bare
+        if best is not None and best["step"] != fit.step:
+            kept = locate(str(run.checkpoints / f"step-{best['step']:08d}"))
+            model, _ = load_model(kept, ready.task.head, model_config=ready.task.model_config(), fresh_head="refuse")
+        remove_folder(run.model)  # of a run that was killed after this point
+        save_model(model, ready.tokenizer, run.model, ready.saved)
+        yield Event("saved", {"what": "model", "path": str(run.model)}, step=fit.step)
+    ready.place.barrier()
 
 
 def closing(ready: Ready, run: Run, result: Mapping[str, Any]) -> Iterator[Event]:
@@ -52,6 +71,16 @@ def example(task: Task, rows: Any, run: Run) -> dict[str, Any]:
     inputs = {c.name: row[c.name] for c in task.columns if not c.gold and c.name in row}
     gold = {f"gold {c.name}": row[c.name] for c in task.columns if c.gold and row.get(c.name) is not None}
     return {**inputs, **gold, **prediction}
+
+
+def next_commands(run: Run, ready: Ready) -> list[str]:
+    """What the user may type now."""
+    fields = {"qa": "question='...' context='...'", "nli": "premise='...' hypothesis='...'", "classify": "text='...'"}
+    shown = shown_path(run.path)
+    if ready.task.head == "causal-lm":
+        return [f"hfkit generate {shown} {shlex.quote(opening(ready.validation_rows))}"]
+    example = fields.get(ready.task.name)
+    return [*([f"hfkit predict {shown} {example}"] if example else []), f"hfkit eval {shown} --data FILE"]
 
 
 def opening(rows: Iterable[Row], most: int = 24) -> str:

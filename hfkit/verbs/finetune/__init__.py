@@ -1,0 +1,91 @@
+"""`hfkit finetune`: a recipe becomes a run with a scored, usable model. `finetune` below is the table of contents.
+
+In the order of the work: ready (checked, resolved, encoded), assemble (model, optimizer, schedule), folder (the run),
+fit (the loop, with validation in it), closing. torch is imported once the cheap checks have passed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from hfkit.card import model_card
+from hfkit.data import load_training
+from hfkit.data.validators import named
+from hfkit.engine.pace import parse_time
+from hfkit.events import Event, note, warning
+from hfkit.models import find
+from hfkit.recipe import Recipe
+from hfkit.recipe.paths import with_absolute_paths
+from hfkit.tasks import task_class
+from hfkit.verbs.finetune.closing import closing, finish, next_commands
+from hfkit.verbs.finetune.folder import ending, find_prior, open_or_create, recorded
+from hfkit.verbs.finetune.ready import make_ready
+
+
+def finetune(
+    recipe: Recipe,
+    *,
+    output: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    cpu: bool = False,
+    processes: int | None = None,
+    offline: bool = False,
+) -> Iterator[Event]:
+    """Fine-tune by `recipe` in the run folder `output` (default: a new one under the runs folder).
+
+    Yields events, the last one "result" with `run`, `best`, `throughput`, `peak_memory_bytes`, `world`. Everything that
+    can be checked without torch is checked before it is imported. Raises HfkitError.
+    """
+    started = time.time()
+    recipe = with_absolute_paths(recipe)
+    if recipe.train.time is not None:
+        parse_time(recipe.train.time)
+    prior = find_prior(recipe, output, resume=resume, overwrite=overwrite)
+    if prior is not None and (done := prior.facts().get("result")):
+        yield note(f"{prior.path} is done; nothing is trained")
+        yield Event("result", done)
+        return
+    kind = task_class(recipe.task)
+    train, validation, lines = load_training(recipe.data, columns=kind.columns, group=kind.group, offline=offline)
+    task = kind(recipe.settings)
+    with named(train):
+        warnings = task.check(train, training=True)
+    with named(validation):
+        warnings += task.check(validation, training=True, train_rows=train)
+    found = find(recipe.model, revision=recipe.model_revision, convert=recipe.convert, offline=offline)
+
+    from hfkit.engine.place import take_place
+
+    # Where this process only starts others, they say the rest: nothing is shown before its place is known.
+    place = take_place(cpu=cpu, processes=processes, precision=recipe.train.precision, trackers=recipe.train.trackers)
+    yield note(place.world.line())
+    yield from map(note, lines)
+    yield from map(warning, warnings)
+    yield from map(note, found.notes)
+    ready = yield from make_ready(recipe, kind, task, found, train, validation, place)
+
+    from hfkit.verbs.finetune.assemble import assemble
+    from hfkit.verbs.finetune.shown import plan_items, result_of
+
+    fit = yield from assemble(ready, started=started, resume_from=None if dry_run else prior)
+    plan = plan_items(fit)
+    yield Event("plan", {"title": f"{recipe.name}: {found.name} on {train.name}", "items": plan})
+    if dry_run:
+        yield Event("result", {"plan": plan, "world": place.world.size})
+        return
+    run = open_or_create(recipe, ready, prior, output, overwrite=overwrite)
+    with ending(run, place):
+        yield from recorded(run, place.world.main, fit.train(run))
+        yield from recorded(run, place.world.main, finish(fit, run))
+        result = result_of(fit, run)
+        if place.world.main:
+            run.write("README.md", model_card(run, recipe, result))
+            run.update(status="done", finished=time.time(), exit_code=0, best=result["best"], result=result)
+            yield from recorded(run, True, closing(fit.ready, run, result))
+            yield Event("next", {"commands": next_commands(run, fit.ready)})
+        yield Event("result", result)
+    place.close()

@@ -1,0 +1,93 @@
+"""From checked parts to a training that can start: model, optimizer, schedule; or all of them as a checkpoint left them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from hfkit.engine.checkpoint import bare, find_newest, load_optimizer, read_state
+from hfkit.engine.optimize import Schedule, auto_lr, build_optimizer, warmup_steps
+from hfkit.engine.train import Training, steps_per_epoch
+from hfkit.errors import ModelError
+from hfkit.events import Event, note, resolved, warning
+from hfkit.models import load_model, locate
+from hfkit.run import Run
+from hfkit.verbs.finetune.fit import Fit
+from hfkit.verbs.finetune.folder import refuse_changed_data
+from hfkit.verbs.finetune.ready import Ready
+
+MICRO_BATCH = {"cpu": 8, "cuda": 64}
+
+
+def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Generator[Event, None, Fit]:
+    """The training of `ready`, fresh or at the newest valid checkpoint of a run. Yields what every `auto` became.
+
+    Raises ModelError when a run has checkpoints but none is valid, UsageError when its data changed.
+    """
+    settings, place = ready.recipe.train, ready.place
+    checkpoint = None
+    if resume_from is not None:
+        refuse_changed_data(resume_from, ready)
+        checkpoint = yield from newest_checkpoint(resume_from)
+    if settings.deterministic:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.manual_seed(settings.seed)
+    model, notes = load(ready, checkpoint)
+    yield from map(note, notes)
+    task, _ = ready.task.adopt(ready.validation_rows, model.config)
+    ready = replace(ready, task=task)
+    parameters = sum(p.numel() for p in model.parameters())
+    lr, why = auto_lr(parameters, scratch=bool(ready.found.scratch)) if settings.lr == "auto" else (settings.lr, "")
+    micro = settings.micro_batch_size
+    micro = MICRO_BATCH.get(place.device.type, 8) if micro == "auto" else micro
+    for key, value, reason, given in (
+        ("train.lr", lr, why, settings.lr),
+        ("train.precision", place.precision, place.precision_why, settings.precision),
+        ("train.micro_batch_size", micro, f"device {place.device.type}", settings.micro_batch_size),
+        ("train.metric", ready.metric, f"{ready.better} is better", settings.metric),
+    ):
+        if given == "auto":
+            yield resolved(key, value, reason)
+    per_epoch = steps_per_epoch(len(ready.train), settings.batch_size)
+    steps = settings.max_steps or max(1, math.ceil(settings.epochs * per_epoch))
+    training = Training(
+        model, build_optimizer(model, float(lr), settings.weight_decay), ready.task, ready.train,
+        schedule=Schedule(float(lr), steps, warmup_steps(settings.warmup, steps), settings.schedule),
+        batch_size=settings.batch_size, micro_batch_size=micro, max_grad_norm=settings.max_grad_norm,
+        seed=settings.seed, place=place, pad_id=ready.pad_id,
+    )  # fmt: skip
+    fit = Fit(ready, training, started=started)
+    if checkpoint is not None:
+        state = read_state(checkpoint)
+        load_optimizer(checkpoint, model, bare(training.optimizer))
+        fit.restore(state)
+    return fit
+
+
+def newest_checkpoint(run: Run) -> Generator[Event, None, Path | None]:
+    """The newest valid checkpoint of a run; None when it has not written one. Raises ModelError when none is valid."""
+    found = find_newest(run.checkpoints)
+    yield from (warning(f"checkpoint passed over: {line}") for line in found.skipped)
+    if found.any and found.path is None:
+        raise ModelError(f"{run.checkpoints}: no checkpoint is valid", "start a new run without --resume")
+    yield note(f"resuming {run.path}" + ("" if found.path else ", which has no checkpoint yet"))
+    return found.path
+
+
+def load(ready: Ready, checkpoint: Path | None) -> tuple[Any, list[str]]:
+    """The model with the task's head, and lines to show."""
+    recipe = ready.recipe
+    fresh: Literal["allow", "refuse", "reset"] = "reset" if recipe.train.reset_head else "allow"
+    return load_model(
+        ready.found if checkpoint is None else locate(str(checkpoint)),
+        ready.task.head,
+        model_config=ready.task.model_config(),
+        fresh_head=fresh if checkpoint is None else "refuse",
+        dropout=recipe.dropout,
+        attention_dropout=recipe.attention_dropout,
+    )

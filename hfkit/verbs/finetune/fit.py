@@ -1,0 +1,173 @@
+"""The loop of a run: steps, and between them what is due: an evaluation, a checkpoint, an earlier end."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator
+from dataclasses import replace
+from typing import Any
+
+from hfkit.engine.checkpoint import bare, rotate, save
+from hfkit.engine.optimize import warmup_steps
+from hfkit.engine.pace import Pace, parse_time
+from hfkit.engine.train import Training, steps_per_epoch
+from hfkit.events import Event, note
+from hfkit.run import Run
+from hfkit.verbs.finetune.ready import Ready
+from hfkit.verbs.finetune.validation import Validation
+
+Events = Generator[Event, None, None]
+
+
+class Fit:
+    """A training and where it stands: `step` steps are done. The clock's wishes are carried out by all processes at once."""
+
+    def __init__(self, ready: Ready, training: Training, *, started: float) -> None:
+        self.ready = ready
+        self.training = training
+        self.validation = Validation(ready, training.bare)
+        self.pace = Pace()
+        self.step = 0
+        self.per_epoch = steps_per_epoch(len(ready.train), ready.recipe.train.batch_size)
+        self.evaluate_every = self._evaluation_interval()
+        self.limit = parse_time(ready.recipe.train.time) if ready.recipe.train.time else None
+        self.fitted = self.limit is None  # whether the schedule ends where the time limit says
+        self.started = started
+        self.seconds_before = 0.0  # of earlier attempts
+        self.startup_seconds = time.time() - started
+        self.checkpoint_seconds = 0.0
+        self.pause_seconds = 0.0  # the last evaluation with its checkpoint; 0: none yet
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.training.schedule.steps
+
+    def train(self, run: Run) -> Events:
+        """Steps until the end. Raises DivergenceError, ResourceError."""
+        settings = self.ready.recipe.train
+        self.ready.place.track(run.path, settings.model_dump(mode="json"))
+        if self.step:
+            yield note(f"continuing at step {self.step} of {self.steps}")
+        elif settings.eval_first:
+            yield from self.validation.before()
+        saved_at = time.time()
+        self.pace.start()
+        while self.step < self.steps and not self.validation.stopped():
+            self.training.advance(self.step, ask=self._wants_to_confer(saved_at))
+            self.step += 1
+            due = self.step % self.evaluate_every == 0 or self.step == self.steps
+            save_now = bool(settings.save_steps and self.step % settings.save_steps == 0)
+            if (yield from self._report(wait=due or save_now)):
+                save_now = (yield from self._confer(saved_at)) or save_now
+                due = due or self.step == self.steps
+                yield from self._report(wait=due or save_now)
+            if due or save_now:
+                saved_at = yield from self._pause(run, evaluate=due)
+        if self.validation.stopped():
+            metric, patience = self.ready.metric, settings.patience
+            yield note(f"stopped at step {self.step}: no better {metric} in {patience} evaluations")
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up where a checkpoint was written."""
+        self.step, self.fitted, self.seconds_before = state["step"], state["fitted"], state["seconds"]
+        self.validation.restore(state)
+        self._end_at(state["steps"])
+        scaler = self.ready.place.accelerator.scaler
+        if scaler is not None and state.get("scaler"):
+            scaler.load_state_dict(state["scaler"])
+
+    def _pause(self, run: Run, *, evaluate: bool) -> Generator[Event, None, float]:
+        """Evaluate when that is due, write a checkpoint, go on; returns when that was."""
+        begun = time.time()
+        self.training.check_weights()
+        if evaluate:
+            yield from self.validation.evaluate(run, self.step)
+        yield from self._save(run)
+        if evaluate:
+            self.pause_seconds = time.time() - begun
+        self.pace.start()
+        return time.time()
+
+    def _report(self, *, wait: bool) -> Generator[Event, None, bool]:
+        """Events of the steps whose loss can be read; returns whether the main process asked to confer."""
+        asked = False
+        for done in self.training.finished(wait=wait):
+            asked = asked or done.asked
+            self.pace.add(done.features, done.tokens)
+            seen = {"loss": done.loss, "lr": done.lr, "grad_norm": done.grad_norm}
+            if self.ready.recipe.train.trackers:
+                self.ready.place.accelerator.log(seen, step=done.step)
+            ahead = {"epoch": done.step / self.per_epoch, "steps": self.steps}
+            eta = (self.steps - done.step) * self.pace.seconds_per_step()
+            yield Event("step", {**seen, **ahead, "eta_s": eta, **self.pace.rates()}, step=done.step)
+        return asked
+
+    def _wants_to_confer(self, saved_at: float) -> bool:
+        """Whether the clock asks for a checkpoint or another end; the answer comes back a step later, to all processes."""
+        return self._save_is_due(saved_at) or (self.limit is not None and self._better_end() is not None)
+
+    def _confer(self, saved_at: float) -> Generator[Event, None, bool]:
+        """What the main process's clock says, done by all: perhaps an earlier end; returns whether to save now."""
+        save_now, end = self.ready.place.gather((self._save_is_due(saved_at), self._better_end()))[0]
+        if end is not None:
+            first, self.fitted = not self.fitted, True
+            if end < self.steps:
+                self._end_at(max(self.step, end))
+                if first:
+                    yield note(f"{self.ready.recipe.train.time} allow {self.steps:,} steps; the schedule ends there")
+        return save_now
+
+    def _save_is_due(self, saved_at: float) -> bool:
+        settings = self.ready.recipe.train
+        return settings.save_steps is None and time.time() - saved_at > 60 * settings.save_minutes
+
+    def _better_end(self) -> int | None:
+        """The last step that the time limit allows, where the schedule does not say so already."""
+        if self.limit is None:
+            return None
+        left = self.limit - self.seconds_before - (time.time() - self.started)
+        evaluation = self.pause_seconds or self.pace.evaluation_seconds(int(self.ready.validation.lengths.sum()))
+        if self.fitted:  # and yet late, when steps take longer than those that were measured
+            needed = (self.steps - self.step) * self.pace.seconds_per_step() + evaluation
+            if needed <= left or self.step + 1 >= self.steps:
+                return None
+        elif not self.pace.can_fit(self.limit):
+            return None
+        given = self.ready.recipe.train.eval_steps
+        return self.step + self.pace.steps_that_fit(left, evaluation, given if isinstance(given, int) else None)
+
+    def _end_at(self, steps: int) -> None:
+        warm = warmup_steps(self.ready.recipe.train.warmup, steps)
+        self.training.schedule = replace(self.training.schedule, steps=steps, warmup_steps=warm)
+        self.evaluate_every = self._evaluation_interval()
+
+    def _evaluation_interval(self) -> int:
+        """eval_steps; auto is each epoch, and at least twice; null is at the end."""
+        given = self.ready.recipe.train.eval_steps
+        if given == "auto":
+            return min(self.per_epoch, max(1, math.ceil(self.steps / 2)))
+        return self.steps if given is None else int(given)
+
+    def _save(self, run: Run) -> Events:
+        begun, ready = time.time(), self.ready
+        if ready.place.world.main:
+            scaler, best = ready.place.accelerator.scaler, self.validation.best
+            state = {
+                "step": self.step,
+                "steps": self.steps,
+                "fitted": self.fitted,
+                **self.validation.state(),
+                "seconds": self.seconds_before + time.time() - self.started,
+                "seed": ready.recipe.train.seed,
+                "scaler": scaler.state_dict() if scaler is not None else None,
+            }
+            path = save(
+                run.checkpoints, model=self.training.bare, tokenizer=ready.tokenizer,
+                optimizer=bare(self.training.optimizer), saved=ready.saved, state=state,
+            )  # fmt: skip
+            rotate(run.checkpoints, ready.recipe.train.keep_checkpoints, best["step"] if best else None)
+            yield Event("saved", {"what": "checkpoint", "path": str(path)}, step=self.step)
+        ready.place.barrier()
+        self.checkpoint_seconds += time.time() - begun

@@ -1,0 +1,148 @@
+"""The run folder of a fine-tuning: the one to continue, or a new one; what run.json says at its start and end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from hfkit import run as runs
+from hfkit.data.rows import Rows
+from hfkit.errors import DivergenceError, HfkitError, ModelError, UsageError
+from hfkit.events import Event
+from hfkit.recipe import Recipe
+from hfkit.recipe.load import as_dict, differences, dump, identity
+from hfkit.run import Run
+from hfkit.verbs.finetune.ready import Ready
+
+
+def find_prior(recipe: Recipe, output: Path | None, *, resume: bool, overwrite: bool) -> Run | None:
+    """The run to continue, if any. Raises UsageError when the folder is taken, or holds another recipe's run."""
+    if not resume:
+        if output is not None and runs.is_taken(output) and not overwrite:
+            raise UsageError(
+                f"{output} is not empty", "add --resume or --overwrite, or choose another folder with --output"
+            )
+        runs.check_output(output if output is not None else runs.runs_folder())
+        return None
+    path = output if output is not None else runs.find_by_suffix(identity(recipe))
+    if path is None or not (path / "run.json").exists():
+        if path is not None and runs.is_taken(path):
+            raise UsageError(f"{path} is not a run", "choose another folder with --output")
+        return None
+    written = path / "recipe.yaml"  # after run.json, so a run killed in its first moment lacks it
+    changed = differences(as_dict(recipe), written) if written.exists() else []
+    if changed:
+        raise UsageError(
+            f"{path} was started with another recipe:\n" + "\n".join(changed[:8]), "start a new run without --resume"
+        )
+    return Run(path.absolute())
+
+
+def open_or_create(recipe: Recipe, ready: Ready, prior: Run | None, output: Path | None, *, overwrite: bool) -> Run:
+    """The run folder on the main process; the others learn its path."""
+    world = ready.place.world
+    run: Run | None = None
+    failure: HfkitError | None = None
+    if world.main:
+        try:
+            run = open_again(prior, recipe) if prior else new_run(recipe, ready, output, overwrite=overwrite)
+        except HfkitError as error:
+            failure = error
+    told = ready.place.gather((run, failure))[0]
+    if told[1] is not None:
+        raise told[1]
+    return told[0]
+
+
+def open_again(prior: Run, recipe: Recipe) -> Run:
+    """The run, one attempt further."""
+    run = runs.open_run(prior.path)
+    run.update(status="running")
+    if not (run.path / "recipe.yaml").exists():
+        run.write("recipe.yaml", dump(recipe))
+    return run
+
+
+def new_run(recipe: Recipe, ready: Ready, output: Path | None, *, overwrite: bool) -> Run:
+    """A fresh run folder with recipe.yaml and run.json."""
+    suffix = identity(recipe)
+    run = runs.create(recipe.name, recipe.model, suffix, output=output, overwrite=overwrite)
+    place = ready.place
+    run.update(
+        **runs.start_facts(
+            "finetune",
+            {
+                "recipe": recipe.name,
+                "identity": suffix,
+                "task": recipe.task,
+                "model": ready.found.name,
+                "device": place.describe(),
+                "world": place.world.size,
+                "precision": place.precision,
+                "seed": recipe.train.seed,
+                "settings": ready.task.settings.model_dump(mode="json"),
+                "data": {"train": data_facts(ready.train_rows), "validation": data_facts(ready.validation_rows)},
+            },
+        )
+    )
+    run.write("recipe.yaml", dump(recipe))
+    return run
+
+
+def data_facts(rows: Rows) -> dict[str, Any]:
+    """What run.json keeps of a data set."""
+    return {
+        "name": rows.name,
+        "rows": len(rows),
+        "fingerprint": rows.fingerprint,
+        "files": rows.files,
+        "columns": rows.mapping,
+    }
+
+
+def refuse_changed_data(run: Run, ready: Ready) -> None:
+    """A run goes on only with the data it began with. Raises ModelError."""
+    before: dict[str, Any] = run.facts().get("data", {})
+    names: Sequence[tuple[str, Rows]] = (("train", ready.train_rows), ("validation", ready.validation_rows))
+    for name, rows in names:
+        known = before.get(name, {}).get("fingerprint")
+        if known and known != rows.fingerprint:
+            raise UsageError(f"the {name} data changed since {run.path} began", "start a new run without --resume")
+    if run.facts().get("settings") not in (None, ready.task.settings.model_dump(mode="json")):
+        raise ModelError("the resolved settings changed since the run began", "start a new run without --resume")
+
+
+def recorded(run: Run, main: bool, events: Iterator[Event]) -> Iterator[Event]:
+    """The same events, each also appended to the run's events.jsonl."""
+    for event in events:
+        if main:
+            run.append(event)
+        yield event
+
+
+@contextmanager
+def ending(run: Run, place: Any) -> Iterator[None]:
+    """However the work inside ends, run.json says so."""
+    try:
+        yield
+    except BaseException as error:
+        if place.world.main:
+            with suppress(HfkitError):  # a full disk must not hide what happened
+                run.update(status=status_of(error), finished=time.time(), exit_code=exit_code_of(error))
+        raise
+
+
+def status_of(error: BaseException) -> str:
+    """How a run ended, for run.json."""
+    if isinstance(error, DivergenceError):
+        return "diverged"
+    return "interrupted" if isinstance(error, (KeyboardInterrupt, GeneratorExit, SystemExit)) else "failed"
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The code that the command will end with."""
+    code = getattr(error, "code", None)
+    return code if isinstance(code, int) else 130 if status_of(error) == "interrupted" else 1

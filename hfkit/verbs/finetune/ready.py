@@ -1,0 +1,110 @@
+"""What training needs, checked and resolved: the task without autos, the tokenizer, the features of both sets."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+from hfkit import run as runs
+from hfkit.data.rows import Rows
+from hfkit.errors import UsageError
+from hfkit.events import Event, resolved, warning
+from hfkit.models import Checkpoint, check_vocabulary
+from hfkit.recipe import Recipe
+from hfkit.tasks.base import LOWER_IS_BETTER, Task
+from hfkit.verbs.prepare import features_of, limited_blocks, sample_texts, texts_of
+
+
+@dataclass(frozen=True)
+class Ready:
+    """All that training needs, checked and resolved."""
+
+    recipe: Recipe
+    task: Task  # resolved; scores validation
+    place: Any
+    found: Checkpoint
+    tokenizer: Any
+    train_rows: Rows
+    validation_rows: Rows
+    train: Any  # Features
+    validation: Any  # Features
+    metric: str
+    better: str  # "higher" | "lower"
+
+    @property
+    def pad_id(self) -> int:
+        return int(self.tokenizer.pad_token_id or 0)
+
+    @property
+    def saved(self) -> dict[str, Any]:
+        """The content of hfkit.json: what a copied model needs to score the same."""
+        versions = runs.versions()
+        return {
+            "hfkit": versions.get("hfkit"),
+            "task": self.recipe.task,
+            "settings": self.task.settings.model_dump(mode="json"),
+            "base_model": self.found.name,
+        }
+
+
+def make_ready(
+    recipe: Recipe, kind: type[Task], task: Task, found: Checkpoint, train: Rows, validation: Rows, place: Any
+) -> Generator[Event, None, Ready]:
+    """Tokenizer, resolved task, features of both sets. Yields what every `auto` became."""
+    from hfkit.models import load_config, load_tokenizer
+
+    if found.scratch:
+        found = scratch_checkpoint(found, recipe, kind, train)
+    tokenizer = load_tokenizer(found, kind.head)
+    check_vocabulary(tokenizer, sample_texts(kind, train), found.name)
+    config = load_config(found)
+    if recipe.train.reset_head:
+        config.architectures = None  # the head of the checkpoint will not be used, so its labels say nothing
+    task, resolutions = task.resolve(train, tokenizer, config)
+    for item in resolutions:
+        yield resolved(item.key, item.value, item.why)
+    train = yield from usable_rows(task, train, "train")
+    metric, better = metric_of(recipe, task)
+    limit = recipe.data.limit
+    return Ready(
+        recipe, task, place, found, tokenizer, train, validation,
+        limited_blocks((yield from features_of(train, task, tokenizer, "encoding train")), train, limit),
+        limited_blocks((yield from features_of(validation, task, tokenizer, "encoding validation")), validation, limit),
+        metric, better,
+    )  # fmt: skip
+
+
+def scratch_checkpoint(found: Checkpoint, recipe: Recipe, kind: type[Task], train: Rows) -> Checkpoint:
+    """Config and trained tokenizer of a scratch model, kept in the cache by the data's content."""
+    from hfkit.data.cache import entry
+    from hfkit.models import build_scratch, locate
+
+    name = str(found.scratch)
+    key = runs.digest([name, kind.head, recipe.scratch.model_dump(), train.fingerprint])
+    folder = entry(
+        "scratch", key, lambda path: build_scratch(name, texts_of(kind, train), recipe.scratch, kind.head, path)
+    )
+    config = locate(str(folder)).config
+    return Checkpoint(name=found.name, folder=folder, scratch=name, config=config)
+
+
+def usable_rows(task: Task, rows: Rows, name: str) -> Generator[Event, None, Rows]:
+    """The rows with gold; those without are dropped and counted. Raises DataError through `check` when none is left."""
+    kept = [i for i, row in enumerate(rows) if task.usable(row)]
+    if len(kept) == len(rows):
+        return rows
+    yield warning(f"{name}: {len(rows) - len(kept):,} of {len(rows):,} rows have no gold label and are left out")
+    return rows.subset(kept)
+
+
+def metric_of(recipe: Recipe, task: Task) -> tuple[str, str]:
+    """The metric that picks the best checkpoint, and which way is better. Raises UsageError."""
+    if recipe.train.metric == "auto":
+        return task.headline
+    known = task.definitions()
+    if known and recipe.train.metric not in known:
+        raise UsageError(
+            f"train.metric = '{recipe.train.metric}' is not a metric of this task", "there are " + ", ".join(known)
+        )
+    return recipe.train.metric, "lower" if recipe.train.metric in LOWER_IS_BETTER else "higher"
