@@ -59,20 +59,27 @@ def call(arguments: Sequence[str]) -> tuple[int, dict[str, Any], str]:
     return code, json.loads(text.splitlines()[-1]) if text else {}, err.getvalue()
 
 
-def start(arguments: Sequence[str], log: Path, environment: Mapping[str, str | None] | None = None) -> Any:
+def start(
+    arguments: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str | None] | None = None,
+    *,
+    largest_file: int | None = None,
+) -> Any:
     """A process of its own that runs a command with --json, its two streams in `log`.out and `log`.err.
 
-    It is forked from a server that has imported torch once, so that it starts in no time.
+    It is forked from a server that has imported torch once, so that it starts in no time. Files larger than
+    `largest_file` bytes cannot be written by it.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     variables = {k: os.environ.get(k) for k in ("HFKIT_CACHE", "HF_HOME", "HF_HUB_OFFLINE", "HFKIT_RUNS")}
-    process = context.Process(target=_run, args=(list(arguments), str(log), {**variables, **(environment or {})}))
+    process = context.Process(target=_run, args=(list(arguments), str(log), {**variables, **(environment or {})}, largest_file))
     process.start()
     return process
 
 
-def _run(arguments: list[str], log: str, environment: dict[str, str | None]) -> None:
+def _run(arguments: list[str], log: str, environment: dict[str, str | None], largest_file: int | None) -> None:
     for name, value in environment.items():
         if value is None:
             os.environ.pop(name, None)
@@ -88,6 +95,10 @@ def _run(arguments: list[str], log: str, environment: dict[str, str | None]) -> 
     from hfkit.cli import main
 
     torch.set_num_threads(1)
+    if largest_file is not None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     code = main([*arguments, "--json"])
     sys.stdout.flush()
     sys.stderr.flush()
