@@ -1,0 +1,158 @@
+"""The Python contract: the example of the README, rows in memory, the same errors, and an import that is light."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_models
+
+import hfkit
+
+ROOT = Path(__file__).parents[1]
+SMALL = {"qa.max_length": 64, "qa.stride": 16, "qa.max_question_length": 16, "train.max_steps": 2}
+CONTEXT = "the small river runs behind the old mill and the mill stands still"
+
+
+class Frame:
+    """What hfkit asks of a DataFrame: to_dict("records"), missing values as NaN."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = rows
+
+    def to_dict(self, form: str) -> list[dict[str, Any]]:
+        assert form == "records"
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        return [{name: row.get(name, float("nan")) for name in names} for row in self.rows]
+
+
+def questions(count: int) -> list[dict[str, Any]]:
+    answers = {"text": ["old mill"], "answer_start": [32]}
+    return [
+        {"id": str(n), "question": "who built the mill?", "context": CONTEXT + " the" * n, "answers": answers}
+        for n in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny_models.save("bert", tmp_path_factory.mktemp("models") / "bert"))
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("HFKIT_RUNS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(encoder: str) -> hfkit.api.FinetunedRun:
+    return hfkit.finetune("qa", train=questions(12), model=encoder, cpu=True, quiet=True, **SMALL)
+
+
+def test_a_run_knows_its_metrics_predicts_and_is_evaluated(run, here):
+    assert run.path.parent == here / "runs" and (run.path / "model" / "model.safetensors").exists()
+    assert set(run.metrics) == {"exact_match", "f1"} and run.result["run"] == str(run.path)
+    rows = [{"question": "who?", "context": CONTEXT}, {"question": "who built it?", "context": "the old mill"}]
+    answers = run.predict(rows)
+    assert [answer["id"] for answer in answers] == ["0", "1"]
+    assert all(row["context"][a["start"] : a["end"]] == a["prediction"] for row, a in zip(rows, answers, strict=True))
+    assert hfkit.predict("last", rows[1])[0]["prediction"] == answers[1]["prediction"]
+    scores = run.evaluate(questions(3), quiet=True)
+    assert scores["rows"] == 3 and scores["run"] == str(run.path)
+    predictions = Path(scores["output"]) / "predictions.jsonl"
+    assert hfkit.score(predictions, data=questions(3), task="qa")["metrics"] == scores["metrics"]
+    longer = hfkit.evaluate(run.path, questions(3), name="again", quiet=True, **{"qa.max_answer_length": 1})
+    assert longer["output"].endswith("again")
+
+
+def test_frames_and_keys(encoder, here):
+    """A frame trains as its rows do; keys may be numpy numbers, paths and None."""
+    import numpy as np
+
+    rows = [{"text": f"the old mill {'the ' * n}", "label": ("good", "bad")[n % 2]} for n in range(12)]
+    keys = {"train.max_steps": np.int64(1), "train.patience": None, "train.lr": np.float32(0.001)}
+    run = hfkit.finetune(
+        "classify", train=Frame(rows), validation=rows[:4], model=Path(encoder), cpu=True, quiet=True, **keys
+    )
+    recipe = (run.path / "recipe.yaml").read_text(encoding="utf-8")
+    assert "max_steps: 1" in recipe and "patience: null" in recipe
+    found = hfkit.predict(run.path, Frame([{"text": "the river", "label": "unknown"}]))
+    assert set(found[0]["probabilities"]) == {"bad", "good"}
+
+
+def test_generate_gives_completions(here):
+    folder = tiny_models.save("gpt2", here / "gpt2", "AutoModelForCausalLM")
+    found = hfkit.generate(folder, "the old", cpu=True, **{"generate.max_new_tokens": 3, "generate.temperature": 0})
+    assert [row["prompt"] for row in found] == ["the old"] and found[0]["completion"] == found[0]["prediction"]
+
+
+def test_errors_are_those_of_the_commands(encoder, here):
+    with pytest.raises(hfkit.UsageError, match="did you mean"):
+        hfkit.finetune("qa", train=questions(4), model=encoder, cpu=True, quiet=True, **{"train.lrr": 1})
+    with pytest.raises(hfkit.DataError):
+        hfkit.finetune("qa", train="nothing.json", model=encoder, cpu=True, quiet=True)
+    with pytest.raises(hfkit.ModelError):
+        hfkit.predict("nothing-here", questions(1))
+    with pytest.raises(hfkit.HfkitError):
+        hfkit.score("nothing.jsonl", data=questions(1), task="qa")
+    for name in (
+        "UsageError",
+        "DataError",
+        "ModelError",
+        "ResourceError",
+        "DivergenceError",
+        "NetworkError",
+        "Stopped",
+    ):
+        assert issubclass(getattr(hfkit, name), hfkit.HfkitError)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = hfkit.nothing
+
+
+def test_work_in_child_processes_is_a_command(encoder, here):
+    """With several GPUs finetune is a subprocess; here that path is taken on CPU, with its result and its error."""
+    from hfkit import api
+
+    (here / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions(8)), encoding="utf-8")
+    keys = [f"model={json.dumps(encoder)}", 'data.train="train.jsonl"', *(f"{k}={v}" for k, v in SMALL.items())]
+    options = {"resume": False, "overwrite": False, "cpu": True, "offline": True}
+    result = api._in_children("qa", keys, here / "out", options, quiet=True)
+    assert result["run"] == str(here / "out") and result["command"] == "finetune"
+    with pytest.raises(hfkit.UsageError, match="did you mean"):
+        api._in_children("qa", ["train.lrr=1"], None, options, quiet=True)
+
+
+def test_import_is_light():
+    code = """
+import sys, hfkit
+assert "evaluate" in dir(hfkit) and callable(hfkit.evaluate) and issubclass(hfkit.DataError, hfkit.HfkitError)
+heavy = ("torch", "transformers", "datasets", "accelerate", "pandas", "pyarrow", "numpy", "pydantic", "rich", "typer")
+print([name for name in heavy if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh.md"])
+def test_the_example_of_the_readme_runs(readme, encoder, here, capsys, monkeypatch):
+    """As written, but for a tiny model and few steps."""
+    examples = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / readme).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    if not examples:
+        assert readme != "README.md"
+        pytest.skip("it has no example in Python")
+    (here / "my_train.json").write_text(json.dumps(questions(12)), encoding="utf-8")
+    original = hfkit.finetune
+    small = {**SMALL, "cpu": True, "quiet": True}
+    monkeypatch.setattr(hfkit, "finetune", lambda *a, **keys: original(*a, **{**keys, **small, "model": encoder}))
+    for example in examples:
+        exec(compile(example, readme, "exec"), {})
+    assert "exact_match" in capsys.readouterr().out
