@@ -131,7 +131,8 @@ class Classify:
     def adopt(self, rows: Sequence[Row], config: PretrainedConfig | None) -> tuple[Classify, list[Resolution]]:
         """Target and labels of a trained model, and the labels of these rows checked against them, by name.
 
-        Without a config the labels are those of the predictions, or of the rows where predictions say one only. Raises ModelError when the
+        Without a config the labels are those of the predictions, or of the rows where predictions say one only.
+        Raises ModelError when the
         head does not fit the settings, DataError for labels that it does not know.
         """
         if config is None:

@@ -44,13 +44,17 @@ def statistics(target: str, gold: Sequence[Any], prediction: Prediction, places:
     said, chances = prediction["prediction"], prediction.get("probabilities") or {}
     if set(chances) - set(places):
         strange = ", ".join(sorted(set(chances) - set(places))[:5])
-        raise DataError(f"row {prediction['id']!r}: probabilities name labels that are not known: {strange}", ALL_LABELS)
+        raise DataError(
+            f"row {prediction['id']!r}: probabilities name labels that are not known: {strange}", ALL_LABELS
+        )
     columns = {f"p_{places[name]}": float(chance) for name, chance in chances.items()}
     if target == "single":
         text = label_text(said)
         if text not in places:
             known = ", ".join(list(places)[:10])
-            raise DataError(f"row {prediction['id']!r}: the prediction {text!r} is not one of the labels ({known})", ALL_LABELS)
+            raise DataError(
+                f"row {prediction['id']!r}: the prediction {text!r} is not one of the labels ({known})", ALL_LABELS
+            )
         ordered = float(all(map(is_integer, places)))  # their distance means something: qwk
         shape = {"classes": float(len(places)), "ordered": ordered}
         return {"gold": float(gold[0]), "predicted": float(places[text]), **shape, **columns}

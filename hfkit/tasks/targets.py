@@ -206,7 +206,10 @@ def _natural(found: Survey) -> tuple[Target, str]:
     if found.columns:
         odd = [text for text in found.cells if number(text) is None]
         if odd:
-            raise DataError(f"label columns {', '.join(found.columns)} hold values that are not numbers: {odd[:5]}", "label columns hold 0 and 1, or numbers")
+            raise DataError(
+                f"label columns {', '.join(found.columns)} hold values that are not numbers: {odd[:5]}",
+                "label columns hold 0 and 1, or numbers",
+            )
         if {number(text) for text in found.cells} <= {0.0, 1.0}:
             return "multi", f"{len(found.columns)} columns of 0 and 1"
         return "regression", f"{len(found.columns)} columns of numbers"

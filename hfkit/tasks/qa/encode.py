@@ -54,7 +54,9 @@ def frame_of(tokenizer: PreTrainedTokenizerBase) -> Frame:
     if probe.sequence_ids(0)[-1] is None:
         return Frame(special, None, None)
     if tokenizer.eos_token_id is None:
-        raise ModelError("no token can stand for 'no answer': the tokenizer has neither [CLS] nor an end", "choose another model")
+        raise ModelError(
+            "no token can stand for 'no answer': the tokenizer has neither [CLS] nor an end", "choose another model"
+        )
     return Frame(special + 1, None, tokenizer.eos_token_id)
 
 
