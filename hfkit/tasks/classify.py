@@ -132,8 +132,7 @@ class Classify:
         """Target and labels of a trained model, and the labels of these rows checked against them, by name.
 
         Without a config the labels are those of the predictions, or of the rows where predictions say one only.
-        Raises ModelError when the
-        head does not fit the settings, DataError for labels that it does not know.
+        Raises ModelError when the head does not fit the settings, DataError for labels that it does not know.
         """
         if config is None:
             found = survey(row for row in rows if self.usable(row))

@@ -26,7 +26,7 @@ from hfkit.run import cpus, runs_folder
 FLOORS = {  # as in pyproject.toml; a test compares them
     "torch": "2.10",
     "transformers": "5.10",
-    "datasets": "4.0",
+    "datasets": "4.8",
     "accelerate": "1.10",
     "typer": "0.28",
     "rich": "13.7",
