@@ -62,7 +62,7 @@ class NetworkError(HfkitError):
 
 
 class Delegated(Exception):
-    """The work was done by child processes, who showed it; the parent has nothing to add and ends with their exit code."""
+    """The work was done by child processes, who showed it; the parent adds nothing and ends with their exit code."""
 
     def __init__(self, code: int) -> None:
         super().__init__(f"child processes ended with exit code {code}")

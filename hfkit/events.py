@@ -27,8 +27,8 @@ Kind = Literal[
 class Event:
     """One thing that happened.
 
-    `fields` holds what the kind promises (see `Kind`); `step` is the optimizer step where there is one; `attempt` counts
-    the starts of a run (0 for the first); `time` is in seconds since the epoch.
+    `fields` holds what the kind promises (see `Kind`); `step` is the optimizer step where there is one; `attempt`
+    counts the starts of a run (0 for the first); `time` is in seconds since the epoch.
     """
 
     kind: Kind

@@ -92,7 +92,7 @@ class Run:
 def create(
     recipe_name: str, model: str, suffix: str, *, output: Path | None, overwrite: bool, hint: str = "--resume"
 ) -> Run:
-    """A new, empty run folder. Raises UsageError when it exists and is not empty, ResourceError when it cannot be written."""
+    """A new, empty run folder. Raises UsageError when it is there and not empty, ResourceError when not writable."""
     if output is None:
         stamp = time.strftime("%Y%m%d-%H%M%S")
         base = runs_folder() / f"{stamp}-{slug(recipe_name)}-{slug(Path(model).name or model)}-{suffix}"
@@ -192,7 +192,7 @@ def _cut_torn_line(path: Path) -> None:
 
 
 def find_by_suffix(suffix: str) -> Path | None:
-    """The newest run below the runs folder whose name ends with the 8 hex digits of a recipe (or those and a number)."""
+    """The newest run below the runs folder whose name ends with the 8 hex digits of a recipe (and perhaps a number)."""
     folder = runs_folder()
     if not folder.is_dir():
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-
 EMPTY = "check how it was made, or download it again"  # the hint for a file with nothing in it
 
 

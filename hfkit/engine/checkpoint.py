@@ -1,8 +1,8 @@
 """Checkpoints: a folder that is whole or absent, loads as a model, and continues a run bit-identically on CPU.
 
-A checkpoint holds the model as `save_model` writes it, the optimizer's moments in safetensors, the position in JSON, and a
-manifest (size and sha256 of every file) written last. The random state needs no file: every draw of a run is keyed by
-(seed, step, micro-batch), see engine/train.py.
+A checkpoint holds the model as `save_model` writes it, the optimizer's moments in safetensors, the position in JSON,
+and a manifest (size and sha256 of every file) written last. The random state needs no file: every draw of a run is
+keyed by (seed, step, micro-batch), see engine/train.py.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def load_optimizer(path: Path, model: torch.nn.Module, optimizer: torch.optim.Op
 
 
 def rotate(folder: Path, keep: int, best_step: int | None) -> None:
-    """Remove all but the `keep` newest checkpoints and the best one; each is renamed first, so no half of one is left."""
+    """Remove all but the `keep` newest checkpoints and the best; each is renamed first, so no half of one is left."""
     paths = sorted(folder.glob("step-*"))
     for path in paths[:-keep]:
         if best_step is not None and path.name == f"step-{best_step:08d}":

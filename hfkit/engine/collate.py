@@ -13,8 +13,9 @@ from hfkit.tasks.base import Feature
 def collate(features: Sequence[Feature], pad_id: int) -> dict[str, torch.Tensor]:
     """Stack features of any lengths.
 
-    Per-token lists become (features, tokens) int64, `input_ids` padded with `pad_id` and the rest with 0; numbers become
-    (features,) int64 or float32; columns named `labels*` become (features, k). Adds `attention_mask` (features, tokens).
+    Per-token lists become (features, tokens) int64, `input_ids` padded with `pad_id` and the rest with 0; numbers
+    become (features,) int64 or float32; columns named `labels*` become (features, k). Adds `attention_mask`
+    (features, tokens).
     """
     counts = np.array([len(f["input_ids"]) for f in features])
     width = int(counts.max())

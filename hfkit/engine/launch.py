@@ -1,4 +1,4 @@
-"""The parent of several processes: starts a copy of this command per device, forwards signals, ends all on a failure."""
+"""The parent of several processes: starts a copy of this command per device, forwards signals, ends all together."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Pace:
         return self.seconds / max(1, self.steps)
 
     def can_fit(self, limit: float) -> bool:
-        """Whether enough was measured to say how long a step takes, or too much of the `limit` (seconds) is gone to wait."""
+        """Whether enough was measured to say how long a step takes, or too much of `limit` (seconds) is gone."""
         enough = self.steps >= FIT_AFTER_STEPS and self.seconds >= min(FIT_AFTER_SECONDS, limit / 10)
         return enough or (self.steps > 0 and self.seconds >= limit / 5)
 
@@ -82,7 +82,7 @@ class Pace:
         return tokens / max(1e-9, self.rates()["tokens_per_s"]) / 2
 
     def steps_that_fit(self, seconds: float, evaluation: float, every: int | None) -> int:
-        """Steps that fit into `seconds`, which also hold an evaluation (its seconds) `every` so many steps, or two in all."""
+        """Steps that fit into `seconds`, which also hold an evaluation (its seconds) `every` so many steps, or two."""
         steps = 0
         evaluations = 2
         for _ in range(4):  # the number of evaluations depends on the number of steps

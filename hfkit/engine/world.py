@@ -116,7 +116,7 @@ def first_host(hosts: str) -> str:
 
 
 def join(world: World, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables to set before torch.distributed starts; empty when a launcher has set them or there is one process."""
+    """The variables to set before torch.distributed starts; empty when a launcher set them or there is one process."""
     if world.how != "slurm":
         return {}
     master, port = slurm_master(environment)

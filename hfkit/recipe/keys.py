@@ -91,7 +91,7 @@ class Scratch(Section):
 
 
 class Recipe(Section):
-    """A whole recipe. `settings` is the section of the recipe's task; in YAML it carries the task's name (`qa:`, `nli:`, ...)."""
+    """A whole recipe. `settings` is the section of the recipe's task; in YAML it carries the task's name (`qa:`)."""
 
     name: str = key("recipe", "name of the recipe, from its file")
     task: str = key(..., "qa | nli | classify | lm | package.module:Class")

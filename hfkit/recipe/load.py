@@ -20,7 +20,7 @@ from hfkit.recipe.yaml import dump as dump_yaml
 from hfkit.recipe.yaml import parse
 from hfkit.tasks import TASKS, task_class
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 50_000
 # a key from elsewhere, in whatever section it is written -> ours
 ELSEWHERE = {
     "learning_rate": "train.lr",
@@ -174,7 +174,7 @@ def identity(recipe: Recipe) -> str:
 
 
 def differences(values: Mapping[str, Any], path: Path) -> list[str]:
-    """Lines `key: then -> now` for what a recipe computes differently from the one written at `path`; cadence is left out."""
+    """Lines `key: then -> now` for what a recipe computes differently from the one at `path`; cadence is left out."""
     then, now = _flat(read_mapping(path)), _flat(values)
     ignored = {f"train.{key}" for key in CADENCE}
     keys = [k for k in {**then, **now} if k not in ignored and then.get(k) != now.get(k)]

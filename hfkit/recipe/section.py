@@ -20,6 +20,6 @@ class Section(BaseModel):
 def key(default: Any, help: str, **limits: Any) -> Any:
     """A recipe key: its default, its one line of help, and pydantic limits such as `ge=1`.
 
-    A key that may be "auto" carries its limit in the type (`Auto | PositiveInt`), since a limit would be put to the word.
+    A key that may be "auto" carries its limit in the type (`Auto | PositiveInt`): a limit would be put to the word.
     """
     return Field(default=default, description=help, **limits)

@@ -7,6 +7,12 @@ from typing import Any
 
 import yaml
 
+MAX_DEPTH = 20
+_STARTS = (
+    yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken, yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken,
+)  # fmt: skip
+_ENDS = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
+
 
 class StrictLoader(yaml.SafeLoader):
     """SafeLoader with YAML 1.2 scalars: `no` is a word, `1e-5` is a number."""
@@ -48,8 +54,13 @@ StrictLoader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 def parse(text: str) -> Any:
-    """The value of a YAML text. Raises yaml.YAMLError; aliases are refused, so a small file cannot grow without bound."""
+    """The value of a YAML text. Raises yaml.YAMLError; aliases and deep nesting are refused: a small file stays small."""
+    depth = 0
     for token in yaml.scan(text, Loader=StrictLoader):
+        depth += isinstance(token, _STARTS) - isinstance(token, _ENDS)
+        if depth > MAX_DEPTH:
+            problem = f"nested more than {MAX_DEPTH} levels deep"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=token.start_mark)
         if isinstance(token, yaml.AliasToken):
             raise yaml.MarkedYAMLError(problem="aliases (*name) are not used in recipes", problem_mark=token.start_mark)
     return yaml.load(text, Loader=StrictLoader)  # a SafeLoader: plain data only

@@ -28,7 +28,8 @@ def answer_text(item: Mapping[str, Any], *, many: bool) -> str:
 def gold_text(value: Any) -> str:
     """A row's gold: its label, or its distinct answers."""
     if isinstance(value, list):
-        texts = dict.fromkeys(plain(part["text"] if isinstance(part, Mapping) and "text" in part else part) for part in value)
+        parts = (part["text"] if isinstance(part, Mapping) and "text" in part else part for part in value)
+        texts = dict.fromkeys(map(plain, parts))
         return one_line(" | ".join(texts)) or "(no answer)"
     return one_line(plain(value))
 

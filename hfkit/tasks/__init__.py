@@ -23,9 +23,11 @@ def task_class(name: str) -> type[Task]:
     target = TASKS.get(name, name)
     module, _, attribute = target.partition(":")
     if not attribute:
-        raise UsageError(f"no task named '{name}'", f"tasks are {', '.join(TASKS)}, or package.module:Class for one of your own")
+        known = f"tasks are {', '.join(TASKS)}, or package.module:Class for one of your own"
+        raise UsageError(f"no task named '{name}'", known)
     try:
         found: type[Task] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise UsageError(f"task '{name}' cannot be imported: {error}", "check the module's name and that it is installed") from error
+        hint = "check the module's name and that it is installed"
+        raise UsageError(f"task '{name}' cannot be imported: {error}", hint) from error
     return found

@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a task: its name, whether a row must have it, and the well-known names it has in public data sets."""
+    """One column of a task: its name, whether a row must have it, the well-known names it has in public data sets."""
 
     name: str
     required: bool
@@ -73,8 +73,8 @@ class Task(Protocol):
     def check(self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None) -> list[str]:
         """Look at every row before a model is loaded; returns lines to tell the user. Raises DataError.
 
-        `training` asks for gold columns in every row that is not dropped. `train_rows` are the training rows when `rows`
-        are the validation rows of the same run: labels are read as there, and need not all occur.
+        `training` asks for gold columns in every row that is not dropped. `train_rows` are the training rows when
+        `rows` are the validation rows of the same run: labels are read as there, and need not all occur.
         """
 
     def usable(self, row: Row) -> bool:
@@ -83,7 +83,7 @@ class Task(Protocol):
     def resolve(
         self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
     ) -> tuple[Self, list[Resolution]]:
-        """A task whose settings hold no `auto`, decided from the training rows, the tokenizer and the model's config."""
+        """A task whose settings hold no `auto`, decided from training rows, tokenizer and the model's config."""
 
     def adopt(self, rows: Sequence[Row], config: PretrainedConfig | None) -> tuple[Self, list[Resolution]]:
         """A task fitted to rows it will score with a model that is already trained (label maps, scorer).

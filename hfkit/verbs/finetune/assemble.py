@@ -1,4 +1,4 @@
-"""From checked parts to a training that can start: model, optimizer, schedule; or all of them as a checkpoint left them."""
+"""From checked parts to a training that can start: model, optimizer, schedule, fresh or as a checkpoint left them."""
 
 from __future__ import annotations
 

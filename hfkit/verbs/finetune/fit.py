@@ -21,7 +21,7 @@ Events = Generator[Event, None, None]
 
 
 class Fit:
-    """A training and where it stands: `step` steps are done. The clock's wishes are carried out by all processes at once."""
+    """A training and where it stands: `step` steps are done. What the clock asks for, all processes do together."""
 
     def __init__(self, ready: Ready, training: Training, *, started: float) -> None:
         self.ready = ready
@@ -105,7 +105,7 @@ class Fit:
         return asked
 
     def _wants_to_confer(self, saved_at: float) -> bool:
-        """Whether the clock asks for a checkpoint or another end; the answer comes back a step later, to all processes."""
+        """Whether the clock asks for a checkpoint or another end; the answer comes back a step later, to all."""
         return self._save_is_due(saved_at) or (self.limit is not None and self._better_end() is not None)
 
     def _confer(self, saved_at: float) -> Generator[Event, None, bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hfkit import run as runs
@@ -82,9 +83,11 @@ def scratch_checkpoint(found: Checkpoint, recipe: Recipe, kind: type[Task], trai
 
     name = str(found.scratch)
     key = runs.digest([name, kind.head, recipe.scratch.model_dump(), train.fingerprint])
-    folder = entry(
-        "scratch", key, lambda path: build_scratch(name, texts_of(kind, train), recipe.scratch, kind.head, path)
-    )
+
+    def build(path: Path) -> None:
+        build_scratch(name, texts_of(kind, train), recipe.scratch, kind.head, path)
+
+    folder = entry("scratch", key, build)
     config = locate(str(folder)).config
     return Checkpoint(name=found.name, folder=folder, scratch=name, config=config)
 
