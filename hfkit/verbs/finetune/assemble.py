@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from hfkit.engine.checkpoint import bare, find_newest, load_optimizer, read_state
 from hfkit.engine.optimize import Schedule, auto_lr, build_optimizer, warmup_steps
 from hfkit.engine.train import Training, steps_per_epoch
@@ -29,6 +27,8 @@ def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Genera
 
     Raises ModelError when a run has checkpoints but none is valid, UsageError when its data changed.
     """
+    import torch
+
     settings, place = ready.recipe.train, ready.place
     checkpoint = None
     if resume_from is not None:
