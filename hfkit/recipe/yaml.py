@@ -54,7 +54,7 @@ StrictLoader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 def parse(text: str) -> Any:
-    """The value of a YAML text. Raises yaml.YAMLError; aliases and deep nesting are refused."""
+    """The value of a YAML text. Raises yaml.YAMLError; aliases and deep nesting are refused: a small file stays so."""
     depth = 0
     for token in yaml.scan(text, Loader=StrictLoader):
         depth += isinstance(token, _STARTS) - isinstance(token, _ENDS)

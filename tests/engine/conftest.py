@@ -30,7 +30,10 @@ def command(small: Path, tmp_path: Path):
 
     def arguments(output: Path | None, *extra: str, **train: object) -> list[str]:
         defaults: dict[str, object] = {"max_steps": 8, "batch_size": 8, "lr": 0.001, "precision": "float32"}
-        keys = [f"train.{key}={str(value).lower() if value is None else value}" for key, value in {**defaults, **train}.items()]
+        keys = [
+            f"train.{key}={str(value).lower() if value is None else value}"
+            for key, value in {**defaults, **train}.items()
+        ]
         recipe = helpers.recipe_file(tmp_path)
         where = ["-o", str(output)] if output is not None else []
         data = ["--train", str(small / "train.jsonl"), "--validation", str(small / "validation.jsonl")]

@@ -1,4 +1,4 @@
-"""What the tests of the engine share: rows, a small checkpoint, runs of the command line in this process and in others."""
+"""What the tests of the engine share: rows, a small checkpoint, runs of the command line here and in processes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,32 @@ from typing import Any
 
 import tiny_models as tiny
 
-PRELOAD = ["torch", "transformers", "accelerate", "datasets", "hfkit.cli.app", "hfkit.verbs.finetune", "hfkit.engine.train"]
-WORDS = ["the", "small", "river", "runs", "behind", "old", "mill", "and", "stands", "still", "bread", "salt", "letters", "boat", "town"]
+PRELOAD = [
+    "torch",
+    "transformers",
+    "accelerate",
+    "datasets",
+    "hfkit.cli.app",
+    "hfkit.verbs.finetune",
+    "hfkit.engine.train",
+]
+WORDS = [
+    "the",
+    "small",
+    "river",
+    "runs",
+    "behind",
+    "old",
+    "mill",
+    "and",
+    "stands",
+    "still",
+    "bread",
+    "salt",
+    "letters",
+    "boat",
+    "town",
+]
 
 
 def rows(count: int, *, start: int = 0) -> list[dict[str, str]]:
@@ -25,7 +49,9 @@ def rows(count: int, *, start: int = 0) -> list[dict[str, str]]:
     for number in range(start, start + count):
         label = ("bread", "salt")[number % 3 == 0]
         rest = [WORDS[(number * 7 + place * 3) % len(WORDS)] for place in range(2 + number % 9)]
-        made.append({"text": " ".join([*(word for word in rest if word not in ("bread", "salt")), label]), "label": label})
+        made.append(
+            {"text": " ".join([*(word for word in rest if word not in ("bread", "salt")), label]), "label": label}
+        )
     return made
 
 
@@ -74,7 +100,9 @@ def start(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     variables = {k: os.environ.get(k) for k in ("HFKIT_CACHE", "HF_HOME", "HF_HUB_OFFLINE", "HFKIT_RUNS")}
-    process = context.Process(target=_run, args=(list(arguments), str(log), {**variables, **(environment or {})}, largest_file))
+    process = context.Process(
+        target=_run, args=(list(arguments), str(log), {**variables, **(environment or {})}, largest_file)
+    )
     process.start()
     return process
 
@@ -88,8 +116,8 @@ def _run(arguments: list[str], log: str, environment: dict[str, str | None], lar
     for path, descriptor in ((f"{log}.out", 1), (f"{log}.err", 2)):
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(opened, descriptor)
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
     import torch
 
     from hfkit.cli import main

@@ -38,7 +38,9 @@ def saved(small: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     model, tokenizer = loaded(small / "bert")
     optimizer = stepped(model)
     state = {"step": 4, "best": None, "note": "naïve ✓"}
-    checkpoints.save(folder, model=model, tokenizer=tokenizer, optimizer=optimizer, saved={"task": "classify"}, state=state)
+    checkpoints.save(
+        folder, model=model, tokenizer=tokenizer, optimizer=optimizer, saved={"task": "classify"}, state=state
+    )
     return folder, model, optimizer
 
 
@@ -75,7 +77,9 @@ def test_transformers_loads_a_checkpoint_alone(saved: tuple[Path, Any, Any]) -> 
     assert AutoModelForSequenceClassification.from_pretrained(path).num_labels == 2
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json", "config.json", "tokenizer.json"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.safetensors", "state.json", "config.json", "tokenizer.json"]
+)
 @pytest.mark.parametrize("damage", ["delete", "empty", "half", "flip"])
 def test_damage_is_named_and_the_older_one_found(folder: Path, name: str, damage: str) -> None:
     target = folder / "step-00000004" / name
@@ -91,7 +95,9 @@ def test_damage_is_named_and_the_older_one_found(folder: Path, name: str, damage
     assert len(found.skipped) == 1 and found.skipped[0].startswith(f"step-00000004: {name} ")
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"step": 1}', '{"files": {}}', '{"files": {"../x": {}}}', '{"files": 3}'])
+@pytest.mark.parametrize(
+    "content", [None, "", "{", "[]", '{"step": 1}', '{"files": {}}', '{"files": {"../x": {}}}', '{"files": 3}']
+)
 def test_a_damaged_manifest_is_named(folder: Path, content: str | None) -> None:
     manifest = folder / "step-00000004" / "manifest.json"
     manifest.unlink() if content is None else manifest.write_text(content, encoding="utf-8")
@@ -125,7 +131,9 @@ def test_rotation_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
     assert sorted(int(path.name[-8:]) for path in tmp_path.iterdir()) == [6]
 
 
-def test_a_step_that_is_saved_is_not_saved_again_unless_damaged(saved: tuple[Path, Any, Any], folder: Path, small: Path) -> None:
+def test_a_step_that_is_saved_is_not_saved_again_unless_damaged(
+    saved: tuple[Path, Any, Any], folder: Path, small: Path
+) -> None:
     _, model, optimizer = saved
     tokenizer = loaded(small / "bert")[1]
     path = folder / "step-00000004"

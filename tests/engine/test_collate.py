@@ -25,7 +25,10 @@ def test_tokens_are_padded_on_the_right_and_numbers_stacked() -> None:
 
 
 def test_labels_keep_their_own_length_and_fractions_stay() -> None:
-    features = [{"input_ids": [1], "labels": [0.5, 2.0], "score": 0.25}, {"input_ids": [1, 2], "labels": [1.0, 0.0], "score": 3.0}]
+    features = [
+        {"input_ids": [1], "labels": [0.5, 2.0], "score": 0.25},
+        {"input_ids": [1, 2], "labels": [1.0, 0.0], "score": 3.0},
+    ]
     batch = collate(features, pad_id=0)
     assert batch["labels"].tolist() == [[0.5, 2.0], [1.0, 0.0]]
     assert batch["labels"].dtype == batch["score"].dtype == torch.float32

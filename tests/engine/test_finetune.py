@@ -35,7 +35,15 @@ def test_a_whole_run(command: Command, tmp_path: Path) -> None:
     throughput = result["throughput"]
     assert throughput["seconds"] > throughput["evaluation_seconds"] + throughput["checkpoint_seconds"] > 0
     assert throughput["tokens_per_s"] > throughput["rows_per_s"] > 0 and result["peak_memory_bytes"] > 1e6
-    assert {p.name for p in run.iterdir()} == {"recipe.yaml", "run.json", "events.jsonl", "checkpoints", "model", "eval", "README.md"}
+    assert {p.name for p in run.iterdir()} == {
+        "recipe.yaml",
+        "run.json",
+        "events.jsonl",
+        "checkpoints",
+        "model",
+        "eval",
+        "README.md",
+    }
     assert facts(run)["status"] == "done" and facts(run)["exit_code"] == 0
     from transformers import AutoModelForSequenceClassification
 
@@ -45,7 +53,9 @@ def test_a_whole_run(command: Command, tmp_path: Path) -> None:
     assert helpers.weights(run / "model") == helpers.weights(best)
 
 
-def test_a_dry_run_trains_nothing_and_writes_no_run(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_trains_nothing_and_writes_no_run(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("hfkit.engine.train.Training.advance", lambda *_, **__: pytest.fail("a step was done"))
     code, result, err = helpers.call(command(tmp_path / "run", "--dry-run"))
     assert code == 0, err
@@ -143,7 +153,9 @@ def test_an_interruption_is_written_down(small: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["2 hours", "0s"])
-def test_a_wrong_time_is_said_before_anything_is_loaded(command: Command, tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_time_is_said_before_anything_is_loaded(
+    command: Command, tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("hfkit.verbs.finetune.load_training", lambda *_, **__: pytest.fail("data was read"))
     assert helpers.call(command(tmp_path / "run", "--time", text))[0] == 2
 
@@ -154,10 +166,14 @@ def test_a_wrong_time_is_said_before_anything_is_loaded(command: Command, tmp_pa
 def nli(tmp_path: Path, model: Path, *extra: str, validation: list[str]) -> tuple[int, dict[str, Any], str]:
     def rows(labels: list[Any]) -> list[dict[str, Any]]:
         words = helpers.WORDS
-        return [{"premise": f"the {words[i]}", "hypothesis": "the mill", "label": label} for i, label in enumerate(labels)]
+        return [
+            {"premise": f"the {words[i]}", "hypothesis": "the mill", "label": label} for i, label in enumerate(labels)
+        ]
 
     recipe = tmp_path / "nli.yaml"
-    recipe.write_text("task: nli\ntrain: {max_steps: 2, batch_size: 4, precision: float32, lr: 1e-3}\n", encoding="utf-8")
+    recipe.write_text(
+        "task: nli\ntrain: {max_steps: 2, batch_size: 4, precision: float32, lr: 1e-3}\n", encoding="utf-8"
+    )
     train = write(tmp_path / "train.jsonl", rows([0, 1, 2] * 4))
     held = write(tmp_path / "validation.jsonl", rows(validation))
     arguments = ["finetune", str(recipe), "--model", str(model), "--train", train, "--validation", held, "--cpu"]
@@ -199,8 +215,20 @@ def test_a_limit_draws_blocks_of_a_text(tmp_path: Path) -> None:
     text = tmp_path / "train.txt"
     text.write_text("the old mill stands by the river\n" * 300, encoding="utf-8")
     recipe = tmp_path / "lm.yaml"
-    recipe.write_text("task: lm\nlm: {block_size: 32}\ntrain: {max_steps: 2, batch_size: 2, lr: 1e-3}\n", encoding="utf-8")
-    arguments = ["finetune", str(recipe), "--model", str(model), "--train", str(text), "--cpu", "-o", str(tmp_path / "run")]
+    recipe.write_text(
+        "task: lm\nlm: {block_size: 32}\ntrain: {max_steps: 2, batch_size: 2, lr: 1e-3}\n", encoding="utf-8"
+    )
+    arguments = [
+        "finetune",
+        str(recipe),
+        "--model",
+        str(model),
+        "--train",
+        str(text),
+        "--cpu",
+        "-o",
+        str(tmp_path / "run"),
+    ]
     code, result, err = helpers.call([*arguments, "--limit", "5"])
     assert code == 0, err
     assert result["rows"] == 5

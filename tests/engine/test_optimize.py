@@ -31,13 +31,21 @@ def test_bert() -> None:
     decayed, plain = groups("bert", "AutoModelForQuestionAnswering")
     assert "bert.embeddings.word_embeddings.weight" in decayed
     assert "qa_outputs.weight" in decayed
-    assert {"bert.embeddings.position_embeddings.weight", "bert.embeddings.LayerNorm.weight", "qa_outputs.bias"} <= plain
+    assert {
+        "bert.embeddings.position_embeddings.weight",
+        "bert.embeddings.LayerNorm.weight",
+        "qa_outputs.bias",
+    } <= plain
     assert not [name for name in decayed if "LayerNorm" in name or name.endswith("bias") or "position" in name]
 
 
 def test_gpt2() -> None:
     decayed, plain = groups("gpt2", "AutoModelForCausalLM")
-    assert {"transformer.wte.weight", "transformer.h.0.attn.c_attn.weight", "transformer.h.1.mlp.c_proj.weight"} <= decayed
+    assert {
+        "transformer.wte.weight",
+        "transformer.h.0.attn.c_attn.weight",
+        "transformer.h.1.mlp.c_proj.weight",
+    } <= decayed
     assert {"transformer.wpe.weight", "transformer.ln_f.weight", "transformer.h.0.ln_1.weight"} <= plain
     assert not [name for name in decayed if "ln_" in name or "wpe" in name or name.endswith("bias")]
 

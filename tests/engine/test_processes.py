@@ -33,7 +33,9 @@ def single(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("single")
     recipe = helpers.recipe_file(folder, batch_size=8, lr=0.001, precision="float32", **SHORT)
     data = ["--train", str(small / "train.jsonl"), "--validation", str(small / "validation.jsonl")]
-    code, _, err = helpers.call(["finetune", str(recipe), "--model", str(small / "bert"), *data, "-o", str(folder / "run"), "--cpu"])
+    code, _, err = helpers.call(
+        ["finetune", str(recipe), "--model", str(small / "bert"), *data, "-o", str(folder / "run"), "--cpu"]
+    )
     assert code == 0, err
     return folder / "run"
 
@@ -42,7 +44,10 @@ def same(run: Path, single: Path, how: str) -> None:
     assert facts(run)["world"] == 2
     assert facts(run)["result"]["world"] == 2
     assert losses(run) == pytest.approx(losses(single), abs=1e-4)
-    mine, theirs = ([json.loads(line) for line in (p / "eval/validation/predictions.jsonl").open(encoding="utf-8")] for p in (run, single))
+    mine, theirs = (
+        [json.loads(line) for line in (p / "eval/validation/predictions.jsonl").open(encoding="utf-8")]
+        for p in (run, single)
+    )
     assert [row["id"] for row in mine] == [row["id"] for row in theirs]
     events = [json.loads(line) for line in (run / "events.jsonl").read_text("utf-8").splitlines()]
     assert events  # written once, by the first process
@@ -51,7 +56,14 @@ def same(run: Path, single: Path, how: str) -> None:
 
 def test_processes_are_started_and_show_once(command: Command, tmp_path: Path, single: Path) -> None:
     arguments = command(tmp_path / "run", "--processes", "2", "--json", **SHORT)
-    done = subprocess.run([sys.executable, "-m", "hfkit", *arguments], capture_output=True, text=True, encoding="utf-8", timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-m", "hfkit", *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     same(tmp_path / "run", single, "started here")
     assert done.stdout.count("\n") == 1 and json.loads(done.stdout)["world"] == 2
@@ -61,10 +73,18 @@ def test_processes_are_started_and_show_once(command: Command, tmp_path: Path, s
 
 
 def test_torchrun_is_joined_and_evaluates_equally(command: Command, small: Path, tmp_path: Path, single: Path) -> None:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        str(free_port()),
+    ]
     arguments = ["eval", str(single), "--data", str(small / "train.jsonl"), "--cpu", "--batch-size", "7", "--name"]
     two = [*torchrun, "-m", "hfkit", *arguments, "two", "--json"]
-    done = subprocess.run(two, capture_output=True, text=True, encoding="utf-8", timeout=120)
+    done = subprocess.run(two, capture_output=True, text=True, encoding="utf-8", timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "world 2 = 1 node x 2 (torchrun)" in done.stderr
     code, one, err = helpers.call([*arguments, "one"])
@@ -76,10 +96,18 @@ def test_torchrun_is_joined_and_evaluates_equally(command: Command, small: Path,
 
 
 def test_slurm_is_joined(command: Command, tmp_path: Path, single: Path) -> None:
-    slurm = {"SLURM_NTASKS": "2", "SLURM_NNODES": "1", "SLURM_JOB_NODELIST": "localhost", "SLURM_JOB_ID": "5", "MASTER_PORT": str(free_port())}
+    slurm = {
+        "SLURM_NTASKS": "2",
+        "SLURM_NNODES": "1",
+        "SLURM_JOB_NODELIST": "localhost",
+        "SLURM_JOB_ID": "5",
+        "MASTER_PORT": str(free_port()),
+    }
     arguments = command(tmp_path / "run", **SHORT)
     ranks = [
-        helpers.start(arguments, tmp_path / f"rank{rank}", {**slurm, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)})
+        helpers.start(
+            arguments, tmp_path / f"rank{rank}", {**slurm, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
+        )
         for rank in range(2)
     ]
     for rank in ranks:

@@ -55,7 +55,9 @@ def test_three_kills_lead_to_the_same_weights(command: Command, tmp_path: Path) 
     assert code == 0, err
     assert helpers.weights(killed / "model") == helpers.weights(whole / "model")
     assert result["best"] == expected["best"]
-    assert (killed / "eval/validation/predictions.jsonl").read_bytes() == (whole / "eval/validation/predictions.jsonl").read_bytes()
+    assert (killed / "eval/validation/predictions.jsonl").read_bytes() == (
+        whole / "eval/validation/predictions.jsonl"
+    ).read_bytes()
     last = [json.loads((run / "checkpoints/step-00000020/manifest.json").read_text("utf-8")) for run in (killed, whole)]
     assert last[0]["files"]["optimizer.safetensors"] == last[1]["files"]["optimizer.safetensors"]
     assert json.loads((killed / "run.json").read_text("utf-8"))["attempt"] == KILLS
@@ -85,18 +87,23 @@ def interrupted(run: Path, *, after: int) -> None:
 
 def test_a_changed_recipe_is_refused_by_key(command: Command, finished: Path) -> None:
     interrupted(finished, after=8)
-    code, result, err = helpers.call(command(finished, "--resume", max_steps=12, eval_steps=4, lr=0.01))
+    code, result, _ = helpers.call(command(finished, "--resume", max_steps=12, eval_steps=4, lr=0.01))
     assert code == 2
     assert "train.lr: 0.001 -> 0.01" in result["error"]["message"]
     assert "train.seed" not in result["error"]["message"]
-    code, _, _ = helpers.call(command(finished, "--resume", max_steps=12, eval_steps=4, save_minutes=3, keep_checkpoints=5))
+    code, _, _ = helpers.call(
+        command(finished, "--resume", max_steps=12, eval_steps=4, save_minutes=3, keep_checkpoints=5)
+    )
     assert code == 0  # when to save is no part of what is computed
 
 
 def test_changed_data_is_refused(command: Command, small: Path, tmp_path: Path, finished: Path) -> None:
     interrupted(finished, after=8)
     other = helpers.write_rows(tmp_path / "train.jsonl", 61)
-    arguments = [str(other) if argument == str(small / "train.jsonl") else argument for argument in command(finished, max_steps=12, eval_steps=4)]
+    arguments = [
+        str(other) if argument == str(small / "train.jsonl") else argument
+        for argument in command(finished, max_steps=12, eval_steps=4)
+    ]
     code, result, _ = helpers.call([*arguments, "--resume"])
     assert code == 2 and "data.train" in result["error"]["message"]
     facts = json.loads((finished / "run.json").read_text("utf-8"))
@@ -152,7 +159,7 @@ def test_a_run_killed_in_its_first_moment_starts_again(command: Command, tmp_pat
     assert helpers.call(command(run, "--resume", max_steps=1))[0] == 0
     assert (run / "recipe.yaml").exists()
     lines = (run / "events.jsonl").read_text("utf-8").splitlines()
-    assert [json.loads(line)["kind"] for line in lines][0] == "note"
+    assert json.loads(lines[0])["kind"] == "note"
 
 
 def test_a_folder_that_is_taken(command: Command, tmp_path: Path) -> None:

@@ -7,7 +7,14 @@ import pytest
 from hfkit.engine.world import Launch, World, find_place, first_host, join, slurm_master
 from hfkit.errors import UsageError
 
-TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
+TORCHRUN = {
+    "RANK": "3",
+    "WORLD_SIZE": "4",
+    "LOCAL_RANK": "1",
+    "LOCAL_WORLD_SIZE": "2",
+    "MASTER_ADDR": "a",
+    "MASTER_PORT": "1",
+}
 SLURM = {
     "SLURM_NTASKS": "16",
     "SLURM_PROCID": "9",
