@@ -60,10 +60,11 @@ def test_a_run_knows_its_metrics_predicts_and_is_evaluated(run, here):
     assert run.path.parent == here / "runs" and (run.path / "model" / "model.safetensors").exists()
     assert set(run.metrics) == {"exact_match", "f1"} and run.result["run"] == str(run.path)
     rows = [{"question": "who?", "context": CONTEXT}, {"question": "who built it?", "context": "the old mill"}]
-    answers = run.predict(rows)
+    exact = {"train.precision": "float32"}
+    answers = run.predict(rows, **exact)
     assert [answer["id"] for answer in answers] == ["0", "1"]
     assert all(row["context"][a["start"] : a["end"]] == a["prediction"] for row, a in zip(rows, answers, strict=True))
-    assert hfkit.predict("last", rows[1])[0]["prediction"] == answers[1]["prediction"]
+    assert hfkit.predict("last", rows[1], **exact)[0]["prediction"] == answers[1]["prediction"]
     scores = run.evaluate(questions(3), quiet=True)
     assert scores["rows"] == 3 and scores["run"] == str(run.path)
     predictions = Path(scores["output"]) / "predictions.jsonl"

@@ -55,7 +55,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def runs(made: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """The runs, found by name; the working directory is empty. Evaluations written below the runs are removed."""
     import shutil

@@ -13,7 +13,7 @@ from hfkit.verbs.predict import predict
 
 
 @pytest.fixture
-def run(finish):
+def run(finish, runs):
     def run(model: str, **options):
         return finish(predict(model, cpu=True, **options))
 
@@ -44,8 +44,8 @@ def test_answers_are_spans_in_the_order_of_the_rows(run, write, questions, tmp_p
 
 def test_many_rows_answer_as_few_do(run, questions):
     rows = [dict(questions[0], id=str(number)) for number in range(101)]  # beyond FEW_ROWS: through the cache
-    many, _ = run("1-qa", data=rows)
-    few, _ = run("1-qa", data=rows[:1])
+    many, _ = run("1-qa", data=rows, overrides=["train.precision=float32"])
+    few, _ = run("1-qa", data=rows[:1], overrides=["train.precision=float32"])
     assert [row["id"] for row in many["predictions"]] == [row["id"] for row in rows]
     for row in many["predictions"]:
         assert row["prediction"] == few["predictions"][0]["prediction"]

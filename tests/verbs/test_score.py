@@ -14,7 +14,7 @@ from hfkit.verbs.score import score
 
 
 @pytest.fixture
-def run(finish):
+def run(finish, runs):
     def run(path: Path, data, task: str, **options):
         return finish(score(path, data=data, task=task, **options))
 
