@@ -57,13 +57,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def runs(made: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """The runs, found by name; the working directory is empty. Evaluations written below the runs are removed."""
+    """The runs, found by name; the working directory is empty. Evaluations written there are removed."""
     import shutil
 
     monkeypatch.setenv("HFKIT_RUNS", str(made))
     monkeypatch.chdir(tmp_path)
     yield made
-    for folder in made.glob("*/eval"):
+    for folder in (*made.glob("*/eval"), *made.glob("eval-*")):
         shutil.rmtree(folder)
 
 
