@@ -182,7 +182,8 @@ def _in_children(
 
 def _error(*, code: int, message: str, hint: str | None = None, kind: str | None = None) -> HfkitError:
     """The error of a command as the exception that it was."""
-    found = next((error for error in HfkitError.__subclasses__() if error.code == code), None)
+    kinds = (error for error in HfkitError.__subclasses__() if error is not Stopped)
+    found = next((error for error in kinds if error.code == code), None)
     if found is not None:
         return found(message, hint)
     return Stopped(message, hint, code=code) if kind == Stopped.kind else HfkitError(message, hint)

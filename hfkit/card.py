@@ -36,7 +36,7 @@ def _body(facts: Mapping[str, Any], recipe: Recipe, result: Mapping[str, Any]) -
         "",
         f"- train: {_data(data.get('train'))}",
         f"- validation: {_data(data.get('validation'))}",
-        f"- {result.get('steps')} steps of {train.batch_size} examples on {facts.get('device')}, "
+        f"- {result.get('steps')} steps of {train.batch_size} examples on {facts.get('devices')}, "
         f"{facts.get('precision')}, seed {train.seed}",
         f"- best checkpoint: step {best.get('step')}",
         "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -92,6 +93,39 @@ def test_generate_gives_completions(here):
     folder = tiny_models.save("gpt2", here / "gpt2", "AutoModelForCausalLM")
     found = hfkit.generate(folder, "the old", cpu=True, **{"generate.max_new_tokens": 3, "generate.temperature": 0})
     assert [row["prompt"] for row in found] == ["the old"] and found[0]["completion"] == found[0]["prediction"]
+
+
+def test_a_run_says_what_it_was_made_of_and_what_autos_became(run, encoder):
+    facts = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
+    weights = (Path(encoder) / "model.safetensors").read_bytes()
+    assert facts["model_sha256"] == hashlib.sha256(weights).hexdigest()
+    assert (facts["status"], facts["exit_code"], facts["world"], facts["seed"]) == ("done", 0, 1, 42)
+    assert facts["devices"].startswith("cpu") and facts["best"]["metrics"] == run.metrics
+    assert {"train.lr", "train.precision", "train.micro_batch_size", "qa.scorer"} <= set(facts["resolved"])
+    logged = [json.loads(line)["kind"] for line in (run.path / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {"note", "resolved", "plan", "step", "scored", "saved"} <= set(logged)
+
+
+def test_keys_of_generate_in_a_recipe_go_with_the_model(here):
+    folder = tiny_models.save("gpt2", here / "gpt2", "AutoModelForCausalLM")
+    keys = {"train.max_steps": 1, "lm.block_size": 16, "generate.max_new_tokens": 3, "generate.temperature": 0}
+    rows = [{"text": CONTEXT + " the" * n} for n in range(8)]
+    hfkit.finetune("lm", train=rows, model=folder, cpu=True, quiet=True, **keys)
+    assert hfkit.generate("last", "the old", cpu=True)[0]["tokens"] <= 3
+    assert hfkit.generate("last", "the old", cpu=True, **{"generate.max_new_tokens": 1})[0]["tokens"] == 1
+
+
+def test_a_recipe_keeps_the_run_that_last_means(run, capsys):
+    more = hfkit.finetune("qa", train=questions(6), model="last", cpu=True, **SMALL, **{"generate.top_k": 3})
+    assert f"model: {run.path}\n" in (more.path / "recipe.yaml").read_text(encoding="utf-8")
+    assert "generate.top_k has no effect" in capsys.readouterr().err
+
+
+def test_a_bug_in_a_child_process_is_not_taken_for_a_stop():
+    from hfkit import api
+
+    assert type(api._error(code=1, message="x", kind="bug")) is hfkit.HfkitError
+    assert api._error(code=75, message="x", kind="stopped").code == 75
 
 
 def test_errors_are_those_of_the_commands(encoder, here):

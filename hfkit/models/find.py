@@ -153,6 +153,11 @@ def _finished(runs: Path) -> list[Path]:
     return sorted(found, key=lambda p: ((p / "model" / "config.json").stat().st_mtime_ns, p.name))
 
 
+def run_named(model: str) -> Path | None:
+    """The run that a name means, as `find` reads it; None when it means no run. Raises ModelError."""
+    return _run(model, runs_folder())
+
+
 def _run(model: str, runs: Path) -> Path | None:
     """The run that `last`, `last:TASK`, a name or a unique part of a name means; None when it means no run."""
     word, _, task = model.partition(":")

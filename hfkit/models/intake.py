@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal
 
 from hfkit.errors import ModelError
+from hfkit.files import sha256_of
 from hfkit.models.families import VERIFIED, unverified_note
 from hfkit.models.safetensors_file import AGAIN, check_safetensors
 
@@ -108,6 +110,16 @@ def check_weights(folder: Path) -> Weights:
             check_safetensors(folder / name)
         return "safetensors"
     return "pickle" if (folder / PICKLE).exists() or (folder / PICKLE_INDEX).exists() else "none"
+
+
+def weights_sha256(folder: Path | None) -> str | None:
+    """The sha256 of the safetensors weights: of the file, or of the shards' own digests in order; None without any."""
+    if folder is None or not ((folder / SINGLE).exists() or (folder / INDEX).exists()):
+        return None
+    if (folder / SINGLE).exists():
+        return sha256_of(folder / SINGLE)
+    digests = "".join(sha256_of(folder / name) for name in shard_names(folder / INDEX))
+    return hashlib.sha256(digests.encode()).hexdigest()
 
 
 def shard_names(index: Path) -> list[str]:

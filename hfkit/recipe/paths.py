@@ -23,4 +23,5 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     data = recipe.data.model_copy(
         update={"train": all_absolute(recipe.data.train), "validation": all_absolute(recipe.data.validation)}
     )
-    return recipe.model_copy(update={"data": data, "model": absolute(recipe.model)})
+    model = recipe.model if recipe.model == "starter" else absolute(recipe.model)
+    return recipe.model_copy(update={"data": data, "model": model})

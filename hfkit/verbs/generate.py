@@ -19,6 +19,7 @@ from hfkit.tasks.base import Column
 
 if TYPE_CHECKING:
     from hfkit.engine.decode import Completion
+    from hfkit.models import Checkpoint
 
 COLUMNS = (Column("id", False), Column("prompt", True, ("text", "question", "instruction", "input")))
 
@@ -67,19 +68,18 @@ def generate(
     target = _checked_output(output, overwrite)
     given = _prompts(prompts, prompts_file, recipe, offline)
     yield from map(note, given.notes)
-    ready = yield from _prepared(model, given, recipe.generate, cpu, offline)
+    ready = yield from _prepared(model, given, overrides, cpu, offline)
     decoding = time.perf_counter()
     completions = yield from _completions(ready, given, streamed=target is None and len(given.ids) == 1)
     seconds = time.perf_counter() - decoding
     rows = [_row(given, number, completion) for number, completion in enumerate(completions)]
-    result: dict[str, Any] = {"model": ready.name, "rows": len(rows)}
+    result: dict[str, Any] = {"model": ready.name, "rows": len(rows), "output": str(target) if target else None}
     if target is None:
         result["predictions"] = rows
     else:
         with atomic_write(target) as handle:
             handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         yield Event("saved", {"what": "completions", "path": str(target)})
-        result["output"] = str(target)
     result["throughput"] = {
         "rows_per_s": len(rows) / seconds,
         "tokens_per_s": sum(row["tokens"] for row in rows) / seconds,
@@ -88,11 +88,14 @@ def generate(
     yield Event("result", result)
 
 
-def _prepared(model: str, given: Prompts, wanted: Generate, cpu: bool, offline: bool) -> Generator[Event, None, _Ready]:
+def _prepared(
+    model: str, given: Prompts, overrides: Sequence[str], cpu: bool, offline: bool
+) -> Generator[Event, None, _Ready]:
     """Everything checked that needs no weights, then the model on its device."""
     from hfkit.models import find, load_config, load_model, load_tokenizer, max_positions
 
     checkpoint = find(model, offline=offline)
+    wanted = _wanted(checkpoint, overrides)
     yield from map(note, checkpoint.notes)
     tokenizer = load_tokenizer(checkpoint)
     tokens = encode(given.texts, tokenizer)
@@ -175,6 +178,14 @@ def _prompts(prompts: Sequence[str], prompts_file: Any, recipe: Recipe, offline:
     with named(rows):
         lines = raise_failures([*duplicate_ids(rows, "warning"), *text_column(rows, "prompt", empty="warning")])
     return Prompts([row["id"] for row in rows], [row["prompt"] for row in rows], [*describe(rows), *lines])
+
+
+def _wanted(checkpoint: Checkpoint, overrides: Sequence[str]) -> Generate:
+    """The keys of `generate`: command line > hfkit.json, which has those of the run's recipe > defaults."""
+    stored = (checkpoint.saved or {}).get("generate", {})
+    return build(
+        {"task": "lm", "generate": stored}, overrides, name="lm", where=f"{checkpoint.folder}/hfkit.json"
+    ).generate
 
 
 def _stored(folder: Path | None) -> dict[str, Any]:

@@ -7,8 +7,9 @@ fit (the loop, with validation in it), closing. torch is imported once the cheap
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hfkit.card import model_card
 from hfkit.data import load_training
@@ -18,10 +19,14 @@ from hfkit.events import Event, note, warning
 from hfkit.models import find
 from hfkit.recipe import Recipe
 from hfkit.recipe.paths import with_absolute_paths
+from hfkit.run import Run
 from hfkit.tasks import task_class
 from hfkit.verbs.finetune.closing import closing, finish, next_commands
-from hfkit.verbs.finetune.folder import ending, find_prior, open_or_create, recorded
-from hfkit.verbs.finetune.ready import make_ready
+from hfkit.verbs.finetune.folder import changed_since, ending, find_prior, kept, log_early, open_or_create, recorded
+from hfkit.verbs.finetune.ready import make_ready, with_run_found, without_effect
+
+if TYPE_CHECKING:
+    from hfkit.verbs.finetune.fit import Fit
 
 
 def finetune(
@@ -41,7 +46,7 @@ def finetune(
     can be checked without torch is checked before it is imported. Raises HfkitError.
     """
     started = time.time()
-    recipe = with_absolute_paths(recipe)
+    recipe = with_run_found(with_absolute_paths(recipe))
     if recipe.train.time is not None:
         parse_time(recipe.train.time)
     prior = find_prior(recipe, output, resume=resume, overwrite=overwrite)
@@ -49,6 +54,46 @@ def finetune(
         yield note(f"{prior.path} is done; nothing is trained")
         yield Event("result", done)
         return
+    early: list[Event] = []  # shown before the run has a folder to log them in
+    begin = begun(recipe, prior, started, resume=resume, dry_run=dry_run, cpu=cpu, processes=processes, offline=offline)
+    fit = yield from kept(begin, early)
+    place = fit.ready.place
+
+    from hfkit.verbs.finetune.shown import plan_items, result_of
+
+    if dry_run:
+        yield Event("result", {"plan": plan_items(fit), "world": place.world.size})
+        return
+    if prior is not None:
+        yield from map(warning, changed_since(prior, early))
+    run = open_or_create(recipe, fit.ready, prior, output, overwrite=overwrite)
+    with ending(run, place):
+        if place.world.main:
+            log_early(run, early)
+        yield from recorded(run, place.world.main, fit.train(run))
+        yield from recorded(run, place.world.main, finish(fit, run))
+        result = result_of(fit, run)
+        if place.world.main:
+            run.write("README.md", model_card(run, recipe, result))
+            run.update(status="done", finished=time.time(), exit_code=0, best=result["best"], result=result)
+            yield from recorded(run, True, closing(fit.ready, run, result))
+            yield Event("next", {"commands": next_commands(run, fit.ready)})
+        yield Event("result", result)
+    place.close()
+
+
+def begun(
+    recipe: Recipe,
+    prior: Run | None,
+    started: float,
+    *,
+    resume: bool,
+    dry_run: bool,
+    cpu: bool,
+    processes: int | None,
+    offline: bool,
+) -> Generator[Event, None, Fit]:
+    """All that comes before the first step: data and model found and checked, then everything ready to train."""
     kind = task_class(recipe.task)
     train, validation, lines = load_training(recipe.data, columns=kind.columns, group=kind.group, offline=offline)
     task = kind(recipe.settings)
@@ -63,29 +108,16 @@ def finetune(
     # Where this process only starts others, they say the rest: nothing is shown before its place is known.
     place = take_place(cpu=cpu, processes=processes, precision=recipe.train.precision, trackers=recipe.train.trackers)
     yield note(place.world.line())
+    if resume and prior is None:
+        yield note("there is no run of this recipe to continue, so a new one starts")
     yield from map(note, lines)
-    yield from map(warning, warnings)
+    yield from map(warning, [*warnings, *without_effect(recipe)])
     yield from map(note, found.notes)
     ready = yield from make_ready(recipe, kind, task, found, train, validation, place)
 
     from hfkit.verbs.finetune.assemble import assemble
-    from hfkit.verbs.finetune.shown import plan_items, result_of
+    from hfkit.verbs.finetune.shown import plan_items
 
     fit = yield from assemble(ready, started=started, resume_from=None if dry_run else prior)
-    plan = plan_items(fit)
-    yield Event("plan", {"title": f"{recipe.name}: {found.name} on {train.name}", "items": plan})
-    if dry_run:
-        yield Event("result", {"plan": plan, "world": place.world.size})
-        return
-    run = open_or_create(recipe, ready, prior, output, overwrite=overwrite)
-    with ending(run, place):
-        yield from recorded(run, place.world.main, fit.train(run))
-        yield from recorded(run, place.world.main, finish(fit, run))
-        result = result_of(fit, run)
-        if place.world.main:
-            run.write("README.md", model_card(run, recipe, result))
-            run.update(status="done", finished=time.time(), exit_code=0, best=result["best"], result=result)
-            yield from recorded(run, True, closing(fit.ready, run, result))
-            yield Event("next", {"commands": next_commands(run, fit.ready)})
-        yield Event("result", result)
-    place.close()
+    yield Event("plan", {"title": f"{recipe.name}: {found.name} on {train.name}", "items": plan_items(fit)})
+    return fit

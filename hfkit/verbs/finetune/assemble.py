@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +36,8 @@ def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Genera
         refuse_changed_data(resume_from, ready)
         checkpoint = yield from newest_checkpoint(resume_from)
     if settings.deterministic:
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace
+    torch.use_deterministic_algorithms(settings.deterministic, warn_only=True)
     torch.manual_seed(settings.seed)
     model, notes = load(ready, checkpoint)
     yield from map(note, notes)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hfkit import run as runs
 from hfkit.data.rows import Rows
-from hfkit.errors import DivergenceError, HfkitError, ModelError, UsageError
+from hfkit.errors import DivergenceError, HfkitError, ModelError, Stopped, UsageError
 from hfkit.events import Event
+from hfkit.models.intake import weights_sha256
 from hfkit.recipe import Recipe
 from hfkit.recipe.load import as_dict, differences, dump, identity
 from hfkit.run import Run
 from hfkit.verbs.finetune.ready import Ready
+
+T = TypeVar("T")
 
 
 def find_prior(recipe: Recipe, output: Path | None, *, resume: bool, overwrite: bool) -> Run | None:
@@ -79,7 +82,8 @@ def new_run(recipe: Recipe, ready: Ready, output: Path | None, *, overwrite: boo
                 "identity": suffix,
                 "task": recipe.task,
                 "model": ready.found.name,
-                "device": place.describe(),
+                "model_sha256": weights_sha256(ready.found.folder),
+                "devices": place.describe(),
                 "world": place.world.size,
                 "precision": place.precision,
                 "seed": recipe.train.seed,
@@ -104,7 +108,7 @@ def data_facts(rows: Rows) -> dict[str, Any]:
 
 
 def refuse_changed_data(run: Run, ready: Ready) -> None:
-    """A run goes on only with the data it began with. Raises ModelError."""
+    """A run goes on only with the data and settings it began with. Raises UsageError, ModelError."""
     before: dict[str, Any] = run.facts().get("data", {})
     names: Sequence[tuple[str, Rows]] = (("train", ready.train_rows), ("validation", ready.validation_rows))
     for name, rows in names:
@@ -113,6 +117,32 @@ def refuse_changed_data(run: Run, ready: Ready) -> None:
             raise UsageError(f"the {name} data changed since {run.path} began", "start a new run without --resume")
     if run.facts().get("settings") not in (None, ready.task.settings.model_dump(mode="json")):
         raise ModelError("the resolved settings changed since the run began", "start a new run without --resume")
+
+
+def kept(events: Generator[Event, None, T], into: list[Event]) -> Generator[Event, None, T]:
+    """The same events, each also put into a list; returns what they return."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return end.value
+        into.append(event)
+        yield event
+
+
+def log_early(run: Run, events: Sequence[Event]) -> None:
+    """Log what was shown before the run had a folder; what every `auto` became goes into run.json too."""
+    for event in events:
+        run.append(event)
+    run.update(resolved={e.fields["key"]: e.fields["value"] for e in events if e.kind == "resolved"})
+
+
+def changed_since(prior: Run, events: Sequence[Event]) -> list[str]:
+    """Lines for each `auto` that became something else than when the run began, as on another kind of machine."""
+    before = prior.facts().get("resolved", {})
+    now = {e.fields["key"]: e.fields["value"] for e in events if e.kind == "resolved"}
+    changed = [key for key in now if key in before and before[key] != now[key]]
+    return [f"{key} was {before[key]} when the run began and is {now[key]} now" for key in changed]
 
 
 def recorded(run: Run, main: bool, events: Iterator[Event]) -> Iterator[Event]:
@@ -139,7 +169,7 @@ def status_of(error: BaseException) -> str:
     """How a run ended, for run.json."""
     if isinstance(error, DivergenceError):
         return "diverged"
-    return "interrupted" if isinstance(error, (KeyboardInterrupt, GeneratorExit, SystemExit)) else "failed"
+    return "interrupted" if isinstance(error, (Stopped, KeyboardInterrupt, GeneratorExit, SystemExit)) else "failed"
 
 
 def exit_code_of(error: BaseException) -> int:

@@ -12,7 +12,9 @@ from hfkit.data.rows import Rows
 from hfkit.errors import UsageError
 from hfkit.events import Event, resolved, warning
 from hfkit.models import Checkpoint, check_vocabulary
+from hfkit.models.find import run_named
 from hfkit.recipe import Recipe
+from hfkit.tasks import task_class
 from hfkit.tasks.base import LOWER_IS_BETTER, Task
 from hfkit.verbs.prepare import features_of, limited_blocks, sample_texts, texts_of
 
@@ -46,6 +48,7 @@ class Ready:
             "task": self.recipe.task,
             "settings": self.task.settings.model_dump(mode="json"),
             "base_model": self.found.name,
+            **({"generate": self.recipe.generate.model_dump(mode="json")} if self.task.head == "causal-lm" else {}),
         }
 
 
@@ -74,6 +77,29 @@ def make_ready(
         limited_blocks((yield from features_of(validation, task, tokenizer, "encoding validation")), validation, limit),
         metric, better,
     )  # fmt: skip
+
+
+def with_run_found(recipe: Recipe) -> Recipe:
+    """`last`, or a part of a run's name, as the folder it means now: the recipe must mean the same later."""
+    if recipe.model.startswith("scratch:") or Path(recipe.model).exists() or (run := run_named(recipe.model)) is None:
+        return recipe
+    return recipe.model_copy(update={"model": str(run.absolute())})
+
+
+def without_effect(recipe: Recipe) -> list[str]:
+    """Lines about keys that are set and change nothing here; a recipe with every default written out has none."""
+    causal, fresh = task_class(recipe.task).head == "causal-lm", recipe.model.startswith("scratch:")
+    idle = (
+        ("generate", recipe.generate, not causal, f"the task {recipe.task} does not generate text"),
+        ("scratch", recipe.scratch, not fresh, f"{recipe.model} is not a scratch: model"),
+    )
+    return [
+        f"{name}.{key} has no effect: {why}"
+        for name, section, is_idle, why in idle
+        if is_idle
+        for key, value in section.model_dump().items()
+        if value != type(section).model_fields[key].default
+    ]
 
 
 def scratch_checkpoint(found: Checkpoint, recipe: Recipe, kind: type[Task], train: Rows) -> Checkpoint:
