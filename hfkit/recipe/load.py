@@ -45,6 +45,8 @@ ELSEWHERE = {
 COMMAND_LINE = "command line"  # stands where a file would
 SHAPE = "a recipe is a YAML file; see one with `hfkit recipes show qa`"
 COMMON = [name for name in Recipe.model_fields if name not in ("settings", "name")]
+# Keys of `data` that say how one set is read; the others divide a training set.
+READING = ("columns", "names", "encoding", "limit", "on_bad_row")
 # What decides when to save or whom to tell, not what is computed: left out of a run's identity.
 CADENCE = ("save_steps", "save_minutes", "keep_checkpoints", "trackers")
 
@@ -117,7 +119,10 @@ def section_from_overrides(model: type[Section], section: str, overrides: Sequen
 def check_override_sections(overrides: Sequence[str], allowed: Sequence[str]) -> None:
     """Refuse overrides that a command does not use, instead of ignoring them. Raises UsageError."""
     for dotted, _ in map(split_override, overrides):
-        head = dotted.partition(".")[0]
+        head, _, rest = dotted.partition(".")
+        if head == "data" and rest.partition(".")[0] not in READING:
+            keys = ", ".join(f"data.{key}" for key in READING)
+            raise UsageError(f"'{dotted}' has no effect on this command", f"of data, these have: {keys}")
         if head not in allowed:
             raise UsageError(
                 f"'{dotted}' has no effect on this command", f"keys of these sections do: {', '.join(allowed)}"

@@ -16,7 +16,7 @@ from hfkit.errors import ModelError, UsageError
 from hfkit.events import Event, note, resolved
 from hfkit.models import Checkpoint, check_vocabulary, find
 from hfkit.recipe.keys import Data, Train
-from hfkit.recipe.load import check_override_sections, override_settings, section_from_overrides
+from hfkit.recipe.load import check_override_sections, override_settings, section_from_overrides, split_override
 from hfkit.tasks import task_class
 from hfkit.tasks.base import Task
 from hfkit.verbs.prepare import answers_of, features_of, limited_blocks, sample_texts
@@ -55,7 +55,8 @@ def find_trained(
 ) -> tuple[Checkpoint, Task, Data]:
     """The checkpoint, its task (settings not fitted to any data yet), and the data keys of the command line.
 
-    The task is what `task` says, else what hfkit.json beside the weights says, else what the architecture's head says.
+    The task is what `task` or the key `task` says, else what hfkit.json beside the weights says, else what the
+    architecture's head says.
     Settings: command line > hfkit.json > defaults. Raises HfkitError.
     """
     found = find(model, offline=offline)
@@ -65,11 +66,12 @@ def find_trained(
             f"{model} has fresh weights and knows nothing",
             f"train it first: `hfkit finetune lm --model {model} --train FILE`",
         )
+    task = task or next((str(value) for key, value in map(split_override, overrides) if key == "task"), None)
     name = task or saved.get("task") or _task_by_head(found)
     kind = _saved_kind(found, name) if not task and saved.get("task") else task_class(name)
     stored = saved.get("settings", {}) if saved.get("task") == name else {}
     known = {k: v for k, v in stored.items() if k in kind.Settings.model_fields}
-    check_override_sections(overrides, (kind.name, "data", "train", "max_length"))
+    check_override_sections(overrides, (kind.name, "data", "train", "max_length", "task"))
     settings = override_settings(_saved_settings(found, kind, known), kind.name, overrides)
     return found, kind(settings), section_from_overrides(Data, "data", overrides)
 
@@ -79,7 +81,7 @@ def _saved_kind(found: Checkpoint, name: str) -> type[Task]:
     try:
         return task_class(str(name))
     except UsageError as error:
-        raise ModelError(f"{found.folder}/hfkit.json: {error.message}", f"add --task; {error.hint}") from error
+        raise ModelError(f"{found.folder}/hfkit.json: {error.message}", f"say --set task=NAME; {error.hint}") from error
 
 
 def _saved_settings(found: Checkpoint, kind: type[Task], known: dict[str, Any]) -> Any:
@@ -98,7 +100,7 @@ def _task_by_head(found: Checkpoint) -> str:
             return task
     raise UsageError(
         f"{found.name}: what it was trained for is not known (its architecture is {architecture})",
-        "add --task, e.g. --task nli",
+        "say it, e.g. --set task=nli (or --task nli with eval)",
     )
 
 

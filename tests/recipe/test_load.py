@@ -10,7 +10,17 @@ import pytest
 
 from hfkit.errors import UsageError
 from hfkit.recipe import Data, Generate, Recipe, Scratch, Train
-from hfkit.recipe.load import as_dict, build, describe, differences, dump, identity, load, override_settings
+from hfkit.recipe.load import (
+    as_dict,
+    build,
+    check_override_sections,
+    describe,
+    differences,
+    dump,
+    identity,
+    load,
+    override_settings,
+)
 from hfkit.recipe.yaml import dump as dump_yaml
 from hfkit.recipe.yaml import parse
 from hfkit.tasks import TASKS, task_class
@@ -150,6 +160,13 @@ def test_overrides_are_checked_as_the_file_is(tmp_path: Path) -> None:
         assert said in caught.value.message
     with pytest.raises(UsageError, match="is not KEY=VALUE"):
         load(str(path), ["train.lr"])
+
+
+def test_keys_that_a_command_does_not_use_are_refused() -> None:
+    check_override_sections(["qa.n_best=3", "data.columns.question=q", "data.limit=5"], ("qa", "data"))
+    for override in ("train.lr=1", "data.folds=3", "data.train=a.json", "dropout=0.1"):
+        with pytest.raises(UsageError, match=r"has no effect on this command"):
+            check_override_sections([override], ("qa", "data"))
 
 
 def test_settings_of_a_saved_model_are_overridden() -> None:
