@@ -1,11 +1,14 @@
 """`hfkit help TOPIC`: parses, calls the verb, shows what it yields."""
 
+import io
+from contextlib import redirect_stdout
 from typing import Annotated
 
 import typer
 
 from hfkit.cli.options import Debug, Json, Offline, Quiet, Set, refuse_settings
 from hfkit.cli.perform import Events, perform
+from hfkit.events import Event
 
 
 def help_(
@@ -25,16 +28,23 @@ def help_(
     Example: hfkit help
     """
     refuse_settings(settings, "help")
-    from hfkit.cli.app import app, command_names
-    from hfkit.verbs.guide import topics
-
-    if topic in command_names() and topic not in topics():
-        app([topic, "--help"], prog_name="hfkit", standalone_mode=False)
-        return
 
     def verb() -> Events:
-        from hfkit.verbs.guide import list_guides, show_guide
+        from hfkit.cli.app import command_names
+        from hfkit.verbs.guide import list_guides, show_guide, topics
 
+        if topic in command_names() and topic not in topics():
+            return [Event("result", {"topic": topic, "text": page(topic)})]
         return list_guides() if topic is None else show_guide(topic)
 
     perform("help", verb, json=json, quiet=quiet, offline=offline)
+
+
+def page(command: str) -> str:
+    """What `hfkit COMMAND --help` prints."""
+    from hfkit.cli.app import app
+
+    text = io.StringIO()
+    with redirect_stdout(text):
+        app([command, "--help"], prog_name="hfkit", standalone_mode=False)
+    return text.getvalue()

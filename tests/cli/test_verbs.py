@@ -171,6 +171,7 @@ def test_guides_are_listed_and_shown(tmp_path, monkeypatch, capsys):
     assert code == 2
     assert "`hfkit help memory`" in err
     assert "Usage: hfkit eval" in run(capsys, "help", "eval")[1]
+    assert "Usage: hfkit eval" in run_json(capsys, "help", "eval")["text"]
 
 
 # ---- doctor
