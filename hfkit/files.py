@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written under a temporary name, synced, renamed."""
+"""Files that are either whole or absent: written under a temporary name, synced, renamed; and the cache's folder."""
 
 from __future__ import annotations
 
@@ -125,3 +125,20 @@ def sha256_of(path: Path) -> str:
     """The sha256 of a file's bytes, as 64 hex digits."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """$HFKIT_CACHE, else ~/.cache/hfkit; made for this user only (0700). Raises ResourceError."""
+    path = Path(os.environ.get("HFKIT_CACHE") or "~/.cache/hfkit").expanduser()
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise cache_unwritable(path, error.strerror or str(error)) from error
+    return path
+
+
+def cache_unwritable(path: Path, reason: str) -> ResourceError:
+    """The user's words for a cache that cannot be written."""
+    return ResourceError(
+        f"the cache {path} cannot be written ({reason})", "set HFKIT_CACHE to a folder you may write to"
+    )

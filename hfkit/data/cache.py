@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from hfkit.errors import ResourceError
-from hfkit.files import atomic_folder
-
-
-def cache_folder() -> Path:
-    """$HFKIT_CACHE, else ~/.cache/hfkit; made for this user only (0700). Raises ResourceError."""
-    path = Path(os.environ.get("HFKIT_CACHE") or "~/.cache/hfkit").expanduser()
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise _unwritable(path, error.strerror or str(error)) from error
-    return path
+from hfkit.files import atomic_folder, cache_folder, cache_unwritable
 
 
 def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
@@ -41,15 +30,9 @@ def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
                 with atomic_folder(path) as folder:
                     build(folder)
     except OSError as error:
-        raise _unwritable(path.parent, error.strerror or str(error)) from error
+        raise cache_unwritable(path.parent, error.strerror or str(error)) from error
     except ResourceError as error:
         raise ResourceError(
             error.message, "free some space, or set HFKIT_CACHE to a folder you may write to"
         ) from error
     return path
-
-
-def _unwritable(path: Path, reason: str) -> ResourceError:
-    return ResourceError(
-        f"the cache {path} cannot be written ({reason})", "set HFKIT_CACHE to a folder you may write to"
-    )

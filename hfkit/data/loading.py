@@ -1,4 +1,4 @@
-"""The reading of one data set columns mapped, bad rows stopped at or skipped, rows kept on disk when many."""
+"""The reading of one data set: columns mapped, bad rows stopped at or skipped, rows kept on disk when many."""
 
 from __future__ import annotations
 

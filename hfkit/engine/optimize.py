@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 Precision = Literal["float32", "bfloat16", "float16"]
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 POSITION_NAMES = ("position_embeddings", "wpe", "embed_positions", "rel_embeddings")
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from hfkit.errors import UsageError
 
 RENDEZVOUS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-DEFAULT_PORT = 29500
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hfkit.errors import ModelError, ResourceError
-from hfkit.files import atomic_folder
+from hfkit.files import atomic_folder, cache_folder
 from hfkit.models.checkpoint import Checkpoint
 from hfkit.models.intake import PICKLE, PICKLE_INDEX, check_weights, listing, shard_names
 
@@ -31,7 +31,7 @@ def converted(found: Checkpoint, *, allowed: bool) -> Checkpoint:
             f"{found.folder}: only pickle weights, and convert=false",
             "allow it with `convert=true`, or run `hfkit convert M -o DIR`",
         )
-    target = _cache() / "converted" / f"{found.folder.name}-{_fingerprint(found.folder)}"
+    target = cache_folder() / "converted" / f"{found.folder.name}-{_fingerprint(found.folder)}"
     notes = list(found.notes)
     if not target.is_dir():
         try:
@@ -94,9 +94,3 @@ def _fingerprint(folder: Path) -> str:
         real = path.resolve()
         digest.update(f"{real}\0{real.stat().st_size}\0{real.stat().st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
-
-
-def _cache() -> Path:
-    folder = Path(os.environ.get("HFKIT_CACHE") or "~/.cache/hfkit").expanduser()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder

@@ -10,13 +10,15 @@ from hfkit.events import Event, note
 from hfkit.models.convert import convert_folder
 from hfkit.models.find import locate
 from hfkit.models.intake import check_weights, listing
+from hfkit.run import probe_writable
 
 
 def convert(model: str, output: Path, *, offline: bool = False) -> Iterator[Event]:
     """Write `model`'s weights as safetensors, with its config and tokenizer, to `output`.
 
     Raises UsageError when `output` is not empty or there is nothing to convert, ModelError when the pickle holds more
-    than weights or cannot be read, NetworkError when the Hub is needed and out of reach.
+    than weights or cannot be read, ResourceError when
+    `output` cannot be written, NetworkError when the Hub is needed and out of reach.
     """
     output = Path(output).absolute()
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
@@ -30,6 +32,7 @@ def convert(model: str, output: Path, *, offline: bool = False) -> Iterator[Even
     if kind == "none":
         raise ModelError(f"{found.folder}: no weights; there: {listing(found.folder)}", "a pickle is pytorch_model.bin")
     yield from (note(line) for line in found.notes)
+    probe_writable(output)
     if output.is_dir():
         output.rmdir()  # empty, seen above; the new folder takes its place by one rename
     convert_folder(found.folder, output)
