@@ -9,19 +9,23 @@ from hfkit.recipe import Recipe
 from hfkit.recipe.yaml import dump
 from hfkit.run import Run
 from hfkit.tasks import task_class
+from hfkit.tasks.base import example_fields
 
-PIPELINES = {
-    "nli": "text-classification",
-    "classify": "text-classification",
-    "qa": "question-answering",
-    "lm": "text-generation",
+PIPELINES = {  # a head's name on model hubs
+    "sequence-classification": "text-classification",
+    "question-answering": "question-answering",
+    "causal-lm": "text-generation",
 }
 
 
 def model_card(run: Run, recipe: Recipe, result: Mapping[str, Any]) -> str:
     """Markdown with the front matter that model hubs read."""
     facts = run.facts()
-    head = {"library_name": "transformers", "tags": ["hfkit"], "pipeline_tag": PIPELINES.get(recipe.task)}
+    head = {
+        "library_name": "transformers",
+        "tags": ["hfkit"],
+        "pipeline_tag": PIPELINES.get(task_class(recipe.task).head),
+    }
     if "/" in recipe.model and not recipe.model.startswith("/"):
         head["base_model"] = recipe.model
     front = dump({k: v for k, v in head.items() if v})
@@ -71,10 +75,10 @@ def _scores(metrics: Mapping[str, float], result: Mapping[str, Any]) -> list[str
 
 def _command(task: str) -> str:
     """A command that uses the run; RUN stands for the folder, wherever it was copied."""
-    if task == "lm":
+    kind = task_class(task)
+    if kind.head == "causal-lm":
         return "hfkit generate RUN 'Once upon a time'"
-    fields = [c.name for c in task_class(task).columns if c.required and not c.gold]
-    return " ".join(["hfkit predict RUN", *(f"{name}='...'" for name in fields)])
+    return f"hfkit predict RUN {example_fields(kind)}"
 
 
 def _data(facts: Mapping[str, Any] | None) -> str:

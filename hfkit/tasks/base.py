@@ -122,6 +122,11 @@ class Task(Protocol):
         """What each metric of `reduce` is, exactly, in one line."""
 
 
+def example_fields(task: Task | type[Task]) -> str:
+    """One row as it is typed after `hfkit predict`: `premise='...' hypothesis='...'`."""
+    return " ".join(f"{c.name}='...'" for c in task.columns if c.required and not c.gold)
+
+
 def batched(values: Iterable[_T], size: int) -> Iterator[list[_T]]:
     """Lists of up to `size` values, so that fast tokenizers work on many texts at once and memory stays flat."""
     iterator = iter(values)

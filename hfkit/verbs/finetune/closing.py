@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hfkit.events import Event, warning
 from hfkit.files import remove_folder
 from hfkit.run import Run, shown_path
-from hfkit.tasks.base import Row, Task
+from hfkit.tasks.base import Row, Task, example_fields
 from hfkit.verbs.finetune.ready import Ready
 
 if TYPE_CHECKING:
@@ -75,12 +75,10 @@ def example(task: Task, rows: Any, run: Run) -> dict[str, Any]:
 
 def next_commands(run: Run, ready: Ready) -> list[str]:
     """What the user may type now."""
-    fields = {"qa": "question='...' context='...'", "nli": "premise='...' hypothesis='...'", "classify": "text='...'"}
     shown = shown_path(run.path)
     if ready.task.head == "causal-lm":
         return [f"hfkit generate {shown} {shlex.quote(opening(ready.validation_rows))}"]
-    example = fields.get(ready.task.name)
-    return [*([f"hfkit predict {shown} {example}"] if example else []), f"hfkit eval {shown} --data FILE"]
+    return [f"hfkit predict {shown} {example_fields(ready.task)}", f"hfkit eval {shown} --data FILE"]
 
 
 def opening(rows: Iterable[Row], most: int = 24) -> str:
