@@ -52,7 +52,7 @@ def load_training(
     lines = describe(train)
     if settings.folds is not None:
         train, validation, line = splitting.fold(train, settings, group)
-        lines.append(line)
+        lines += [line, *_idle(settings, ("validation_share",), "data.folds says what is held out")]
     else:
         places = None
         if settings.validation is None:
@@ -62,11 +62,18 @@ def load_training(
             name = _name(settings.validation, places) if settings.validation is not None else _places_name(places)
             validation = Loading(places, name, columns, settings, True, offline).rows()
             lines += [f"validation {line}" for line in describe(validation)]
+            lines += _idle(settings, ("validation_share", "group"), "validation data is there")
         else:
             train, validation, line = splitting.share(train, settings, group)
             lines.append(line)
     lines += _overlap(train, validation, columns, settings.max_overlap)
     return splitting.limited(train, settings.limit), splitting.limited(validation, settings.limit), lines
+
+
+def _idle(settings: Data, keys: Sequence[str], why: str) -> list[str]:
+    """A line for each key that is set and changes nothing here."""
+    given = [key for key in keys if getattr(settings, key) != Data.model_fields[key].default]
+    return [f"data.{key} has no effect: {why}" for key in given]
 
 
 def _overlap(train: Rows, validation: Rows, columns: tuple[Column, ...], most: float | None) -> list[str]:

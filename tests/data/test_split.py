@@ -154,3 +154,15 @@ def test_rows_are_a_sequence() -> None:
     assert rows.subset(range(10)) is rows
     with pytest.raises(IndexError):
         rows[10]
+
+
+def test_keys_that_change_nothing_are_said() -> None:
+    rows = [{"premise": f"p{n}", "hypothesis": "h", "label": n % 2, "site": n % 4} for n in range(20)]
+    settings = Data(validation_share=0.3, group="site").model_copy(update={"train": rows})
+    _, _, lines = load_training(settings, columns=NLI, group=None)
+    assert not [line for line in lines if "no effect" in line]
+    _, _, lines = load_training(settings.model_copy(update={"validation": rows[:4]}), columns=NLI, group=None)
+    assert [line for line in lines if "no effect" in line] == [
+        "data.validation_share has no effect: validation data is there",
+        "data.group has no effect: validation data is there",
+    ]
