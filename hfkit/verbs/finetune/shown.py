@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from hfkit.data.validators import rows_text
 from hfkit.engine.place import peak_memory
 from hfkit.run import Run
 from hfkit.verbs.finetune.fit import Fit
@@ -21,8 +22,8 @@ def plan_items(fit: Fit) -> dict[str, str]:
     items = {
         "task": ready.recipe.task,
         "model": f"{ready.found.name}, {parameters:,} parameters",
-        "train": f"{len(ready.train_rows):,} rows, {len(ready.train):,} examples, {sizes}",
-        "validation": f"{len(ready.validation_rows):,} rows, {len(ready.validation):,} examples",
+        "train": f"{rows_text(len(ready.train_rows))}, {len(ready.train):,} examples, {sizes}",
+        "validation": f"{rows_text(len(ready.validation_rows))}, {len(ready.validation):,} examples",
         "steps": f"{schedule.steps:,} of {settings.batch_size} examples ({epochs}){limit}",
         "learning rate": f"{schedule.peak:g}, {schedule.warmup_steps} warm-up steps, {settings.schedule}",
         "precision": ready.place.precision,
