@@ -158,10 +158,11 @@ def group_hint(group: str, word: str, names: Sequence[str]) -> str:
 def usage_error(error: typer.TyperException, command: str) -> UsageError:
     """A parse error in our words, with our spelling of a flag from elsewhere."""
     option = getattr(error, "option_name", None)
-    page = "`hfkit --help`" if command == "hfkit" else f"`hfkit {command} --help`"
+    name = "hfkit" if command == "hfkit" else f"hfkit {command}"
+    page = f"`{name} --help`"
     if isinstance(option, str) and "No such option" in error.format_message():
         return UsageError(
-            f"hfkit {command} has no option {option}", flag_hint(option, getattr(error, "possibilities", None), page)
+            f"{name} has no option {option}", flag_hint(option, getattr(error, "possibilities", None), page)
         )
     message = re.sub(r"\s+", " ", error.format_message()).strip()
     return UsageError(message[:1].lower() + message[1:], f"{page} shows how it is used")

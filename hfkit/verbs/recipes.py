@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def copy_recipe(name: str, path: Path | None = None) -> Iterator[Event]:
     except OSError as error:
         raise cannot_write(target, error) from error
     yield Event("saved", {"what": "recipe", "path": str(target)})
-    yield Event("next", {"commands": [f"hfkit finetune {target}"]})
+    yield Event("next", {"commands": [f"hfkit finetune {shlex.quote(str(target))}"]})
     yield Event("result", {"name": target.stem, "path": str(target.absolute())})
 
 
