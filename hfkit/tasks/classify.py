@@ -90,7 +90,7 @@ class Classify:
         """Texts, ids and labels of all rows; returns what was found. Raises DataError."""
         from hfkit.data import validators
 
-        findings = [*validators.duplicate_ids(rows, "warning" if training else "failure")]
+        findings = [*validators.duplicate_ids(rows, "warning")]
         for column in TEXTS[: 2 if len(rows) and "text_pair" in rows[0] else 1]:
             findings += validators.text_column(rows, column, empty="warning")
         lines = validators.raise_failures(findings)
