@@ -1,17 +1,26 @@
 """A small checkpoint and a small data set, made once for all tests of the engine."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import engine_helpers as helpers
 import pytest
+import torch
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Children compute in one thread; none of the launchers' variables is set."""
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process and its children compute in one thread, since bits are equal at equal thread counts only.
+
+    None of the launchers' variables is set.
+    """
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "SLURM_NTASKS", "SLURM_PROCID"):
         monkeypatch.delenv(name, raising=False)
+    before = torch.get_num_threads()  # the variable comes too late for a torch that is loaded already
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
