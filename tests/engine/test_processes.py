@@ -51,7 +51,7 @@ def same(run: Path, single: Path, how: str) -> None:
     assert [row["id"] for row in mine] == [row["id"] for row in theirs]
     events = [json.loads(line) for line in (run / "events.jsonl").read_text("utf-8").splitlines()]
     assert events  # written once, by the first process
-    assert len([e for e in events if e["kind"] == "plan" or e["kind"] == "step"]) == len(losses(single))
+    assert len([e for e in events if e["kind"] == "step"]) == len(losses(single))
 
 
 def test_processes_are_started_and_show_once(command: Command, tmp_path: Path, single: Path) -> None:
