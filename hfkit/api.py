@@ -122,7 +122,7 @@ def _split(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _processes() -> int | None:
     """1: this process answers alone, however many GPUs there are, unless a launcher started it with others."""
-    from hfkit.verbs.trained import launched
+    from hfkit.engine.world import launched
 
     return None if launched() else 1
 

@@ -1,20 +1,16 @@
-"""A run folder: created once, appended to, its files written whole; and the facts of the machine in run.json."""
+"""A run folder: created once, appended to, its files written whole."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import platform
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +19,6 @@ from hfkit.events import Event
 from hfkit.files import cannot_write, write_json, write_text
 
 NOT_ON_DISK = ("progress", "text")
-PACKAGES = ("hfkit", "torch", "transformers", "datasets", "accelerate", "tokenizers", "safetensors", "numpy")
 
 
 def runs_folder() -> Path:
@@ -207,43 +202,6 @@ def all_runs() -> list[Run]:
     return [Run(path) for path in names if (path / "run.json").exists()]
 
 
-def versions() -> dict[str, str]:
-    """Versions of hfkit and of what it stands on; packages that are missing are left out."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def machine() -> dict[str, Any]:
-    """The facts of this machine that matter for repeating a run."""
-    return {"system": platform.platform(), "processor": platform.processor() or platform.machine(), "cpus": cpus()}
-
-
-def cpus() -> int:
-    """CPU cores this process may use: the smaller of affinity and cgroup limit."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limit = Path("/sys/fs/cgroup/cpu.max")
-    try:
-        quota, period = limit.read_text(encoding="ascii").split()[:2]
-    except (OSError, ValueError):
-        return count
-    return count if quota == "max" else max(1, min(count, round(int(quota) / int(period))))
-
-
-def git_commit() -> str | None:
-    """The commit of the current directory's repository, with "+" when there are changes; None outside one."""
-    try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
-        dirty = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
-
-
 def digest(value: Any) -> str:
     """64 hex digits of plain data, equal for equal data."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
@@ -255,18 +213,3 @@ def shown_path(path: Path) -> str:
         return shlex.quote(str(path.relative_to(Path.cwd())))
     except ValueError:
         return shlex.quote(str(path))
-
-
-def start_facts(command: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The first content of run.json."""
-    return {
-        "command": command,
-        "argv": sys.argv[1:],
-        "status": "running",
-        "started": time.time(),
-        "attempt": 0,
-        "versions": versions(),
-        "git_commit": git_commit(),
-        "machine": machine(),
-        **settings,
-    }

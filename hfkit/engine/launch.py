@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 from hfkit.engine.world import Launch
-from hfkit.run import cpus
+from hfkit.machine import cpus
 
 GRACE_SECONDS = 10.0
 FORWARDED = ("SIGTERM", "SIGINT", "SIGUSR1")

@@ -20,7 +20,7 @@ from hfkit.engine.launch import launch
 from hfkit.engine.optimize import Precision, auto_precision
 from hfkit.engine.world import Launch, World, find_place, join
 from hfkit.errors import Delegated, UsageError
-from hfkit.run import cpus
+from hfkit.machine import cpus
 
 MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 

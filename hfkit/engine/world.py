@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hfkit.errors import UsageError
+from hfkit.machine import srun_tasks
 
 RENDEZVOUS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
@@ -73,8 +74,7 @@ def find_place(environment: Mapping[str, str], *, devices: int, processes: int |
         return _checked(_joined(environment), processes)
     if {"RANK", "WORLD_SIZE"} <= set(given) and "LOCAL_RANK" not in given:
         return _pod(environment, processes or devices, given)
-    slurm = _number(environment, "SLURM_NTASKS", 1) > 1 and bool(environment.get("SLURM_PROCID"))
-    if slurm and {"MASTER_ADDR", "MASTER_PORT"} >= set(given):
+    if srun_tasks(environment) > 1 and {"MASTER_ADDR", "MASTER_PORT"} >= set(given):
         return _checked(_slurm(environment), processes)
     if given:
         missing = [name for name in RENDEZVOUS if name not in given]
@@ -86,6 +86,11 @@ def find_place(environment: Mapping[str, str], *, devices: int, processes: int |
     if wanted > 1:
         return Launch(wanted, wanted, 0, 1, "127.0.0.1", 0, "started here")
     return World()
+
+
+def launched(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether a launcher started this process as one of a world, by the same signs as `find_place`."""
+    return bool(environment.get("WORLD_SIZE")) or srun_tasks(environment) > 1
 
 
 def slurm_master(environment: Mapping[str, str]) -> tuple[str, int]:
@@ -132,7 +137,8 @@ def _joined(environment: Mapping[str, str]) -> World:
 
 
 def _slurm(environment: Mapping[str, str]) -> World:
-    size, nodes = _number(environment, "SLURM_NTASKS"), _number(environment, "SLURM_NNODES", 1)
+    size = srun_tasks(environment)
+    nodes = _number(environment, "SLURM_STEP_NUM_NODES", _number(environment, "SLURM_NNODES", 1))
     local = _number(environment, "SLURM_LOCALID", 0)
     return World(_number(environment, "SLURM_PROCID"), size, local, max(1, size // nodes), nodes, "slurm")
 

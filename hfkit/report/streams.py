@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TextIO
 
+from hfkit.machine import srun_tasks
+
 
 def rank() -> int:
     """This process's place in its world, as torchrun, a pod or srun say; 0 when it is alone.
@@ -15,7 +17,7 @@ def rank() -> int:
     text = os.environ.get("RANK")
     if text is not None and not int_or_zero(text) < int_or_zero(os.environ.get("WORLD_SIZE")):
         return 0
-    if text is None and int_or_zero(os.environ.get("SLURM_NTASKS")) > 1:
+    if text is None and srun_tasks() > 1:
         text = os.environ.get("SLURM_PROCID")
     return int_or_zero(text)
 

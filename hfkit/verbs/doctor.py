@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hfkit.events import Event, progress
-from hfkit.run import cpus, runs_folder
+from hfkit.machine import cpus
+from hfkit.run import runs_folder
 
 FLOORS = {  # as in pyproject.toml; a test compares them
     "torch": "2.10",

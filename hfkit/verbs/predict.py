@@ -13,12 +13,13 @@ from hfkit.data import describe
 from hfkit.data.predictions import write_predictions
 from hfkit.data.submission import Submission
 from hfkit.data.validators import duplicate_ids, named, raise_failures
+from hfkit.engine.world import launched
 from hfkit.errors import UsageError
 from hfkit.events import Event, note, warning
 from hfkit.files import atomic_write
 from hfkit.run import probe_writable, shown_path
 from hfkit.tasks.base import Prediction, Task
-from hfkit.verbs.trained import Answering, answering, find_trained, launched, precision_of, read_rows
+from hfkit.verbs.trained import Answering, answering, find_trained, precision_of, read_rows
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -188,8 +187,3 @@ def precision_of(overrides: Sequence[str]) -> str:
                 f"'{text.partition('=')[0]}' has no effect on this command", "of train, only train.precision has"
             )
     return section_from_overrides(Train, "train", overrides).precision
-
-
-def launched() -> bool:
-    """Whether a launcher started this process as one of several."""
-    return any(os.environ.get(name) for name in ("WORLD_SIZE", "SLURM_PROCID"))

@@ -99,6 +99,7 @@ def test_slurm_is_joined(command: Command, tmp_path: Path, single: Path) -> None
     slurm = {
         "SLURM_NTASKS": "2",
         "SLURM_NNODES": "1",
+        "SLURM_STEP_ID": "0",
         "SLURM_JOB_NODELIST": "localhost",
         "SLURM_JOB_ID": "5",
         "MASTER_PORT": str(free_port()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hfkit.engine.world import Launch, World, find_place, first_host, join, slurm_master
+from hfkit.engine.world import Launch, World, find_place, first_host, join, launched, slurm_master
 from hfkit.errors import UsageError
 
 TORCHRUN = {
@@ -18,6 +18,7 @@ TORCHRUN = {
 SLURM = {
     "SLURM_NTASKS": "16",
     "SLURM_PROCID": "9",
+    "SLURM_STEP_ID": "0",
     "SLURM_LOCALID": "1",
     "SLURM_NNODES": "2",
     "SLURM_JOB_NODELIST": "node[003-004]",
@@ -75,6 +76,32 @@ def test_slurm_of_one_task_or_without_srun_is_alone() -> None:
     assert find_place({"SLURM_NTASKS": "4"}, devices=1, processes=None) == World()
     with pytest.raises(UsageError, match="SLURM_JOB_NODELIST"):
         slurm_master({"SLURM_NTASKS": "4"})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"SLURM_STEP_ID": ""},  # an sbatch script: the allocation's tasks are not there yet
+        {"SLURM_STEP_ID": "4294967291"},  # the batch step itself
+        {"SLURM_STEP_ID": "4294967290", "SLURM_STEP_NUM_TASKS": "1"},  # the shell of an interactive allocation
+        {"SLURM_STEP_NUM_TASKS": "1"},  # srun -n 1 in an allocation of 16
+    ],
+)
+def test_a_job_script_waits_for_nobody(changes: dict[str, str]) -> None:
+    environment = SLURM | {"SLURM_PROCID": "0"} | changes
+    assert find_place(environment, devices=1, processes=None) == World()
+    assert find_place(environment, devices=2, processes=None) == Launch(2, 2, 0, 1, "127.0.0.1", 0, "started here")
+    assert not launched(environment)
+
+
+def test_the_step_says_how_many_not_the_allocation() -> None:
+    step = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "1", "SLURM_PROCID": "3", "SLURM_LOCALID": "3"}
+    assert find_place(SLURM | step, devices=8, processes=None) == World(3, 4, 3, 4, 1, "slurm")
+
+
+def test_launched_by_the_same_signs() -> None:
+    assert launched(TORCHRUN) and launched(POD) and launched(SLURM)
+    assert not launched({})
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,9 @@ def test_quiet_shows_data_and_warnings(capsys):
     assert err == "warning: 3 answers could not be located\n"
 
 
-@pytest.mark.parametrize("variables", [{"RANK": "1", "WORLD_SIZE": "2"}, {"SLURM_NTASKS": "4", "SLURM_PROCID": "3"}])
+@pytest.mark.parametrize(
+    "variables", [{"RANK": "1", "WORLD_SIZE": "2"}, {"SLURM_NTASKS": "4", "SLURM_PROCID": "3", "SLURM_STEP_ID": "0"}]
+)
 def test_other_processes_run_in_silence(variables, monkeypatch, capsys):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

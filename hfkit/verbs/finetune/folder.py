@@ -12,6 +12,7 @@ from hfkit import run as runs
 from hfkit.data.rows import Rows
 from hfkit.errors import DivergenceError, HfkitError, ModelError, Stopped, UsageError
 from hfkit.events import Event
+from hfkit.machine import start_facts
 from hfkit.models.intake import weights_sha256
 from hfkit.recipe import Recipe
 from hfkit.recipe.load import as_dict, differences, dump, identity
@@ -75,7 +76,7 @@ def new_run(recipe: Recipe, ready: Ready, output: Path | None, *, overwrite: boo
     run = runs.create(recipe.name, recipe.model, suffix, output=output, overwrite=overwrite)
     place = ready.place
     run.update(
-        **runs.start_facts(
+        **start_facts(
             "finetune",
             {
                 "recipe": recipe.name,

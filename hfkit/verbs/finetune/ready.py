@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hfkit import run as runs
 from hfkit.data.rows import Rows
 from hfkit.errors import UsageError
 from hfkit.events import Event, resolved, warning
+from hfkit.machine import versions
 from hfkit.models import Checkpoint, check_vocabulary
 from hfkit.models.find import run_named
 from hfkit.recipe import Recipe
+from hfkit.run import digest
 from hfkit.tasks import task_class
 from hfkit.tasks.base import LOWER_IS_BETTER, Task
 from hfkit.verbs.prepare import features_of, limited_blocks, sample_texts, texts_of
@@ -42,9 +43,9 @@ class Ready:
     @property
     def saved(self) -> dict[str, Any]:
         """The content of hfkit.json: what a copied model needs to score the same."""
-        versions = runs.versions()
+        found = versions()
         return {
-            "hfkit": versions.get("hfkit"),
+            "hfkit": found.get("hfkit"),
             "task": self.recipe.task,
             "settings": self.task.settings.model_dump(mode="json"),
             "base_model": self.found.name,
@@ -108,7 +109,7 @@ def scratch_checkpoint(found: Checkpoint, recipe: Recipe, kind: type[Task], trai
     from hfkit.models import build_scratch, locate
 
     name = str(found.scratch)
-    key = runs.digest([name, kind.head, recipe.scratch.model_dump(), train.fingerprint])
+    key = digest([name, kind.head, recipe.scratch.model_dump(), train.fingerprint])
 
     def build(path: Path) -> None:
         build_scratch(name, texts_of(kind, train), recipe.scratch, kind.head, path)
