@@ -159,13 +159,14 @@ def probe_writable(folder: Path) -> None:
         place = place.parent
     if not place.is_dir():
         raise ResourceError(f"{folder}: cannot be made, {place} is a file", "choose another place with --output")
+    probe = place / f".probe-{os.getpid()}"  # several processes may look at once
     try:
-        write_text(place / ".probe", "x")
-        (place / ".probe").unlink()
+        write_text(probe, "x")
+        probe.unlink()
     except OSError as error:
         raise cannot_write(folder, error) from error
     except ResourceError as error:
-        raise ResourceError(error.message.replace(str(place / ".probe"), str(folder)), error.hint) from error
+        raise ResourceError(error.message.replace(str(probe), str(folder)), error.hint) from error
 
 
 def open_run(path: Path) -> Run:
