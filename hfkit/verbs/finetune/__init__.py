@@ -23,7 +23,7 @@ from hfkit.run import Run
 from hfkit.tasks import task_class
 from hfkit.verbs.finetune.closing import closing, finish, next_commands
 from hfkit.verbs.finetune.folder import changed_since, ending, find_prior, kept, log_early, open_or_create, recorded
-from hfkit.verbs.finetune.ready import make_ready, with_run_found, without_effect
+from hfkit.verbs.finetune.ready import check_metric, make_ready, with_run_found, without_effect
 
 if TYPE_CHECKING:
     from hfkit.verbs.finetune.fit import Fit
@@ -95,8 +95,9 @@ def begun(
 ) -> Generator[Event, None, Fit]:
     """All that comes before the first step: data and model found and checked, then everything ready to train."""
     kind = task_class(recipe.task)
-    train, validation, lines = load_training(recipe.data, columns=kind.columns, group=kind.group, offline=offline)
     task = kind(recipe.settings)
+    check_metric(recipe, task)
+    train, validation, lines = load_training(recipe.data, columns=kind.columns, group=kind.group, offline=offline)
     with named(train):
         warnings = task.check(train, training=True)
     with named(validation):

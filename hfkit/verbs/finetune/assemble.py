@@ -20,7 +20,7 @@ from hfkit.verbs.finetune.fit import Fit
 from hfkit.verbs.finetune.folder import refuse_changed_data
 from hfkit.verbs.finetune.ready import Ready
 
-MICRO_BATCH = {"cpu": 8, "cuda": 64}
+MICRO_TOKENS = {"cpu": 1536, "cuda": 16384}  # tokens that pass through the model at once
 
 
 def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Generator[Event, None, Fit]:
@@ -46,11 +46,17 @@ def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Genera
     parameters = sum(p.numel() for p in model.parameters())
     lr, why = auto_lr(parameters, scratch=bool(ready.found.scratch)) if settings.lr == "auto" else (settings.lr, "")
     micro = settings.micro_batch_size
-    micro = MICRO_BATCH.get(place.device.type, 8) if micro == "auto" else micro
+    mean = float(ready.train.lengths.mean())
+    micro = auto_micro_batch(mean, settings.batch_size, place.device.type) if micro == "auto" else micro
     for key, value, reason, given in (
         ("train.lr", lr, why, settings.lr),
         ("train.precision", place.precision, place.precision_why, settings.precision),
-        ("train.micro_batch_size", micro, f"device {place.device.type}", settings.micro_batch_size),
+        (
+            "train.micro_batch_size",
+            micro,
+            f"{mean:.0f} tokens an example on {place.device.type}",
+            settings.micro_batch_size,
+        ),
         ("train.metric", ready.metric, f"{ready.better} is better", settings.metric),
     ):
         if given == "auto":
@@ -69,6 +75,11 @@ def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Genera
         load_optimizer(checkpoint, model, bare(training.optimizer))
         fit.restore(state)
     return fit
+
+
+def auto_micro_batch(mean_length: float, batch_size: int, device: str) -> int:
+    """Examples at once: enough tokens to keep the device busy, since each pass walks over all gradients once more."""
+    return max(1, min(batch_size, int(MICRO_TOKENS.get(device, 1536) / mean_length)))
 
 
 def newest_checkpoint(run: Run) -> Generator[Event, None, Path | None]:

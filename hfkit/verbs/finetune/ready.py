@@ -89,18 +89,26 @@ def with_run_found(recipe: Recipe) -> Recipe:
 
 def without_effect(recipe: Recipe) -> list[str]:
     """Lines about keys that are set and change nothing here; a recipe with every default written out has none."""
+    from hfkit.models.scratch import SHAPES
+
     causal, fresh = task_class(recipe.task).head == "causal-lm", recipe.model.startswith("scratch:")
+    shape = SHAPES.get(recipe.model.removeprefix("scratch:"), {}) if fresh else {}
     idle = (
         ("generate", recipe.generate, not causal, f"the task {recipe.task} does not generate text"),
         ("scratch", recipe.scratch, not fresh, f"{recipe.model} is not a scratch: model"),
     )
-    return [
+    lines = [
         f"{name}.{key} has no effect: {why}"
         for name, section, is_idle, why in idle
         if is_idle
         for key, value in section.model_dump().items()
         if value != type(section).model_fields[key].default
     ]
+    if fresh and recipe.train.reset_head:
+        lines.append(f"train.reset_head has no effect: every weight of {recipe.model} is fresh")
+    if shape.get("model_type") == "gpt2" and not recipe.scratch.lowercase:
+        lines.append(f"scratch.lowercase has no effect: the tokenizer of {recipe.model} keeps case as it is")
+    return lines
 
 
 def scratch_checkpoint(found: Checkpoint, recipe: Recipe, kind: type[Task], train: Rows) -> Checkpoint:
@@ -128,13 +136,18 @@ def usable_rows(task: Task, rows: Rows, name: str) -> Generator[Event, None, Row
     return rows.subset(kept)
 
 
+def check_metric(recipe: Recipe, task: Task) -> None:
+    """Refuse a metric that no setting of the task gives, before data or torch are loaded. Raises UsageError."""
+    known = task.definitions()
+    if recipe.train.metric != "auto" and known and recipe.train.metric not in known:
+        raise UsageError(
+            f"train.metric = '{recipe.train.metric}' is not a metric of this task", "there are " + ", ".join(known)
+        )
+
+
 def metric_of(recipe: Recipe, task: Task) -> tuple[str, str]:
     """The metric that picks the best checkpoint, and which way is better. Raises UsageError."""
     if recipe.train.metric == "auto":
         return task.headline
-    known = task.definitions()
-    if known and recipe.train.metric not in known:
-        raise UsageError(
-            f"train.metric = '{recipe.train.metric}' is not a metric of this task", "there are " + ", ".join(known)
-        )
+    check_metric(recipe, task)  # again: now that nothing is auto, fewer may be known
     return recipe.train.metric, "lower" if recipe.train.metric in LOWER_IS_BETTER else "higher"

@@ -19,7 +19,7 @@ def plan_items(fit: Fit) -> dict[str, str]:
     epochs = f"{schedule.steps / fit.per_epoch:.2g} epochs"
     limit = f", at most {settings.time}" if settings.time else ""
     parameters = sum(p.numel() for p in fit.training.bare.parameters())
-    items = {
+    return {
         "task": ready.recipe.task,
         "model": f"{ready.found.name}, {parameters:,} parameters",
         "train": f"{rows_text(len(ready.train_rows))}, {len(ready.train):,} examples, {sizes}",
@@ -30,11 +30,6 @@ def plan_items(fit: Fit) -> dict[str, str]:
         "device": ready.place.describe(),
         "evaluation": f"every {fit.evaluate_every:,} steps, best by {ready.metric}",
     }
-    if ready.found.name == "starter":
-        items["note"] = (
-            "starter is small and English; a base model such as google-bert/bert-base-uncased answers better"
-        )
-    return items
 
 
 def result_of(fit: Fit, run: Run) -> dict[str, Any]:
