@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -133,55 +132,6 @@ def repeated(keys: np.ndarray) -> np.ndarray:
 
     ordered = np.sort(keys)
     return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-
-
-def label_column(rows: Sequence[Row], column: str, allowed: Sequence[Any] | None = None) -> Iterator[Finding]:
-    """Labels that are null or NaN, of mixed types, outside `allowed`, or all of one class."""
-    null = _Tally()
-    counts: Counter[Any] = Counter()
-    first: dict[Any, str] = {}
-    for row in rows:
-        value = row.get(column)
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            null.add(row)
-            continue
-        name = (
-            (type(value).__name__, value)
-            if isinstance(value, (str, int, float))
-            else (type(value).__name__, repr(value))
-        )
-        counts[name] += 1
-        first.setdefault(name, row["id"])
-    if null.count:
-        yield null.finding("failure", "null_label", f"{column} is null")
-    if len({"text" if kind == "str" else "number" if kind in ("int", "float") else kind for kind, _ in counts}) > 1:
-        yield Finding(
-            "failure", "mixed_labels", f"{column} has values of different types: {_values(counts)}", len(counts)
-        )
-    elif allowed is not None:
-        unknown = Counter({name: times for name, times in counts.items() if name[1] not in allowed})
-        if unknown:
-            rows_hit = sum(unknown.values())
-            ids = tuple(first[name] for name in list(unknown)[:SHOWN])
-            known = ", ".join(str(value) for value in list(allowed)[:10])
-            message = f"{column} has unknown values: {_values(unknown)} {_first(ids, len(unknown))}; known are {known}"
-            yield Finding("failure", "unknown_labels", message, rows_hit, ids)
-    if len(counts) == 1:
-        (_, only), times = next(iter(counts.items()))
-        yield Finding(
-            "failure", "single_class", f"{column} is '{_cut(only)}' in all {times:,} rows: nothing to learn", times
-        )
-
-
-def _values(counts: Counter[Any]) -> str:
-    """Values with their counts, most frequent first: 'entailment' 12, 0 3."""
-    shown = [f"{_quoted(kind, value)} {times:,}" for (kind, value), times in counts.most_common(8)]
-    return ", ".join(shown) + (", ..." if len(counts) > 8 else "")
-
-
-def _quoted(kind: str, value: Any) -> str:
-    """A value as shown: texts in quotes, so that 0 and '0' differ on screen."""
-    return repr(_cut(value)) if kind == "str" else _cut(value)
 
 
 def answers_located(rows: Sequence[Row]) -> Iterator[Finding]:

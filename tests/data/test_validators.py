@@ -35,23 +35,6 @@ def test_duplicate_ids() -> None:
     assert not list(validators.duplicate_ids([], "failure"))
 
 
-def test_labels() -> None:
-    def codes(values: list[Any], allowed: list[Any] | None = None) -> list[str]:
-        return [found.code for found in validators.label_column(rows("label", values), "label", allowed)]
-
-    assert codes([0, 1, 2]) == []
-    assert codes([0, 1.0, 2]) == []
-    assert codes([None, float("nan"), 0, 1]) == ["null_label"]
-    assert codes([0, "entailment", 1]) == ["mixed_labels"]
-    assert codes([1, 1, 1]) == ["single_class"]
-    assert codes(["a", "b", "z"], ["a", "b"]) == ["unknown_labels"]
-    (mixed,) = validators.label_column(rows("label", [0, 0, "no"]), "label")
-    assert mixed.message == "label has values of different types: 0 2, 'no' 1"
-    (unknown,) = validators.label_column(rows("label", ["a", "b", "z", "z"]), "label", ["a", "b"])
-    assert "'z' 2" in unknown.message
-    assert unknown.ids == ("r2",)
-
-
 def qa(context: str, text: str, start: int | None) -> dict[str, Any]:
     return {"id": "x", "context": context, "answers": [{"text": text, "start": start}]}
 

@@ -9,7 +9,7 @@ import pytest
 from hfkit.metrics.classification import reduce_multi, reduce_regression, reduce_single
 from hfkit.metrics.cmrc import reduce_cmrc
 from hfkit.metrics.definitions import defined_keys, definition
-from hfkit.metrics.hans import HEURISTICS, measure_hans, reduce_hans
+from hfkit.metrics.hans import reduce_hans
 from hfkit.metrics.perplexity import reduce_perplexity
 from hfkit.metrics.squad import reduce_squad, reduce_squad2
 
@@ -22,7 +22,8 @@ def everything() -> dict[str, set[str]]:
     single = {"gold": three, "predicted": three, **{f"p_{i}": (three == i) * 1.0 for i in range(3)}}
     multi = {f"{name}_0": half for name in ("gold", "predicted", "p")}
     numbers = {f"{name}_{i}": half for name in ("gold", "predicted") for i in range(2)}
-    hans = [measure_hans("entailment", gold, name) for gold in ("entailment", "neutral") for name in HEURISTICS]
+    labels, places = np.repeat([1.0, 0.0], 3), np.tile([0.0, 1.0, 2.0], 2)
+    hans = {"correct": labels, "entailed": labels, "heuristic": places}
     regression = reduce_regression({"gold_0": half, "predicted_0": half}) | reduce_regression(numbers, 2)
     return {
         "squad": set(reduce_squad(qa)),
@@ -33,7 +34,7 @@ def everything() -> dict[str, set[str]]:
         "single": set(reduce_single(single, ["1", "2", "3"])),
         "multi": set(reduce_multi(multi, ["only"])),
         "regression": set(regression),
-        "hans": set(reduce_hans({name: np.array([row[name] for row in hans]) for name in hans[0]})),
+        "hans": set(reduce_hans(hans)),
         "lm": set(reduce_perplexity(dict.fromkeys(("nll", "tokens", "bytes", "words"), half))),
     }
 
