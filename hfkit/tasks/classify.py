@@ -102,6 +102,9 @@ class Classify:
                 f"{found.missing:,} training rows have no label, first row {found.first_missing!r}", "leave them out"
             )
         target, _ = decide(found, self.settings.target)
+        if training and train_rows is None and target != "regression":
+            unused = [name for name in ("mean", "std") if getattr(self.settings, name) is not None]
+            lines += [f"classify.{name} has no effect: the target is {target}, not regression" for name in unused]
         return lines + judge(found, target, self.settings.labels, training=training and train_rows is None)
 
     def usable(self, row: Row) -> bool:

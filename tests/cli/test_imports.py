@@ -144,6 +144,12 @@ def test_light_modules_load_nothing_heavy(module):
     assert HEAVY.isdisjoint(loaded_by(f"import {module}"))
 
 
+@pytest.mark.parametrize("recipe", ["quickstart", "quickstart-zh", "nli", "classify"])
+def test_a_metric_that_no_task_has_is_refused_before_torch(recipe):
+    words = ["finetune", recipe, "train.metric=f2", "--train", "README.md"]
+    assert HEAVY.isdisjoint(loaded_by(f"from hfkit.cli import main\nassert main({words!r}) == 2"))
+
+
 def test_names_of_the_package_load_on_use():
     import hfkit
     from hfkit.errors import HfkitError

@@ -233,3 +233,25 @@ def test_a_limit_draws_blocks_of_a_text(tmp_path: Path) -> None:
     assert code == 0, err
     assert result["rows"] == 5
     assert ", 5 examples" in next(line for line in err.splitlines() if line.strip().startswith("train "))
+
+
+def test_what_is_set_and_changes_nothing_is_said() -> None:
+    from hfkit.recipe.load import build
+    from hfkit.tasks.classify import Classify
+    from hfkit.verbs.finetune.ready import without_effect
+
+    def lines(task: str, model: str) -> list[str]:
+        values = {"task": task, "model": model, "train": {"reset_head": True}, "scratch": {"lowercase": False}}
+        return [line.partition(" has no effect")[0] for line in without_effect(build(values))]
+
+    assert lines("classify", "scratch:bert-mini") == ["train.reset_head"]
+    assert lines("lm", "scratch:gpt2-nano") == ["train.reset_head", "scratch.lowercase"]
+    assert lines("classify", "starter") == ["scratch.lowercase"]
+
+    def warned(labels: list[Any]) -> list[str]:
+        task = Classify(Classify.Settings(mean=[0.5], std=[1.0]))
+        rows = [{"id": str(n), "text": f"the {n}", "label": label} for n, label in enumerate(labels)]
+        return [line for line in task.check(rows, training=True) if "has no effect" in line]
+
+    assert [line.split()[0] for line in warned(["good", "bad"] * 3)] == ["classify.mean", "classify.std"]
+    assert warned([0.5, 1.25, 2.75, 3.5]) == []

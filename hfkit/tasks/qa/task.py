@@ -170,6 +170,9 @@ class QA:
         return reduce(columns)
 
     def definitions(self) -> dict[str, str]:
+        """Of the metrics that the scorer gives; with `auto`, of the two that it may become."""
+        if self.settings.scorer == "auto":
+            return {**_definitions("squad2", _SCORERS["squad2"][2]), **_definitions("squad", _SCORERS["squad"][2])}
         return _definitions(self._scorer(), _SCORERS[self._scorer()][2])
 
     def _with(self, settled: tuple[dict[str, Any], list[Resolution]]) -> tuple[Self, list[Resolution]]:
