@@ -10,25 +10,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hfkit.errors import HfkitError, Stopped
+from hfkit.errors import HfkitError, Stopped, UsageError
 from hfkit.events import Event
 
 
 @dataclass(frozen=True)
 class FinetunedRun:
-    """A finished run: `path` of its folder, `metrics` of the best checkpoint, the `result` that `--json` prints."""
+    """A finished run: `path` of its folder, `metrics` of the best checkpoint, the `result` that `--json` prints.
 
-    path: Path
+    After a dry run there is no folder and nothing is scored: `path` is None, `result` holds the plan.
+    """
+
+    path: Path | None
     metrics: Mapping[str, float]
     result: Mapping[str, Any] = field(repr=False)
 
     def predict(self, rows: Any, **options: Any) -> list[dict[str, Any]]:
         """Predictions for rows (a list of mappings, a DataFrame, or a data set's name), in row order."""
-        return predict(str(self.path), rows, **options)
+        return predict(self._trained(), rows, **options)
 
     def evaluate(self, data: Any, **options: Any) -> dict[str, Any]:
         """Scores on data with answers."""
-        return evaluate(str(self.path), data, **options)
+        return evaluate(self._trained(), data, **options)
+
+    def _trained(self) -> Path:
+        if self.path is None:
+            raise UsageError("a dry run has no model", "call finetune without dry_run")
+        return self.path
 
 
 def finetune(
@@ -40,7 +48,9 @@ def finetune(
     output: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    dry_run: bool = False,
     cpu: bool = False,
+    processes: int | None = None,
     offline: bool = False,
     quiet: bool = False,
     **keys: Any,
@@ -48,7 +58,9 @@ def finetune(
     """Fine-tune by a recipe's name or file. `keys` are recipe keys, e.g. `**{"train.lr": 1e-4}`.
 
     `train` and `validation` are a name, a path, a list of mappings, or a DataFrame; rows in memory are written to the
-    cache first, so that the run can be repeated. On several GPUs child processes do the work. Raises HfkitError.
+    cache first, so that the run can be repeated. `processes` as the command's `--processes`: more than one, or several
+    GPUs without it, are child processes that do the work. `dry_run` trains nothing, its result holds the plan. Raises
+    HfkitError.
     """
     from hfkit.recipe.load import load
     from hfkit.verbs.finetune import finetune as verb
@@ -56,12 +68,15 @@ def finetune(
     named = {"data.train": _kept(train), "data.validation": _kept(validation), "model": model}
     overrides = _overrides({**{key: value for key, value in named.items() if value is not None}, **keys})
     output = Path(output) if output is not None else None
-    options = {"resume": resume, "overwrite": overwrite, "cpu": cpu, "offline": offline}
-    if not cpu and _several_devices():
-        result = _in_children(str(recipe), overrides, output, options, quiet=quiet)
+    options = {"resume": resume, "overwrite": overwrite, "dry_run": dry_run, "cpu": cpu, "offline": offline}
+    if processes is not None and processes < 1:
+        raise UsageError(f"processes={processes}: at least 1 is needed", "leave it out for one per GPU")
+    if processes != 1 and (processes or (not cpu and _several_devices())):
+        result = _in_children(str(recipe), overrides, output, options, processes=processes, quiet=quiet)
     else:
-        result = _shown("finetune", verb(load(str(recipe), overrides), output=output, **options), quiet=quiet)
-    return FinetunedRun(Path(result["run"]), result["metrics"], result)
+        made = verb(load(str(recipe), overrides), output=output, processes=processes, **options)
+        result = _shown("finetune", made, quiet=quiet)
+    return FinetunedRun(None if dry_run else Path(result["run"]), result.get("metrics", {}), result)
 
 
 def evaluate(model: str | Path, data: Any, *, quiet: bool = False, **options: Any) -> dict[str, Any]:
@@ -114,9 +129,11 @@ def _shown(command: str, events: Iterator[Event], *, quiet: bool) -> dict[str, A
 
 
 def _split(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options by name as they are; those with a dot as overrides of recipe keys."""
-    keys = {name: value for name, value in options.items() if "." in name}
-    plain = {name: value for name, value in options.items() if "." not in name}
+    """Options by name as they are; recipe keys (with a dot, or how a model is found) as overrides."""
+    from hfkit.recipe.keys import MODEL_KEYS
+
+    keys = {name: value for name, value in options.items() if "." in name or name in MODEL_KEYS}
+    plain = {name: value for name, value in options.items() if name not in keys}
     return {**plain, "overrides": [*plain.get("overrides", ()), *_overrides(keys)]}
 
 
@@ -164,10 +181,17 @@ def _several_devices() -> bool:
 
 
 def _in_children(
-    recipe: str, overrides: Sequence[str], output: Path | None, options: Mapping[str, bool], *, quiet: bool
+    recipe: str,
+    overrides: Sequence[str],
+    output: Path | None,
+    options: Mapping[str, bool],
+    *,
+    processes: int | None = None,
+    quiet: bool,
 ) -> dict[str, Any]:
     """The same work as a command: a process that may start one child per device, never a fork of this one."""
-    flags = [f"--{name}" for name, on in options.items() if on]
+    flags = [f"--{name.replace('_', '-')}" for name, on in options.items() if on]
+    flags += ["--processes", str(processes)] if processes is not None else []
     place = ["--output", str(output)] if output is not None else []
     command = [sys.executable, "-m", "hfkit", "finetune", recipe, *overrides, *place, *flags, "--json"]
     done = subprocess.run(

@@ -164,6 +164,33 @@ def test_work_in_child_processes_is_a_command(encoder, here):
         api._in_children("qa", ["train.lrr=1"], None, options, quiet=True)
 
 
+def test_a_dry_run_holds_the_plan_and_several_processes_are_children(encoder, here, monkeypatch):
+    from hfkit import api
+
+    given = {"train": questions(8), "model": encoder, "cpu": True, "quiet": True, "dry_run": True, **SMALL}
+    plan = hfkit.finetune("qa", processes=1, **given)
+    assert plan.path is None and plan.result["plan"]["task"] == "qa" and plan.result["world"] == 1
+    assert not (here / "runs").exists()
+    with pytest.raises(hfkit.UsageError, match="no model"):
+        plan.predict(questions(1))
+    seen = []
+    monkeypatch.setattr(
+        api.subprocess, "run", lambda command, **_: seen.append(command) or pytest.fail("enough was seen")
+    )
+    with pytest.raises(pytest.fail.Exception):
+        hfkit.finetune("qa", processes=2, **given)
+    assert {"--dry-run", "--cpu", "--json"} <= set(seen[0]) and seen[0][seen[0].index("--processes") + 1] == "2"
+    with pytest.raises(hfkit.UsageError, match="at least 1"):
+        hfkit.finetune("qa", processes=0, **given)
+
+
+def test_how_a_model_is_found_is_a_key(encoder, here):
+    with pytest.raises(hfkit.UsageError, match="not a Hub model"):
+        hfkit.predict(encoder, questions(1), model_revision="main")
+    with pytest.raises(hfkit.UsageError, match="convert"):
+        hfkit.generate(encoder, "the", convert="perhaps")
+
+
 def test_import_is_light():
     code = """
 import sys, hfkit

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from hfkit.cli.options import Cpu, Debug, Json, Model, Offline, OutputFile, Overwrite, Quiet, Set, overrides
+from hfkit.cli.options import MODEL_KEYS, Cpu, Debug, Json, Model, Offline, OutputFile, Overwrite, Quiet, Set, overrides
 from hfkit.cli.perform import Events, perform
 from hfkit.errors import UsageError
 from hfkit.tasks import TASKS
 
 SECTIONS = ("data", "train", "generate", "scratch", *TASKS)
+_MODEL_KEY = re.compile(rf"({'|'.join(MODEL_KEYS)})=\S+")
 _KEY = re.compile(r"([a-z][a-z0-9_]*)(\.[A-Za-z0-9_]+)+=")
 
 
@@ -98,7 +99,9 @@ def prompts_and_pairs(words: list[str]) -> tuple[list[str], list[str]]:
     pairs: list[str] = []
     for word in words:
         found = _KEY.match(word)
-        if found is None:
+        if _MODEL_KEY.fullmatch(word):
+            pairs.append(word)
+        elif found is None:
             texts.append(word)
         elif found[1] in SECTIONS:
             pairs.append(word)

@@ -47,6 +47,10 @@ Cpu = Annotated[bool, typer.Option("--cpu", help="Do not use a GPU.")]
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[^=\s]+)?\Z")
 
 
+# Recipe keys without a section that a command which finds a model takes; hfkit.recipe is too heavy for --help.
+MODEL_KEYS = ("model_revision", "convert")
+
+
 def split_pair(text: str) -> tuple[str, str]:
     """The key and the value of `KEY=VALUE`. Raises UsageError."""
     key, equals, value = text.partition("=")

@@ -5,7 +5,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from hfkit.cli.options import Cpu, Debug, Json, Model, Offline, OutputFile, Overwrite, Quiet, Set, overrides, split_pair
+from hfkit.cli.options import (
+    MODEL_KEYS,
+    Cpu,
+    Debug,
+    Json,
+    Model,
+    Offline,
+    OutputFile,
+    Overwrite,
+    Quiet,
+    Set,
+    overrides,
+    split_pair,
+)
 from hfkit.cli.perform import Events, perform
 from hfkit.errors import UsageError
 
@@ -75,12 +88,12 @@ def predict(
 
 
 def fields_and_pairs(words: list[str]) -> tuple[dict[str, str], list[str]]:
-    """FIELD=TEXT (no dot in the name) as a mapping, KEY=VALUE (a dot) as they are. Raises UsageError."""
+    """FIELD=TEXT as a mapping; KEY=VALUE, with a dot in KEY or one of MODEL_KEYS, as it is. Raises UsageError."""
     fields: dict[str, str] = {}
     pairs: list[str] = []
     for word in words:
         name, equals, text = word.partition("=")
-        if equals and name.strip() and "." not in name:
+        if equals and name.strip() and "." not in name and name not in MODEL_KEYS:
             if name in fields:
                 raise UsageError(f"{name} is given twice", "give each column once")
             fields[name] = text

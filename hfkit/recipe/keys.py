@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from hfkit.recipe.section import Auto, Section, key
 
+MODEL_KEYS = ("model_revision", "convert")  # how a model is found, for every command that finds one
 Share = Annotated[float, Field(gt=0, le=1)]
 
 

@@ -44,7 +44,7 @@ def evaluate(
     """
     started = time.time()
     precision = precision_of(overrides)
-    found, bound, settings = find_trained(model, task, overrides, offline=offline)
+    found, task_name, bound, settings = find_trained(model, task, overrides, offline=offline)
     rows = read_rows(bound, data, settings, gold=True, limit=limit, offline=offline)
     yield from map(note, describe(rows))
     with named(rows):
@@ -68,7 +68,7 @@ def evaluate(
     if unscored:
         yield warning(f"{unscored:,} of {len(predictions):,} rows have no gold and are not scored")
     result = {
-        "task": task or (found.saved or {}).get("task") or bound.name,
+        "task": task_name,
         "model": found.name,
         "data": rows.name,
         **score_fields(scores),

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from hfkit.errors import ModelError, UsageError
 from hfkit.events import Event, note, progress, resolved
 from hfkit.files import atomic_write
-from hfkit.recipe.keys import Generate, Recipe
+from hfkit.recipe.keys import MODEL_KEYS, Generate, Recipe
 from hfkit.recipe.load import build, check_override_sections
 from hfkit.run import probe_writable
 from hfkit.tasks.base import Column
+from hfkit.verbs.trained import find_by_keys
 
 if TYPE_CHECKING:
     from hfkit.engine.decode import Completion
@@ -63,7 +64,7 @@ def generate(
     DataError, ModelError, NetworkError.
     """
     started = time.perf_counter()
-    check_override_sections(overrides, ("generate", "data"))
+    check_override_sections(overrides, ("generate", "data", *MODEL_KEYS))
     recipe = build({"task": "lm"}, overrides, name="lm", where="command line")
     target = _checked_output(output, overwrite)
     given = _prompts(prompts, prompts_file, recipe, offline)
@@ -92,9 +93,9 @@ def _prepared(
     model: str, given: Prompts, overrides: Sequence[str], cpu: bool, offline: bool
 ) -> Generator[Event, None, _Ready]:
     """Everything checked that needs no weights, then the model on its device."""
-    from hfkit.models import find, load_config, load_model, load_tokenizer, max_positions
+    from hfkit.models import load_config, load_model, load_tokenizer, max_positions
 
-    checkpoint = find(model, offline=offline)
+    checkpoint = find_by_keys(model, overrides, offline=offline)
     wanted = _wanted(checkpoint, overrides)
     yield from map(note, checkpoint.notes)
     tokenizer = load_tokenizer(checkpoint)

@@ -47,7 +47,7 @@ def predict(
     started = time.time()
     precision = precision_of(overrides)
     check_output(output, sample=sample, form=form, overwrite=overwrite)
-    found, bound, settings = find_trained(model, task, overrides, offline=offline)
+    found, task_name, bound, settings = find_trained(model, task, overrides, offline=offline)
     if form == "squad" and bound.name != "qa":
         raise UsageError(
             f"--format squad is for qa, and {found.name} is for {bound.name}", "take --format jsonl or csv"
@@ -69,7 +69,7 @@ def predict(
     )  # fmt: skip
     if not work.main:
         return
-    result: dict[str, Any] = {"task": work.task.name, "model": found.name, "data": rows.name}
+    result: dict[str, Any] = {"task": task_name, "model": found.name, "data": rows.name}
     if output is None:
         answers = list(work.answers)
         result |= {"rows": len(answers), "output": None, "predictions": answers}

@@ -14,8 +14,8 @@ from hfkit.data.few import FEW_ROWS, FewFeatures
 from hfkit.errors import ModelError, UsageError
 from hfkit.events import Event, note, resolved
 from hfkit.models import Checkpoint, check_vocabulary, find
-from hfkit.recipe.keys import Data, Train
-from hfkit.recipe.load import check_override_sections, override_settings, section_from_overrides, split_override
+from hfkit.recipe.keys import MODEL_KEYS, Data, Train
+from hfkit.recipe.load import build, check_override_sections, override_settings, section_from_overrides, split_override
 from hfkit.tasks import task_class
 from hfkit.tasks.base import Task
 from hfkit.verbs.prepare import answers_of, features_of, limited_blocks, sample_texts
@@ -51,14 +51,14 @@ class Answering:
 
 def find_trained(
     model: str, task: str | None, overrides: Sequence[str], *, offline: bool
-) -> tuple[Checkpoint, Task, Data]:
-    """The checkpoint, its task (settings not fitted to any data yet), and the data keys of the command line.
+) -> tuple[Checkpoint, str, Task, Data]:
+    """The checkpoint, its task by name and bound (not fitted to any data yet), the data keys of the command line.
 
     The task is what `task` or the key `task` says, else what hfkit.json beside the weights says, else what the
     architecture's head says.
     Settings: command line > hfkit.json > defaults. Raises HfkitError.
     """
-    found = find(model, offline=offline)
+    found = find_by_keys(model, overrides, offline=offline)
     saved = found.saved or {}
     if found.scratch:
         raise ModelError(
@@ -70,9 +70,15 @@ def find_trained(
     kind = _saved_kind(found, name) if not task and saved.get("task") else task_class(name)
     stored = saved.get("settings", {}) if saved.get("task") == name else {}
     known = {k: v for k, v in stored.items() if k in kind.Settings.model_fields}
-    check_override_sections(overrides, (kind.name, "data", "train", "max_length", "task"))
+    check_override_sections(overrides, (kind.name, "data", "train", "max_length", "task", *MODEL_KEYS))
     settings = override_settings(_saved_settings(found, kind, known), kind.name, overrides)
-    return found, kind(settings), section_from_overrides(Data, "data", overrides)
+    return found, str(name), kind(settings), section_from_overrides(Data, "data", overrides)
+
+
+def find_by_keys(model: str, overrides: Sequence[str], *, offline: bool) -> Checkpoint:
+    """The checkpoint by name and the keys `model_revision` and `convert`, which mean what they mean in a recipe."""
+    recipe = build({"task": "lm"}, [text for text in overrides if text.partition("=")[0].strip() in MODEL_KEYS])
+    return find(model, revision=recipe.model_revision, convert=recipe.convert, offline=offline)
 
 
 def _saved_kind(found: Checkpoint, name: str) -> type[Task]:

@@ -369,3 +369,15 @@ def test_every_command_in_a_hint_parses(command, capsys):
         except (UsageError, typer.TyperException) as error:
             problems.append(str(error))
     pytest.fail(f"{command!r}: {problems}")
+
+
+def test_how_a_model_is_found_is_a_key_wherever_one_is_found():
+    from hfkit.cli.generate import prompts_and_pairs
+    from hfkit.cli.options import MODEL_KEYS
+    from hfkit.cli.predict import fields_and_pairs
+    from hfkit.recipe import keys
+
+    assert MODEL_KEYS == keys.MODEL_KEYS
+    words = ["convert=false", "model_revision=v1.0"]
+    assert fields_and_pairs(["text=so it goes", *words]) == ({"text": "so it goes"}, words)
+    assert prompts_and_pairs(["convert = to change", *words]) == (["convert = to change"], words)

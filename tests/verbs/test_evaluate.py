@@ -45,6 +45,25 @@ def test_score_says_of_the_predictions_what_eval_said(run, finish, write, questi
         assert again["metrics"] == result["metrics"] and again["ci95"] == result["ci95"]
 
 
+def test_the_result_names_the_task_that_was_used(run, write, pairs):
+    rows = [{"text": row["premise"], "text_pair": row["hypothesis"], "label": row["label"]} for row in pairs]
+    data = str(write("dev.jsonl", pairs))
+    assert run("2-nli", data, name="own")[0]["task"] == "nli"
+    keys = ["classify.labels=[contradiction, entailment, neutral]", "classify.target=single"]
+    named = [{**row, "label": "neutral"} for row in rows]
+    result, _ = run("2-nli", named, overrides=["task=classify", *keys], name="set")
+    assert result["task"] == "classify"
+
+
+def test_how_the_model_is_found_is_a_key(run, write, questions):
+    data = str(write("dev.jsonl", questions))
+    with pytest.raises(UsageError, match="model_revision=main"):
+        run("1-qa", data, overrides=["model_revision=main"])
+    with pytest.raises(UsageError, match="convert"):
+        run("1-qa", data, overrides=["convert=perhaps"])
+    assert run("1-qa", data, overrides=["convert=false"], name="as-is")[0]["rows"] == 3
+
+
 def test_existing_results_are_kept_or_replaced_whole(run, write, questions, runs):
     data = str(write("dev.jsonl", questions))
     first, _ = run("1-qa", data, name="mine")
