@@ -106,8 +106,14 @@ def _cpu_has(probe: str) -> bool:
     return bool(found and found())
 
 
-def scale_gradients(parameters: Iterable[nn.Parameter], factor: torch.Tensor) -> None:
-    """Multiply every gradient by a tensor that stays on its device: no host sync."""
+def scale_and_clip(parameters: Iterable[nn.Parameter], factor: torch.Tensor, max_norm: float) -> torch.Tensor:
+    """Multiply every gradient by `factor`, then clip their total 2-norm to `max_norm` (0 does not clip).
+
+    Returns the norm between the two. Both are one walk over the gradients, and nothing waits for the device.
+    """
     gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients, foreach=True) * factor
+    clip = (max_norm / (norm + 1e-6)).clamp(max=1.0) if max_norm else torch.ones_like(norm)
     if gradients:
-        torch._foreach_mul_(gradients, factor)
+        torch._foreach_mul_(gradients, factor * clip)
+    return norm

@@ -19,7 +19,7 @@ import torch
 from hfkit.data.arrow import Features
 from hfkit.engine.collate import collate
 from hfkit.engine.forward import forward
-from hfkit.engine.optimize import Schedule, scale_gradients
+from hfkit.engine.optimize import Schedule, scale_and_clip
 from hfkit.engine.place import Place
 from hfkit.engine.plan import epoch_order, micro_batches
 from hfkit.errors import DivergenceError
@@ -141,9 +141,7 @@ class Training:
             group["lr"] = lr
         self.place.accelerator.unscale_gradients(self.optimizer)
         count = totals[1].clamp(min=1)
-        scale_gradients(self._parameters, (self.batch_size / count).float())
-        limit = self.max_grad_norm or float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, limit, foreach=True)
+        norm = scale_and_clip(self._parameters, (self.batch_size / count).float(), self.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         values = torch.stack([(totals[0] / count).float(), norm.detach().float(), totals[2].float()])

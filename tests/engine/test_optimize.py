@@ -9,7 +9,7 @@ import tiny_models as tiny
 import torch
 from torch import nn
 
-from hfkit.engine.optimize import Schedule, auto_lr, auto_precision, parameter_groups, scale_gradients, warmup_steps
+from hfkit.engine.optimize import Schedule, auto_lr, auto_precision, parameter_groups, scale_and_clip, warmup_steps
 
 
 def groups(family: str, head: str) -> tuple[set[str], set[str]]:
@@ -98,9 +98,24 @@ def test_auto_precision_of_this_machine() -> None:
     assert auto_precision(torch.device("cpu"))[0] in ("float32", "bfloat16")
 
 
-def test_gradients_are_scaled_in_place() -> None:
+def test_gradients_are_scaled_and_clipped_as_torch_does() -> None:
+    layer, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    for module in (layer, other):
+        module.load_state_dict({name: torch.ones_like(value) for name, value in module.state_dict().items()})
+        (module(torch.tensor([[1.0, 2.0, 3.0]])) ** 2).sum().backward()
+    for parameter in other.parameters():
+        assert parameter.grad is not None
+        parameter.grad.mul_(0.5)
+    expected = nn.utils.clip_grad_norm_(other.parameters(), 1.0)
+    norm = scale_and_clip(list(layer.parameters()), torch.tensor(0.5), 1.0)
+    assert float(norm) == pytest.approx(float(expected), rel=1e-6)
+    for mine, theirs in zip(layer.parameters(), other.parameters(), strict=True):
+        assert torch.allclose(mine.grad, theirs.grad, rtol=1e-5)
+
+
+def test_gradients_are_only_scaled_without_a_limit_and_may_be_missing() -> None:
     layer = nn.Linear(2, 1)
     layer(torch.ones(1, 2)).sum().backward()
-    scale_gradients(layer.parameters(), torch.tensor(3.0))
+    scale_and_clip(layer.parameters(), torch.tensor(3.0), 0)
     assert layer.weight.grad is not None and layer.weight.grad.tolist() == [[3.0, 3.0]]
-    scale_gradients([nn.Parameter(torch.ones(1))], torch.tensor(3.0))
+    assert float(scale_and_clip([nn.Parameter(torch.ones(1))], torch.tensor(3.0), 1.0)) == 0
