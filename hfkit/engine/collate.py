@@ -15,12 +15,17 @@ def collate(features: Sequence[Feature], pad_id: int) -> dict[str, torch.Tensor]
 
     Per-token lists become (features, tokens) int64, `input_ids` padded with `pad_id` and the rest with 0; numbers
     become (features,) int64 or float32; columns named `labels*` become (features, k). Adds `attention_mask`
-    (features, tokens).
+    (features, tokens) and what packing needs: `token_index` (real tokens,), their places on the flattened grid, and
+    `cu_seq_lens` (features + 1,) int32, how many tokens stand before each feature.
     """
     counts = np.array([len(f["input_ids"]) for f in features])
     width = int(counts.max())
     mask = np.arange(width)[None, :] < counts[:, None]
-    batch: dict[str, torch.Tensor] = {"attention_mask": torch.from_numpy(mask.astype(np.int64))}
+    batch: dict[str, torch.Tensor] = {
+        "attention_mask": torch.from_numpy(mask.astype(np.int64)),
+        "token_index": torch.from_numpy(np.flatnonzero(mask)),
+        "cu_seq_lens": torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)),
+    }
     for name, value in features[0].items():
         if name.startswith("labels") or not isinstance(value, (list, np.ndarray)):
             stacked = np.asarray([f[name] for f in features])

@@ -12,12 +12,13 @@ def epoch_order(count: int, seed: int, epoch: int) -> Indices:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def micro_batches(indices: Indices, lengths: np.ndarray, size: int) -> list[Indices]:
-    """A step cut into micro-batches of at most `size` features of similar length, shortest first.
+def micro_batches(indices: Indices, lengths: np.ndarray, size: int, *, by_length: bool = True) -> list[Indices]:
+    """A step cut into micro-batches of at most `size` features; `by_length` puts similar lengths together.
 
-    The step is a random draw; sorting inside it saves padding without favouring any length.
+    The step is a random draw; sorting inside it saves padding without favouring any length. Packed rows have no
+    padding, and stay as drawn, so that the micro-batches are about equally large.
     """
-    ordered = indices[np.argsort(lengths[indices], kind="stable")]
+    ordered = indices[np.argsort(lengths[indices], kind="stable")] if by_length else indices
     parts = -(-len(ordered) // size)
     return [part for part in np.array_split(ordered, parts) if len(part)]
 

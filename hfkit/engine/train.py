@@ -20,6 +20,7 @@ from hfkit.data.arrow import Features
 from hfkit.engine.collate import collate
 from hfkit.engine.forward import forward
 from hfkit.engine.optimize import Schedule, scale_and_clip
+from hfkit.engine.packing import Packed
 from hfkit.engine.place import Place
 from hfkit.engine.plan import epoch_order, micro_batches
 from hfkit.errors import DivergenceError
@@ -85,6 +86,7 @@ class Training:
         self._first_loss: float | None = None
         self._exploded = 0  # steps in a row
         self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._packed = isinstance(model, Packed)
 
     def advance(self, step: int, *, ask: bool = False) -> None:
         """Do optimizer step `step`, counted from 0. Its loss is read later, so the device is never waited for.
@@ -92,7 +94,7 @@ class Training:
         `ask` on the main process travels with the sum of the counts and comes back in every process's StepDone.
         """
         indices = self._indices(step)
-        parts = micro_batches(indices, self.features.lengths, self.micro_batch_size)
+        parts = micro_batches(indices, self.features.lengths, self.micro_batch_size, by_length=not self._packed)
         self.model.train()
         sums = torch.zeros(
             3, dtype=torch.float64 if self.place.device.type != "mps" else torch.float32, device=self.place.device
@@ -143,7 +145,8 @@ class Training:
         count = totals[1].clamp(min=1)
         norm = scale_and_clip(self._parameters, (self.batch_size / count).float(), self.max_grad_norm)
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        # A CPU keeps the memory of gradients: clearing it costs less than asking the system for it again.
+        self.optimizer.zero_grad(set_to_none=self.place.device.type != "cpu")
         values = torch.stack([(totals[0] / count).float(), norm.detach().float(), totals[2].float()])
         self._pending.append((step, len(indices), int(self.features.lengths[indices].sum()), lr, values))
 

@@ -153,6 +153,7 @@ def answering(
     `limit` draws blocks where the rows are one running text, which `read_rows` leaves whole. `check` looks at whether
     the tokenizer knows the words of the rows. The processes of a world part when all features were read.
     """
+    from hfkit.engine.packing import packed
     from hfkit.engine.place import take_place
     from hfkit.models import load_config, load_model, load_tokenizer
 
@@ -168,7 +169,7 @@ def answering(
     features = limited_blocks((yield from _features(rows, task, tokenizer)), rows, limit)
     model, notes = load_model(found, task.head, model_config=task.model_config(), fresh_head="refuse")
     yield from map(note, notes)
-    model = place.accelerator.prepare_model(model.to(place.device), evaluation_mode=True)
+    model = place.accelerator.prepare_model(packed(model.to(place.device), place), evaluation_mode=True)
     begun = time.perf_counter()
     answers = yield from answers_of(
         model, task, rows, features, place=place, pad_id=int(tokenizer.pad_token_id or 0), stage="answering",

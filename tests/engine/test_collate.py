@@ -21,7 +21,9 @@ def test_tokens_are_padded_on_the_right_and_numbers_stacked() -> None:
     assert batch["token_type_ids"].tolist() == [[0, 1, 1], [1, 0, 0]]
     assert batch["row"].tolist() == [4, 9]
     assert batch["label"].tolist() == [2, -100]
-    assert {name: values.dtype for name, values in batch.items()} == dict.fromkeys(batch, torch.int64)
+    assert batch["token_index"].tolist() == [0, 1, 2, 3]
+    assert batch["cu_seq_lens"].tolist() == [0, 3, 4] and batch["cu_seq_lens"].dtype == torch.int32
+    assert {v.dtype for name, v in batch.items() if name != "cu_seq_lens"} == {torch.int64}
 
 
 def test_labels_keep_their_own_length_and_fractions_stay() -> None:

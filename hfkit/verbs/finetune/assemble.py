@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from hfkit.engine.checkpoint import bare, find_newest, load_optimizer, read_state
 from hfkit.engine.optimize import Schedule, auto_lr, build_optimizer, warmup_steps
+from hfkit.engine.packing import packed
 from hfkit.engine.train import Training, steps_per_epoch
 from hfkit.errors import ModelError
 from hfkit.events import Event, note, resolved, warning
@@ -64,7 +65,7 @@ def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Genera
     per_epoch = steps_per_epoch(len(ready.train), settings.batch_size)
     steps = settings.max_steps or max(1, math.ceil(settings.epochs * per_epoch))
     training = Training(
-        model, build_optimizer(model, float(lr), settings.weight_decay), ready.task, ready.train,
+        packed(model, place), build_optimizer(model, float(lr), settings.weight_decay), ready.task, ready.train,
         schedule=Schedule(float(lr), steps, warmup_steps(settings.warmup, steps), settings.schedule),
         batch_size=settings.batch_size, micro_batch_size=micro, max_grad_norm=settings.max_grad_norm,
         seed=settings.seed, place=place, pad_id=ready.pad_id,

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from hfkit.engine.packing import plain
 from hfkit.events import Event, warning
 from hfkit.files import remove_folder
 from hfkit.run import Run, shown_path
@@ -27,7 +28,7 @@ def finish(fit: Fit, run: Run) -> Iterator[Event]:
 
     ready, best = fit.ready, fit.validation.best
     if ready.place.world.main:
-        model = fit.training.bare
+        model: Any = plain(fit.training.bare)
         if best is not None and best["step"] != fit.step:
             kept = locate(str(run.checkpoints / f"step-{best['step']:08d}"))
             model, _ = load_model(kept, ready.task.head, model_config=ready.task.model_config(), fresh_head="refuse")

@@ -11,6 +11,7 @@ from typing import Any
 from hfkit.engine.checkpoint import bare, rotate, save
 from hfkit.engine.optimize import warmup_steps
 from hfkit.engine.pace import Pace, parse_time
+from hfkit.engine.packing import plain
 from hfkit.engine.train import Training, steps_per_epoch
 from hfkit.events import Event, note
 from hfkit.run import Run
@@ -164,7 +165,7 @@ class Fit:
                 "scaler": scaler.state_dict() if scaler is not None else None,
             }
             path = save(
-                run.checkpoints, model=self.training.bare, tokenizer=ready.tokenizer,
+                run.checkpoints, model=plain(self.training.bare), tokenizer=ready.tokenizer,
                 optimizer=bare(self.training.optimizer), saved=ready.saved, state=state,
             )  # fmt: skip
             rotate(run.checkpoints, ready.recipe.train.keep_checkpoints, best["step"] if best else None)

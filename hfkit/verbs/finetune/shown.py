@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from hfkit.data.validators import rows_text
+from hfkit.engine.packing import Packed
 from hfkit.engine.place import peak_memory
 from hfkit.run import Run
 from hfkit.verbs.finetune.fit import Fit
@@ -27,6 +28,7 @@ def plan_items(fit: Fit) -> dict[str, str]:
         "steps": f"{schedule.steps:,} of {settings.batch_size} examples ({epochs}){limit}",
         "learning rate": f"{schedule.peak:g}, {schedule.warmup_steps} warm-up steps, {settings.schedule}",
         "precision": ready.place.precision,
+        "batches": "packed, without padding" if isinstance(fit.training.bare, Packed) else "padded",
         "device": ready.place.describe(),
         "evaluation": f"every {fit.evaluate_every:,} steps, best by {ready.metric}",
     }

@@ -1,0 +1,144 @@
+"""Attention over packed rows, registered with transformers as `hfkit_packed`: each token sees its own sequence only.
+
+transformers hands `cu_seq_lens_q` from a model's call through to here. Given `position_ids` alone, BERT under sdpa lets
+every token see the whole row, and says nothing; here a batch without the boundaries is refused.
+"""
+
+from __future__ import annotations
+
+import inspect
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from hfkit.engine.cpu import attention as cpu
+
+NAME = "hfkit_packed"
+
+
+def register() -> None:
+    """Make the name known to transformers; done once, harmless when repeated."""
+    AttentionInterface.register(NAME, packed_attention)
+    AttentionMaskInterface.register(NAME, no_mask)
+
+
+def no_mask(*_: Any, attention_mask: torch.Tensor | None = None, **__: Any) -> None:
+    """Packed rows need no mask. Raises ValueError for a padded batch, whose pads would be attended to."""
+    if attention_mask is not None and not bool(attention_mask.all()):
+        raise ValueError(f"{NAME}: the batch is padded; packed rows have no padding and no mask")
+
+
+def packed_attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    max_length_q: int | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """(1, tokens, heads, size) from query, key, value (1, heads, tokens, size).
+
+    Raises ValueError without the boundaries of the sequences, or for more than one row.
+    """
+    if cu_seq_lens_q is None or max_length_q is None or query.shape[0] != 1 or attention_mask is not None:
+        raise ValueError(f"{NAME} takes one packed row with cu_seq_lens_q and max_length_q, and no mask")
+    settings: dict[str, Any] = {
+        "scaling": query.shape[-1] ** -0.5 if scaling is None else scaling,
+        "causal": bool(getattr(module, "is_causal", False)),
+        "window": _window(module),
+        "dropout": dropout,
+    }
+    q, k, v = (_same(x, value)[0].transpose(0, 1) for x in (query, key, value))
+    if q.device.type == "cpu":
+        out = cpu.attention(q, k, v, cu_seq_lens_q.diff().tolist(), **settings)
+    elif not dropout and q.dtype != torch.float32 and q.is_cuda and _varlen_works(q.device):
+        out = _varlen(q, k, v, cu_seq_lens_q, max_length_q, **settings)
+    else:
+        out = _padded(q, k, v, cu_seq_lens_q, max_length_q, **settings)
+    return out[None], None
+
+
+def _same(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Rotary embeddings leave query and key in float32."""
+    return values if values.dtype == like.dtype else values.to(like.dtype)
+
+
+def _window(module: nn.Module) -> int | None:
+    """How far a token sees to each side. Modules hold one more, as flash attention counts."""
+    window = getattr(module, "sliding_window", None)
+    return None if window is None else int(window) - 1
+
+
+@lru_cache(maxsize=8)
+def _varlen_works(device: torch.device) -> bool:
+    """torch's variable-length attention needs compute capability 8.0; before 2.11 it lacks what is passed to it."""
+    if torch.version.hip or torch.cuda.get_device_capability(device) < (8, 0):
+        return False
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return False
+    return {"scale", "window_size"} <= set(inspect.signature(varlen_attn).parameters)
+
+
+def _varlen(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    boundaries: torch.Tensor,
+    longest: int,
+    *,
+    scaling: float,
+    causal: bool,
+    window: int | None,
+    dropout: float,
+) -> torch.Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    reach = -1 if window is None else window
+    out: Any = varlen_attn(
+        query, key, value, boundaries, boundaries, longest, longest,
+        scale=scaling, window_size=(reach, 0 if causal else reach),
+    )  # fmt: skip
+    return out
+
+
+def _padded(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    boundaries: torch.Tensor,
+    longest: int,
+    *,
+    scaling: float,
+    causal: bool,
+    window: int | None,
+    dropout: float,
+) -> torch.Tensor:
+    """The sequences side by side for this one product: older GPUs, float32, dropout of attention, mps."""
+    lengths = boundaries.diff()
+    place = torch.arange(longest, device=query.device)
+    real = place[None, :] < lengths[:, None]  # (sequences, longest)
+    # A place of the grid -> its token; those past a sequence's end point at some other token and are never seen.
+    token = (boundaries[:-1, None] + place[None, :]).clamp(max=query.shape[0] - 1)
+    ahead = place[None, :] - place[:, None]
+    seen = real[:, None, None, :]
+    if causal:
+        seen = seen & (ahead <= 0)
+    if window is not None:
+        seen = seen & (ahead.abs() <= window)
+    q, k, v = (x[token].transpose(1, 2) for x in (query, key, value))
+    # Rows past the end see something, or their softmax is not a number and so is its gradient.
+    seen = seen | ~real[:, None, :, None]
+    out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout, scale=scaling)
+    sequence = torch.repeat_interleave(lengths, output_size=query.shape[0])
+    rank = torch.arange(query.shape[0], device=query.device) - boundaries[sequence]
+    return out.transpose(1, 2)[sequence, rank]
