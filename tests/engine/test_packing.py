@@ -1,0 +1,259 @@
+"""Packed rows: equal to padded batches for every family that takes them, and refused where they would be wrong."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_models as tiny
+import torch
+import transformers
+
+from hfkit.engine import attention
+from hfkit.engine.collate import collate
+from hfkit.engine.cpu.layers import Projection
+from hfkit.engine.cpu.masks import keep_mask
+from hfkit.engine.forward import forward
+from hfkit.engine.packing import Packed, packed, plain
+from hfkit.engine.place import take_place
+from hfkit.engine.plan import micro_batches
+from hfkit.models import VERIFIED, find, load_model, save_model
+from hfkit.models.families import PACKED
+from hfkit.tasks import task_class
+
+HEADS = {
+    "question-answering": "AutoModelForQuestionAnswering",
+    "sequence-classification": "AutoModelForSequenceClassification",
+    "causal-lm": "AutoModelForCausalLM",
+}
+CASES = [
+    (family, head) for family in PACKED for head in HEADS if head != "causal-lm" or family == "gpt2"
+]  # fmt: skip
+LENGTHS = (5, 17, 60, 33)
+LOGITS = ("start_logits", "end_logits", "logits")
+
+
+def load(folder: Path, head: Any) -> Any:
+    model, _ = load_model(find(str(folder)), head, model_config={}, fresh_head="refuse")
+    return model
+
+
+def batch(pad_id: int = 0) -> dict[str, torch.Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    features = [
+        {
+            "row": i,
+            "input_ids": torch.randint(7, 40, (n,), generator=draw).tolist(),
+            "token_type_ids": [0] * (n // 2) + [1] * (n - n // 2),
+        }
+        for i, n in enumerate(LENGTHS)
+    ]
+    return collate(features, pad_id)
+
+
+def real(outputs: Any, mask: torch.Tensor) -> list[torch.Tensor]:
+    """Logits of real tokens, or of rows."""
+    found = [outputs[name] for name in LOGITS if name in outputs]
+    return [x[mask] if x.shape[:2] == mask.shape else x for x in found]
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    root, made = tmp_path_factory.mktemp("packed"), {}
+
+    def get(family: str, head: str) -> Path:
+        if (family, head) not in made:
+            folder = root / f"{family}-{head}"
+            changes = {"num_labels": 3} if head == "sequence-classification" else {}
+            made[family, head] = tiny.save(family, folder, HEADS[head], **changes)
+        return made[family, head]
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def place() -> Any:
+    return take_place(cpu=True, precision="float32")
+
+
+@pytest.mark.parametrize(("family", "head"), CASES)
+def test_packed_logits_and_gradients_equal_padded_ones(family: str, head: str, checkpoints: Any, place: Any) -> None:
+    padded_model, other = load(checkpoints(family, head), head), load(checkpoints(family, head), head)
+    packed_model = packed(other, place)
+    assert isinstance(packed_model, Packed) and plain(packed_model) is other
+    made = batch(int(padded_model.config.pad_token_id or 0))
+    mask = made["attention_mask"].bool()
+    pairs = list(
+        zip(real(forward(padded_model, made), mask), real(forward(packed_model, made), mask), strict=True)
+    )  # fmt: skip
+    weights = [torch.randn(x.shape, generator=torch.Generator().manual_seed(3)) / 100 for x, _ in pairs]
+    for ours, theirs in pairs:
+        assert torch.allclose(theirs, ours, rtol=1e-5, atol=2e-5), (theirs - ours).abs().max()
+    for which in (0, 1):
+        sum((pair[which] * w).sum() for pair, w in zip(pairs, weights, strict=True)).backward()  # type: ignore[union-attr]
+    for (name, ours), theirs in zip(padded_model.named_parameters(), other.parameters(), strict=True):
+        assert (ours.grad is None or not ours.grad.any()) == (theirs.grad is None or not theirs.grad.any()), name
+        if ours.grad is not None and theirs.grad is not None:
+            assert torch.allclose(theirs.grad, ours.grad, rtol=1e-4, atol=1e-5), name
+
+
+@pytest.mark.parametrize(("family", "head"), CASES)
+def test_each_sequence_is_as_if_alone(family: str, head: str, checkpoints: Any, place: Any) -> None:
+    model = packed(load(checkpoints(family, head), head), place)
+    draw = torch.Generator().manual_seed(1)
+    features = [
+        {"row": i, "input_ids": torch.randint(7, 40, (n,), generator=draw).tolist()} for i, n in enumerate(LENGTHS)
+    ]
+    together = collate(features, 0)
+    with torch.no_grad():
+        all_of_them = real(forward(model, together), together["attention_mask"].bool())
+        alone = [real(forward(model, one := collate([f], 0)), one["attention_mask"].bool()) for f in features]
+    for number, values in enumerate(all_of_them):
+        assert torch.allclose(values, torch.cat([a[number] for a in alone]), atol=1e-5)
+
+
+def test_only_deberta_is_verified_and_padded() -> None:
+    assert set(VERIFIED) - set(PACKED) == {"deberta-v2"}
+
+
+def test_pooling_by_mean_takes_the_padded_path(checkpoints: Any, place: Any) -> None:
+    model = load(checkpoints("modernbert", "sequence-classification"), "sequence-classification")
+    model.config.classifier_pooling = "mean"
+    assert packed(model, place) is model
+
+
+def test_position_ids_alone_are_silently_wrong_under_sdpa(checkpoints: Any) -> None:
+    """Why packing is done by an attention function of our own, see transformers' create_bidirectional_mask."""
+    model = load(checkpoints("bert", "question-answering"), "question-answering")
+    assert model.config._attn_implementation == "sdpa"
+    ids = torch.randint(7, 40, (1, 24), generator=torch.Generator().manual_seed(2))
+    positions = torch.cat([torch.arange(12), torch.arange(12)])[None]
+    with torch.no_grad():
+        row = model(input_ids=ids, position_ids=positions).start_logits[0, :12]
+        alone = model(input_ids=ids[:, :12]).start_logits[0]
+    assert (row - alone).abs().max() > 1e-2
+
+
+def test_a_padded_batch_into_packed_attention_raises(checkpoints: Any, place: Any) -> None:
+    model = plain(packed(load(checkpoints("bert", "question-answering"), "question-answering"), place))
+    ids = torch.randint(7, 40, (2, 8))
+    mask = torch.ones_like(ids)
+    mask[1, 5:] = 0
+    with pytest.raises(ValueError, match="padded"):
+        model(input_ids=ids, attention_mask=mask)
+    with pytest.raises(ValueError, match="cu_seq_lens_q"):
+        model(input_ids=ids, attention_mask=torch.ones_like(ids))
+
+
+def test_the_saved_model_says_nothing_of_packing(checkpoints: Any, place: Any, tmp_path: Path) -> None:
+    folder = checkpoints("gpt2", "causal-lm")
+    model = plain(packed(load(folder, "causal-lm"), place))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    save_model(model, tokenizer, tmp_path / "out", {})
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert attention.NAME not in (tmp_path / "out" / "config.json").read_text(encoding="utf-8")
+    before = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    for (name, ours), theirs in zip(before.named_parameters(), again.parameters(), strict=True):
+        assert torch.equal(ours, theirs), name
+    assert again.lm_head.weight is again.transformer.wte.weight
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.25])
+@pytest.mark.parametrize(("causal", "window"), [(False, None), (True, None), (False, 3), (True, 3)])
+def test_matmul_attention_is_padded_attention(causal: bool, window: int | None, dropout: float) -> None:
+    """The CPU's products against torch's own kernel on the same rows, gradients too."""
+    torch.manual_seed(0)
+    lengths, settings = [4, 1, 9], {"scaling": 0.3, "causal": causal, "window": window}
+    boundaries = torch.tensor([0, 4, 5, 14], dtype=torch.int32)
+    inputs = [torch.randn(14, 2, 5, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    ours = attention.cpu.attention(*inputs, lengths, dropout=dropout, **settings)  # type: ignore[arg-type]
+    if dropout:  # the gradient of what was drawn, by finite differences
+
+        def again(*values: torch.Tensor) -> torch.Tensor:
+            torch.manual_seed(5)
+            return attention.cpu.attention(*values, lengths, dropout=dropout, **settings)  # type: ignore[arg-type]
+
+        assert torch.autograd.gradcheck(again, inputs)
+        return
+    theirs = attention._padded(*inputs, boundaries, 9, dropout=0.0, **settings)  # type: ignore[arg-type]
+    assert torch.allclose(ours, theirs, atol=1e-12)
+    weights = torch.randn_like(ours)
+    first = torch.autograd.grad((ours * weights).sum(), inputs)
+    second = torch.autograd.grad((theirs * weights).sum(), inputs)
+    for a, b in zip(first, second, strict=True):
+        assert torch.allclose(a, b, atol=1e-12)
+
+
+def test_masks_drop_what_they_say_and_keep_the_mean() -> None:
+    torch.manual_seed(0)
+    drawn = keep_mask(torch.empty(1000, 1001), 0.1)
+    assert drawn.unique().tolist() == [0.0, pytest.approx(1 / 0.9, rel=1e-5)]
+    assert float((drawn == 0).float().mean()) == pytest.approx(0.1, abs=2e-3)
+    torch.manual_seed(0)
+    assert torch.equal(keep_mask(torch.empty(1000, 1001), 0.1), drawn)
+    assert not keep_mask(torch.empty(3, 3), 1.0).any()
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv1d"])
+def test_a_projection_is_its_layer_in_bfloat16(kind: str) -> None:
+    torch.manual_seed(0)
+    layer: Any = torch.nn.Linear(24, 16) if kind == "linear" else transformers.pytorch_utils.Conv1D(16, 24)
+    with torch.no_grad():
+        layer.bias.normal_()
+    lean = Projection(layer, torch.bfloat16)
+    x = torch.randn(3, 5, 24, requires_grad=True)
+    out = lean(x)
+    assert out.dtype == torch.bfloat16 and torch.allclose(out.float(), layer(x), atol=0.05, rtol=0.05)
+    weights = torch.randn(3, 5, 16)
+    expected = torch.autograd.grad((layer(x) * weights).sum(), [x, layer.weight, layer.bias])
+    found = torch.autograd.grad((out * weights).sum(), [x, lean.weight, lean.bias])
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == torch.float32
+        assert (ours - theirs).norm() < 0.02 * theirs.norm()
+    with torch.no_grad():
+        layer.weight.mul_(2)  # the 16-bit copy follows
+        assert torch.allclose(lean(x).float(), layer(x), atol=0.1, rtol=0.05)
+        with torch.inference_mode():
+            lean(x)
+        layer.weight.data = layer.weight * 2
+        assert torch.allclose(lean(x).float(), layer(x), atol=0.2, rtol=0.05)
+
+
+def test_loss_of_qa_is_the_same_packed_and_padded(checkpoints: Any, place: Any) -> None:
+    kind = task_class("qa")
+    task = kind(kind.Settings())
+    padded_model = load(checkpoints("roberta", "question-answering"), "question-answering")
+    packed_model = packed(load(checkpoints("roberta", "question-answering"), "question-answering"), place)
+    made = batch(1)
+    made["start_position"] = torch.tensor([1, 4, -100, 30])
+    made["end_position"] = torch.tensor([2, 4, -100, 32])
+    losses = [task.loss(forward(model, made), made) for model in (padded_model, packed_model)]
+    assert torch.allclose(losses[0][0], losses[1][0], rtol=1e-5) and losses[0][1] == losses[1][1] == 3
+
+
+def test_packed_rows_hold_real_tokens_only(checkpoints: Any, place: Any) -> None:
+    """What reaches the encoder, counted at its first layer: the tokens of the features and no more."""
+    model = packed(load(checkpoints("bert", "question-answering"), "question-answering"), place)
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(3, 100, 64)
+    features = [{"row": i, "input_ids": rng.integers(7, 40, n).tolist()} for i, n in enumerate(lengths)]
+    seen: list[int] = []
+    hook = plain(model).bert.encoder.layer[0].register_forward_pre_hook(
+        lambda _, inputs: seen.append(inputs[0].shape[0] * inputs[0].shape[1])
+    )  # fmt: skip
+    parts = micro_batches(rng.permutation(64), lengths, 9, by_length=False)
+    with torch.no_grad():
+        for part in parts:
+            forward(model, collate([features[i] for i in part], 0))
+    hook.remove()
+    assert seen == [int(lengths[part].sum()) for part in parts] and sum(seen) == lengths.sum()
+    assert max(len(part) for part in parts) <= 9
+
+
+def test_masks_of_registered_attention_let_whole_rows_pass() -> None:
+    check = partial(attention.no_mask, batch_size=1)
+    assert check(attention_mask=None) is None
+    assert check(attention_mask=torch.ones(1, 4, dtype=torch.bool)) is None
