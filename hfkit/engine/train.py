@@ -145,6 +145,8 @@ class Training:
         count = totals[1].clamp(min=1)
         norm = scale_and_clip(self._parameters, (self.batch_size / count).float(), self.max_grad_norm)
         self.optimizer.step()
+        # Fused optimizers write without counting it, and 16-bit copies of weights are made again by that count.
+        torch.autograd.graph.increment_version(self._parameters)
         # A CPU keeps the memory of gradients: clearing it costs less than asking the system for it again.
         self.optimizer.zero_grad(set_to_none=self.place.device.type != "cpu")
         values = torch.stack([(totals[0] / count).float(), norm.detach().float(), totals[2].float()])

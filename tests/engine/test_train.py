@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ import pytest
 import torch
 
 from hfkit.engine.answer import answer
+from hfkit.engine.cpu.layers import Projection
 from hfkit.engine.optimize import Schedule, build_optimizer
+from hfkit.engine.packing import packed
 from hfkit.engine.place import take_place
 from hfkit.engine.train import StepDone, Training, steps_per_epoch
 from hfkit.errors import DivergenceError, UsageError
@@ -57,6 +58,8 @@ def training(
     micro: int = 16,
     batch: int = 16,
     dropout: float | None = 0.0,
+    precision: str = "float32",
+    pack: bool = True,
     **changes: Any,
 ) -> Training:
     """A fresh model and all that moves it; the weights are the same each time."""
@@ -71,10 +74,18 @@ def training(
         attention_dropout=dropout,
     )
     rest: dict[str, Any] = {"max_grad_norm": 1.0, "seed": 3, "schedule": Schedule(1e-3, 10, 0, "constant"), **changes}
-    place = take_place(cpu=True, precision="float32")
+    place = take_place(cpu=True, precision=precision)
     optimizer = build_optimizer(model, 1e-3, 0.01)
     return Training(
-        model, optimizer, task, data, batch_size=batch, micro_batch_size=micro, place=place, pad_id=0, **rest
+        packed(model, place) if pack else model,
+        optimizer,
+        task,
+        data,
+        batch_size=batch,
+        micro_batch_size=micro,
+        place=place,
+        pad_id=0,
+        **rest,
     )
 
 
@@ -204,21 +215,26 @@ def test_float16_needs_a_gpu_and_trackers_their_package() -> None:
         take_place(cpu=True, trackers=["comet_ml"])
 
 
-def test_bfloat16_keeps_the_weights_in_float32(small: Path, task: Any) -> None:
-    made = training(small, task, features(16), batch=8)
-    half = dataclasses.replace(
-        made.place, accelerator=take_place(cpu=True, precision="bfloat16").accelerator, precision="bfloat16"
-    )
-    torch.manual_seed(1)
-    found = locate(str(small / "bert"))
-    model, _ = load_model(found, task.head, model_config=task.model_config(), fresh_head="allow")
-    again = Training(
-        model, build_optimizer(model, 1e-3, 0.01), task, features(16), schedule=Schedule(1e-3, 10, 0, "constant"),
-        batch_size=8, micro_batch_size=8, max_grad_norm=1.0, seed=3, place=half, pad_id=0,
-    )  # fmt: skip
-    done = run(again, 2)
-    assert {p.dtype for p in again.bare.parameters()} == {torch.float32}
-    assert all(np.isfinite(d.loss) for d in done)
+def test_bfloat16_keeps_the_weights_in_float32_and_learns_the_same(small: Path, task: Any) -> None:
+    """Twenty steps apart from rounding: products that went on with the weights of the first step would show."""
+    whole, half = (training(small, task, features(16), precision=p) for p in ("float32", "bfloat16"))
+    losses = [[d.loss for d in run(made, 20)] for made in (whole, half)]
+    assert {p.dtype for p in half.bare.parameters()} == {torch.float32}
+    assert losses[0][-1] < 0.9 * losses[0][0]
+    assert losses[1] == pytest.approx(losses[0], rel=0.03)
+    projections = [m for m in half.bare.modules() if isinstance(m, Projection)]
+    assert projections
+    for layer in projections:
+        assert torch.equal(layer.copies()[0], layer.weight.to(torch.bfloat16))
+
+
+def test_packed_and_padded_steps_lead_to_the_same_weights(small: Path, task: Any) -> None:
+    one = training(small, task, features(40), micro=4, batch=8)
+    other = training(small, task, features(40), micro=4, batch=8, pack=False)
+    ours, theirs = run(one, 10), run(other, 10)
+    assert [d.loss for d in ours] == pytest.approx([d.loss for d in theirs], rel=1e-4)
+    pairs = zip(one.bare.parameters(), other.bare.parameters(), strict=True)
+    assert max(float((a - b).detach().abs().max()) for a, b in pairs) < 1e-5
 
 
 def test_the_tokenizer_of_the_small_checkpoint_loads(small: Path) -> None:
