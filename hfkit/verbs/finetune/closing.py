@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hfkit.engine.packing import plain
 from hfkit.events import Event, warning
 from hfkit.files import remove_folder
 from hfkit.run import Run, shown_path
@@ -24,6 +23,7 @@ SCORES = ("metrics", "ci95", "rows", "definitions", "before")
 
 def finish(fit: Fit, run: Run) -> Iterator[Event]:
     """Write the best weights to model/, by plain save_pretrained and one rename."""
+    from hfkit.engine.packing import plain
     from hfkit.models import load_model, locate, save_model
 
     ready, best = fit.ready, fit.validation.best
