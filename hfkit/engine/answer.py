@@ -14,6 +14,7 @@ import torch
 
 from hfkit.engine.collate import collate
 from hfkit.engine.forward import forward
+from hfkit.engine.packing import plain
 from hfkit.engine.place import Place
 from hfkit.engine.plan import answer_batches
 from hfkit.tasks.base import Prediction, Row, Task
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 IN_MEMORY_BYTES = 512 * 2**20  # reads larger than this are kept in a temporary file
 BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}
+BATCH_LOGITS = {"cpu": 2**26, "cuda": 2**30}  # of language models, whose outputs are tokens x vocabulary
 
 Reads = Mapping[str, np.ndarray]  # name -> (features, ...)
 
@@ -56,7 +58,7 @@ def reading(
 
     The result is complete on the main process. `micro_batch_size` limits the features of one batch.
     """
-    batches = answer_batches(features.lengths, BATCH_TOKENS.get(place.device.type, 4096), micro_batch_size)
+    batches = answer_batches(features.lengths, batch_tokens(model, task, place.device.type), micro_batch_size)
     store = _Store(len(features))
     training = model.training
     model.eval()
@@ -78,6 +80,15 @@ def reading(
     if place.world.main:
         store.check()
     return store.arrays
+
+
+def batch_tokens(model: torch.nn.Module, task: Task, device: str) -> int:
+    """The tokens that pass through the model at once: fewer where each gives a logit for every word."""
+    tokens = BATCH_TOKENS.get(device, BATCH_TOKENS["cpu"])
+    if task.head not in ("causal-lm", "masked-lm"):
+        return tokens
+    words = int(plain(getattr(model, "module", model)).config.vocab_size)
+    return max(1, min(tokens, BATCH_LOGITS.get(device, BATCH_LOGITS["cpu"]) // words))
 
 
 def merged(task: Task, rows: Sequence[Row], features: Features, reads: Reads) -> Iterator[Prediction]:
