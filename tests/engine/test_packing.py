@@ -13,6 +13,7 @@ import torch
 import transformers
 
 from hfkit.engine import attention
+from hfkit.engine.answer import BATCH_TOKENS, batch_tokens
 from hfkit.engine.collate import collate
 from hfkit.engine.cpu.layers import Projection
 from hfkit.engine.cpu.masks import keep_mask
@@ -257,3 +258,12 @@ def test_masks_of_registered_attention_let_whole_rows_pass() -> None:
     check = partial(attention.no_mask, batch_size=1)
     assert check(attention_mask=None) is None
     assert check(attention_mask=torch.ones(1, 4, dtype=torch.bool)) is None
+
+
+def test_a_language_model_scores_fewer_tokens_at_once(checkpoints: Any) -> None:
+    qa, lm = task_class("qa"), task_class("lm")
+    model = load(checkpoints("gpt2", "causal-lm"), "causal-lm")
+    model.config.vocab_size = 50_257
+    assert batch_tokens(model, qa(qa.Settings()), "cpu") == BATCH_TOKENS["cpu"]
+    assert batch_tokens(model, lm(lm.Settings()), "cpu") == 2**26 // 50_257
+    assert batch_tokens(model, lm(lm.Settings()), "cuda") == 2**30 // 50_257
