@@ -120,7 +120,7 @@ def read_json(path: Path, handle: IO[str], how: Reading, say: Callable[[str], No
             say(f"{path.name} holds a JSON object a line; read as .jsonl")
             yield from _lines(io.StringIO(text, newline="\n"))
             return
-        line = text.splitlines()[error.lineno - 1] if error.lineno <= text.count("\n") + 1 else ""
+        line = text.split("\n", error.lineno)[error.lineno - 1]
         if error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated"):
             raise DataError(
                 f"{path}:{error.lineno}:{error.colno}: file is cut short (truncated?)", "download it again"
