@@ -15,6 +15,7 @@ import pytest
 from bad_input import checkpoints
 from bad_input.case import CONTEXT, ESCAPES, GOOD, LABELS, QA, QAS, Case, jsonl, qa
 from bad_input.data_cases import data_cases
+from bad_input.fuzz import fuzz
 from bad_input.generate_cases import generate_cases
 from bad_input.model_cases import model_cases
 from bad_input.perform import CONTROLS, PACKAGE, judge, perform, perform_for_real, put, spawn, tree, words
@@ -84,6 +85,11 @@ def test_a_folder_that_may_not_be_changed(models: Path, elsewhere: Path, capsys:
         assert not list(locked.iterdir())
     finally:
         subprocess.run(["chattr", "-i", locked], check=False, stderr=subprocess.DEVNULL)
+
+
+def test_mutated_files_are_answered_or_refused(models: Path, elsewhere: Path) -> None:
+    """A part of tests/drills/fuzz_files.py."""
+    assert fuzz(200, models / "bytes", elsewhere) == []
 
 
 @pytest.mark.parametrize("where", ["link", "link/run"])

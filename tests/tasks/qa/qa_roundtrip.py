@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from qa_helpers import byte_level, predictions, qa, row, spaced_words, wordpiece
 
+from hfkit.data.validators import locate_answer
 from hfkit.tasks.qa.answers import trimmed, whole
 
 PIECES = [
     *"abcdefgxyz0189", *"éÉñüßİ", "e\u0301", "a\u0308\u0323", *"中国北京𠮷", *"😀🎉", "👩\u200d👩\u200d👧", "👍🏽",
     "\r\n", "\n", "\t", *" " * 12, "\u00a0", "\u200b", "\u00ad", "\ufeff", ". ", ", ", "-", "(", ")", "'",
-    "ﬁ", "ด้วย", "हिन्दी", "السلام", "the ", " cat",
+    "\x0b", "\x1f", "\x85", "\u2028", "🇩🇪🇫🇷", "ﬁ", "ด้วย", "हिन्दी", "السلام", "the ", " cat",
 ]  # fmt: skip
 
 
@@ -54,10 +55,10 @@ TOKENIZERS = {
 }
 
 
-def check(kind: str, count: int, seed: int) -> tuple[int, int]:
+def check(kind: str, count: int, seed: int) -> tuple[int, int, list[str]]:
     """Every prediction is a part of its context, and every answer that a window shows whole comes back.
 
-    Returns how many answers were compared, and how many of them begin and end with a token. Raises AssertionError.
+    Returns how many answers were compared, how many of them begin and end with a token, and what is wrong, by row.
     """
     tokenizer = TOKENIZERS[kind]()
     task = qa(max_length=48, stride=12)
@@ -68,25 +69,51 @@ def check(kind: str, count: int, seed: int) -> tuple[int, int]:
     for feature in features:
         of_row[feature["row"]].append(feature)
     checked = aligned = 0
+    wrong = []
     for windows, one, prediction in zip(of_row, rows, found, strict=True):
-        context, given = one["context"], one["answers"][0]
-        assert context[prediction["start"] : prediction["end"]] == prediction["prediction"], one
-        assert 0 <= prediction["start"] <= prediction["end"], one
-        gold = trimmed(context, given["start"], given["start"] + len(given["text"]))
-        offsets = tokenizer(context, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        run = smallest_run(with_marks(offsets, context), gold) if gold[0] < gold[1] else None
-        shown = run is not None and any(sees(feature, run) for feature in windows)
-        held = any(feature["start_position"] not in (-100, feature["null_index"]) for feature in windows)
-        assert held == shown, one
-        if run is None or not shown:
-            continue
-        place = trimmed(context, *run)
-        assert (prediction["start"], prediction["end"]) == whole(context, *place), one
-        checked += 1
-        if place == gold == whole(context, *gold):
-            aligned += 1
-            assert prediction["prediction"] == given["text"].strip(), one
-    return checked, aligned
+        offsets = tokenizer(one["context"], add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        problem, compared, exact = _compared(windows, one, prediction, offsets)
+        checked, aligned = checked + compared, aligned + exact
+        problem = problem or _misplaced(one["context"], one["answers"][0])
+        if problem:
+            wrong.append(f"{kind}: {problem}: {one!r} {prediction!r}")
+    return checked, aligned, wrong
+
+
+def _compared(
+    windows: list[dict[str, Any]], one: dict[str, Any], prediction: dict[str, Any], offsets: list[tuple[int, int]]
+) -> tuple[str, bool, bool]:
+    """(what is wrong or "", whether a window shows the answer whole, whether it begins and ends with a token)."""
+    context, given = one["context"], one["answers"][0]
+    start, end = prediction["start"], prediction["end"]
+    if context[start:end] != prediction["prediction"] or not 0 <= start <= end <= len(context):
+        return "not a part of the context", False, False
+    gold = trimmed(context, given["start"], given["start"] + len(given["text"]))
+    run = smallest_run(with_marks(offsets, context), gold) if gold[0] < gold[1] else None
+    shown = run is not None and any(sees(feature, run) for feature in windows)
+    held = any(feature["start_position"] not in (-100, feature["null_index"]) for feature in windows)
+    if held != shown:
+        return "labelled where it is not seen, or the reverse", False, False
+    if run is None or not shown:
+        return "", False, False
+    place = trimmed(context, *run)
+    if (start, end) != whole(context, *place):
+        return "another answer came back", True, False
+    exact = place == gold == whole(context, *gold)
+    return ("" if not exact or prediction["prediction"] == given["text"].strip() else "not the text"), True, exact
+
+
+def _misplaced(context: str, given: dict[str, Any]) -> str:
+    """Offsets counted in UTF-16 units or bytes are found again, where they mean no other place as code points."""
+    before, text = context[: given["start"]], given["text"]
+    for name, units in (("utf-16", len(before.encode("utf-16-le")) // 2), ("bytes", len(before.encode()))):
+        kind, place = locate_answer(context, text, units)
+        if place is not None and not context.startswith(text, place):
+            return f"{name}: not there"
+        certain = kind == name or (kind == "offset" and units == given["start"])
+        if certain and place != given["start"] and name == "utf-16":
+            return f"{name}: another place"
+    return ""
 
 
 def sees(feature: dict[str, Any], run: tuple[int, int]) -> bool:
