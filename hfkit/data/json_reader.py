@@ -26,10 +26,10 @@ _parse = json.JSONDecoder(object_pairs_hook=_unique).decode
 
 
 def has_lone_surrogate(value: Any) -> bool:
-    """Whether some text in a JSON value cannot be written as UTF-8."""
+    """Whether some text in a JSON value cannot be written as UTF-8, or is nested too deeply to be looked at."""
     try:
         json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
-    except UnicodeEncodeError:
+    except (UnicodeEncodeError, RecursionError):
         return True
     return False
 
