@@ -197,8 +197,10 @@ def _in_children(
     done = subprocess.run(
         command, check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if quiet else None, encoding="utf-8"
     )
-    lines = done.stdout.strip().splitlines()
-    answer = json.loads(lines[-1]) if lines else {"error": {"code": done.returncode, "message": "finetune was killed"}}
+    lines = done.stdout.strip().split("\n")
+    answer = (
+        json.loads(lines[-1]) if lines[-1] else {"error": {"code": done.returncode, "message": "finetune was killed"}}
+    )
     if answer.get("ok"):
         return answer
     raise _error(**answer["error"])

@@ -64,7 +64,7 @@ class Run:
         path = self.path / "events.jsonl"
         if not path.exists():
             return
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
             try:
                 yield json.loads(line)
             except json.JSONDecodeError:
@@ -156,6 +156,11 @@ def probe_writable(folder: Path) -> None:
     """
     place = folder.absolute()
     while not place.exists() and place != place.parent:
+        if place.is_symlink():
+            raise ResourceError(
+                f"{folder}: cannot be made, {place.name} is a link to {place.readlink()}, which is not there",
+                "make that folder, or choose another place with --output",
+            )
         place = place.parent
     if not place.is_dir():
         raise ResourceError(f"{folder}: cannot be made, {place} is a file", "choose another place with --output")

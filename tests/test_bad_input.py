@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from bad_input import checkpoints
-from bad_input.case import CONTEXT, ESCAPES, GOOD, LABELS, NLIS, QA, QAS, Case, Files, jsonl, nli, qa
+from bad_input.case import CONTEXT, ESCAPES, GOOD, LABELS, QA, QAS, Case, jsonl, qa
 from bad_input.data_cases import data_cases
+from bad_input.fuzz import fuzz
 from bad_input.generate_cases import generate_cases
 from bad_input.model_cases import model_cases
+from bad_input.perform import CONTROLS, PACKAGE, judge, perform, perform_for_real, put, spawn, tree, words
 from bad_input.score_cases import score_cases
+from bad_input.table import REAL, TABLE, in_table
 from bad_input.usage_cases import usage_cases
 
-import hfkit
 from hfkit.cli import main
-from hfkit.cli.parse import parse
-from hfkit.errors import UsageError
 
-PACKAGE = Path(hfkit.__file__).parent
-LINES = 15  # on stderr
-CONTROLS = r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
-KINDS = {2: "usage", 3: "data", 4: "model", 5: "resources", 7: "network"}
 CASES = [*data_cases(), *model_cases(), *usage_cases(), *generate_cases(), *score_cases()]
 
 
@@ -55,73 +46,24 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def put(files: Files) -> None:
-    for name, content in files.items():
-        path = Path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
+@pytest.mark.parametrize("line", TABLE)
+def test_the_table_of_bad_input(line: str, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, case in enumerate(TABLE[line]):
+        folder = tmp_path / "here" / str(number)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        perform(case, models, tmp_path)
 
 
-def words(case: Case, models: Path, beside: Path) -> list[str]:
-    """The command line, models put in their places (damaged ones made now)."""
-
-    def place(found: re.Match[str]) -> str:
-        name = found[1]
-        if name in checkpoints.DAMAGE:
-            target = beside / name
-            return str(target if target.exists() else checkpoints.damaged(name, models, target))
-        return str(models / name)
-
-    return [re.sub(r"\{(\w+)\}", place, word) for word in shlex.split(case.command)]
+@pytest.mark.parametrize("case", [case for case in CASES if case.name not in in_table()], ids=lambda case: case.name)
+def test_a_mistake_is_named_and_leaves_nothing(case: Case, models: Path, tmp_path: Path) -> None:
+    perform(case, models, tmp_path)
 
 
-def tree(folder: Path) -> dict[str, str]:
-    """Every file and folder below, with a digest of its content."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        for path in sorted(folder.rglob("*"))
-    }
-
-
-def judge(case: Case, code: int, out: str, err: str) -> None:
-    """What holds of every mistake, whatever it is."""
-    assert code == case.code, err
-    assert "Traceback" not in err
-    assert len(err.splitlines()) <= LINES, err
-    assert re.search(case.says, err, re.DOTALL), err
-    error = json.loads(out.splitlines()[-1])
-    assert set(error) == {"command", "ok", "error"}
-    assert error["ok"] is False
-    error = error["error"]
-    assert set(error) == {"code", "kind", "message", "hint"}
-    assert (error["code"], error["kind"]) == (case.code, KINDS[case.code])
-    assert error["message"], err
-    assert error["hint"], err
-    shown = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert len(shown) == 1
-    assert not re.search(CONTROLS, out + err), "control characters reached the terminal"
-    for command in re.findall(r"`(hfkit [^`]*)`", error["hint"]):
-        try:
-            parse(shlex.split(command)[1:])
-        except (UsageError, typer.TyperException) as problem:
-            pytest.fail(f"the hint's command does not parse: {command}: {problem}")
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_mistake_is_named_and_leaves_nothing(
-    case: Case, models: Path, elsewhere: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(case.files)
-    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
-    for name, value in case.environment.items():
-        monkeypatch.setenv(name, value)
-    command = words(case, models, tmp_path)
-    before = tree(elsewhere)
-    code = main([*command, "--json"])
-    captured = capsys.readouterr()
-    judge(case, code, captured.out, captured.err)
-    assert tree(elsewhere) == before
-    assert not list(tmp_path.glob("canary"))
+def test_every_line_of_the_table_is_there() -> None:
+    assert list(TABLE) == [f"B{number:02}" for number in range(1, 71)]
+    assert all(TABLE.values())
+    assert len(REAL) == 10
 
 
 def test_a_folder_that_may_not_be_changed(models: Path, elsewhere: Path, capsys: Any) -> None:
@@ -145,6 +87,19 @@ def test_a_folder_that_may_not_be_changed(models: Path, elsewhere: Path, capsys:
         subprocess.run(["chattr", "-i", locked], check=False, stderr=subprocess.DEVNULL)
 
 
+def test_mutated_files_are_answered_or_refused(models: Path, elsewhere: Path) -> None:
+    """A part of tests/drills/fuzz_files.py."""
+    assert fuzz(200, models / "bytes", elsewhere) == []
+
+
+@pytest.mark.parametrize("where", ["link", "link/run"])
+def test_an_output_that_is_a_link_to_nothing(where: str, models: Path, elsewhere: Path, tmp_path: Path) -> None:
+    (elsewhere / "link").symlink_to("nowhere")
+    perform(
+        Case("link", f"{QA} qa.jsonl -o {where}".replace("-o out ", ""), 5, "a link to nowhere", GOOD), models, tmp_path
+    )
+
+
 # ---- what looks like a mistake and is none
 
 
@@ -156,45 +111,21 @@ def answer(models: Path, command: str, capsys: Any, code: int = 0) -> tuple[dict
     return json.loads(captured.out.splitlines()[-1]), captured.err
 
 
-def test_a_byte_order_mark_and_dos_lines_are_no_mistake(models: Path, capsys: Any) -> None:
-    put(
-        {
-            "bom.jsonl": b"\xef\xbb\xbf" + QAS.encode(),
-            "bom.csv": b"\xef\xbb\xbfquestion,context\r\nwho,the old mill\r\n",
-        }
-    )
-    assert answer(models, "predict {qa} --cpu --data bom.jsonl", capsys)[0]["rows"] == 12
-    assert answer(models, "predict {qa} --cpu --data bom.csv", capsys)[0]["rows"] == 1
-
-
-def test_the_encodings_named_in_hints_read_the_file(models: Path, capsys: Any) -> None:
-    row = qa(context="die Mühle steht still", question="who?")
-    for encoding in ("utf-16", "cp1252"):
-        put({"data.jsonl": jsonl(row).encode(encoding)})
-        done, _ = answer(models, f"predict {{qa}} --cpu --data data.jsonl data.encoding={encoding}", capsys)
-        assert done["rows"] == 1
-
-
-def test_an_array_in_a_jsonl_and_lines_in_a_json_are_read_and_said(models: Path, capsys: Any) -> None:
-    put({"array.jsonl": json.dumps([qa(0), qa(1)]), "lines.json": jsonl(qa(0), qa(1))})
-    for name in ("array.jsonl", "lines.json"):
-        done, said = answer(models, f"predict {{qa}} --cpu --data {name}", capsys)
-        assert done["rows"] == 2
-        assert name in said
-
-
-def test_bad_rows_are_skipped_and_counted_on_demand(models: Path, capsys: Any) -> None:
-    put({"data.jsonl": jsonl(qa(0)) + "oops\n" + jsonl(qa(1), 5)})
-    done, said = answer(models, "predict {qa} --cpu --data data.jsonl data.on_bad_row=skip", capsys)
+def test_bad_rows_are_skipped_counted_and_listed_on_demand(models: Path, elsewhere: Path, capsys: Any) -> None:
+    put({"data.jsonl": jsonl(qa(0)) + "oops\n" + jsonl(qa(1), 5), "train.jsonl": QAS + "oops\n", **GOOD})
+    skip = "data.on_bad_row=skip"
+    done, said = answer(models, f"predict {{qa}} --cpu --data data.jsonl {skip} -o out.jsonl", capsys)
     assert done["rows"] == 2
     assert "2 rows could not be read and were skipped: data.jsonl:2" in said
-
-
-def test_rows_without_gold_are_left_out_and_counted(models: Path, capsys: Any) -> None:
-    put({"dev.jsonl": NLIS + jsonl(nli(12, -1), nli(13, "-"))})
-    done, said = answer(models, "eval {nli} --cpu --data dev.jsonl", capsys)
-    assert (done["rows"], done["unscored"]) == (12, 2)
-    assert "2 of 14 rows have no gold" in said
+    listed = [json.loads(line) for line in Path("out.jsonl.rejected.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [item["at"] for item in listed] == ["data.jsonl:2:1", "data.jsonl:4"]
+    assert "not an object but a number" in listed[1]["problem"]
+    answer(models, f"eval {{qa}} --cpu --data data.jsonl --name d {skip}", capsys)
+    assert (elsewhere / "runs" / "eval-qa-d" / "rejected.jsonl").exists()
+    answer(models, f"{QA} train.jsonl {skip}", capsys)
+    assert "train.jsonl:13" in (elsewhere / "out" / "rejected.jsonl").read_text(encoding="utf-8")
+    answer(models, "predict {qa} --cpu --data qa.jsonl -o whole.jsonl", capsys)
+    assert not Path("whole.jsonl.rejected.jsonl").exists()
 
 
 def test_a_long_question_is_cut_and_a_long_context_read_whole(models: Path, capsys: Any) -> None:
@@ -230,13 +161,6 @@ def test_permuted_labels_give_the_same_named_predictions(models: Path, elsewhere
         assert one["probabilities"] == pytest.approx(two["probabilities"], abs=1e-6)
     scores = [answer(models, f"eval {model} --cpu --data nli.jsonl", capsys)[0] for model in ("{nli}", turned)]
     assert scores[0]["metrics"]["accuracy"] == scores[1]["metrics"]["accuracy"]
-
-
-def test_pickled_weights_are_converted_and_said(models: Path, capsys: Any) -> None:
-    put(GOOD)
-    done, said = answer(models, "predict {pickled} --cpu --data qa.jsonl", capsys)
-    assert done["rows"] == 12
-    assert "pickle" in said
 
 
 def test_an_empty_prompt_and_a_full_context(models: Path, capsys: Any) -> None:
@@ -285,14 +209,6 @@ def by_name(name: str) -> Case:
     return next(case for case in CASES if case.name == name)
 
 
-def spawn(command: list[str], environment: Mapping[str, str], **more: Any) -> subprocess.CompletedProcess[str]:
-    surroundings = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, encoding="utf-8", timeout=120, check=False,
-        stdin=subprocess.DEVNULL, env=surroundings, **more,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("name", LIGHT)
 def test_what_needs_no_model_is_said_before_torch_is_imported(
     name: str, models: Path, elsewhere: Path, tmp_path: Path
@@ -307,15 +223,9 @@ def test_what_needs_no_model_is_said_before_torch_is_imported(
     assert tree(elsewhere) == before
 
 
-@pytest.mark.parametrize("name", ["model_malicious", "model_nan"])
-def test_a_mistake_in_a_process_of_its_own(name: str, models: Path, elsewhere: Path, tmp_path: Path) -> None:
-    case = by_name(name)
-    put(case.files)
-    before = tree(elsewhere)
-    done = spawn(["-m", "hfkit", *words(case, models, tmp_path), "--json"], case.environment)
-    judge(case, done.returncode, done.stdout, done.stderr)
-    assert tree(elsewhere) == before
-    assert not list(tmp_path.glob("canary"))
+@pytest.mark.parametrize("line", REAL)
+def test_a_line_of_the_table_as_a_real_command(line: str, models: Path, elsewhere: Path, tmp_path: Path) -> None:
+    perform_for_real(TABLE[line][0], models, tmp_path)
 
 
 def test_a_terminal_without_unicode_and_a_locale_of_c(models: Path) -> None:

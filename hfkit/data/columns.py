@@ -170,13 +170,20 @@ def answers_of(value: Any, start: Any = None) -> list[dict[str, Any]] | Bad | No
     Forms: SQuAD's list of {"text", "answer_start"}, Hugging Face's {"text": [...], "answer_start": [...]} (also as JSON
     in a text field), a list of texts, or one text with its start in a column of its own (an empty text is no answer).
     """
+    try:
+        return _answers_of(value, start)
+    except (TypeError, ValueError, OverflowError):  # infinity is no whole number either
+        return Bad("an answer_start is not a whole number")
+
+
+def _answers_of(value: Any, start: Any) -> list[dict[str, Any]] | Bad | None:
     if value is None:
         return None
     if isinstance(value, str):
         if value[:1] in ("{", "["):
             try:
                 return answers_of(json.loads(value))
-            except ValueError:
+            except (ValueError, RecursionError):
                 if value.startswith(("{'", "[{'", "['")):
                     return Bad("answers are written as Python prints them, not as JSON")
         return [{"text": value, "start": _start(start)}] if value else []
@@ -200,10 +207,7 @@ def answers_of(value: Any, start: Any = None) -> list[dict[str, Any]] | Bad | No
         return Bad(f"answers are neither a list nor an object but {type(value).__name__}")
     if not all(isinstance(text, str) for text, _ in pairs):
         return Bad("an answer has no text")
-    try:
-        return [{"text": text, "start": _start(position)} for text, position in pairs]
-    except (TypeError, ValueError):
-        return Bad("an answer_start is not a whole number")
+    return [{"text": text, "start": _start(position)} for text, position in pairs]
 
 
 def _start(value: Any) -> int | None:

@@ -18,6 +18,18 @@ _WIDE_MARKS = (
 SAMPLE = 1 << 20  # bytes looked at around the first bad one
 
 
+def check_known(encoding: str) -> None:
+    """Raise DataError for a name that Python does not know, and for codecs that make no text (rot13, base64)."""
+    try:
+        b"a".decode(encoding)
+    except UnicodeDecodeError:
+        return  # a known one, of wider units
+    except (LookupError, ValueError) as error:
+        raise DataError(
+            f"unknown encoding '{encoding}'", "data.encoding takes names such as utf-8, utf-16, gb18030, latin-1"
+        ) from error
+
+
 def is_utf8(encoding: str) -> bool:
     """Whether a name means UTF-8. Raises LookupError for a name that Python does not know."""
     return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
@@ -61,6 +73,8 @@ def undecodable(path: Path, encoding: str, open_bytes: Callable[[Path], IO[bytes
                 byte = error.object[error.start]
                 sample = error.object + handle.read(SAMPLE)
                 return _refusal(path, encoding, line, byte, sample)
+            except UnicodeError as error:
+                return DataError(f"{path}: not {encoding} ({error})", "give its encoding: data.encoding=NAME")
             if not chunk:
                 return DataError(f"{path}: not {encoding}", "give data.encoding")
             line += chunk.count(b"\n")

@@ -26,10 +26,10 @@ _parse = json.JSONDecoder(object_pairs_hook=_unique).decode
 
 
 def has_lone_surrogate(value: Any) -> bool:
-    """Whether some text in a JSON value cannot be written as UTF-8."""
+    """Whether some text in a JSON value cannot be written as UTF-8, or is nested too deeply to be looked at."""
     try:
         json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
-    except UnicodeEncodeError:
+    except (UnicodeEncodeError, RecursionError):
         return True
     return False
 
@@ -120,7 +120,7 @@ def read_json(path: Path, handle: IO[str], how: Reading, say: Callable[[str], No
             say(f"{path.name} holds a JSON object a line; read as .jsonl")
             yield from _lines(io.StringIO(text, newline="\n"))
             return
-        line = text.splitlines()[error.lineno - 1] if error.lineno <= text.count("\n") + 1 else ""
+        line = text.split("\n", error.lineno)[error.lineno - 1]
         if error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated"):
             raise DataError(
                 f"{path}:{error.lineno}:{error.colno}: file is cut short (truncated?)", "download it again"

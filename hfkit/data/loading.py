@@ -25,6 +25,8 @@ from hfkit.tasks.base import Column, Row
 
 FORMAT = 1  # of rows kept on disk; counts up when reading or mapping changes
 SPOOL_BYTES = 16 << 20  # sets above this many bytes of files are kept on disk instead of in memory
+FEW_BAD = 10  # rows that data.max_bad_rows lets pass however few there are in all
+KEPT_BAD = 10_000  # skipped rows of which more than the count is kept
 PEEK = 100  # rows looked at to know the columns of a file without a header
 
 
@@ -47,7 +49,9 @@ class Loading:
         self.how = Reading(encoding=settings.encoding, names=names, stream=self.stream_task)
         self.mappings: list[Mapped] = []
         self.notes: list[str] = []
-        self.skipped: list[str] = []
+        self.skipped = 0
+        self.rejected: list[dict[str, Any]] = []
+        self.read = 0
         self.missing: dict[str, list[str]] = {}
         self.content: list[str] = []
         self.hub: dict[HubName, hub.HubSet] = {}
@@ -81,13 +85,15 @@ class Loading:
             mapping=facts["mapping"],
             files=[str(path) for path in files],
             skipped=facts["skipped"],
+            rejected=facts["rejected"],
             stream=stream,
             notes=facts["notes"],
         )
 
     def _key(self) -> str:
         """What the mapped rows depend on, known before they are read."""
-        settings = [self.settings.columns, self.settings.names, self.settings.encoding, self.settings.on_bad_row]
+        keys = ("columns", "names", "encoding", "on_bad_row", "max_bad_rows")
+        settings = [getattr(self.settings, key) for key in keys]
         names = [[column.name, column.required, column.gold, *column.aliases] for column in self.columns]
         where = [place.name for place in self.places]  # stands in the notes
         return _digest([FORMAT, self.content, where, settings, names, self.need_gold])
@@ -98,8 +104,9 @@ class Loading:
             raise _columns_missing(self.name, self.missing)
         notes = list(self.notes)
         if self.skipped:
-            which = "; ".join(self.skipped[:3])
-            notes.append(f"{self.name}: {rows_text(len(self.skipped))} could not be read and were skipped: {which}")
+            self._refuse_many_bad()
+            skipped = f"{rows_text(self.skipped)} could not be read and were skipped"
+            notes.append(f"{self.name}: {skipped}: {self._first_rejected()}")
         mapping: dict[str, str] = {}
         for mapped in self.mappings:
             for name, source in mapped.items():
@@ -108,7 +115,21 @@ class Loading:
         fingerprint = _digest(
             [FORMAT, self.content, [sorted(mapped.items()) for mapped in self.mappings], settings, self.how.stream]
         )
-        return {"fingerprint": fingerprint, "mapping": mapping, "skipped": len(self.skipped), "notes": notes}
+        return {
+            "fingerprint": fingerprint, "mapping": mapping, "skipped": self.skipped, "notes": notes,
+            "rejected": self.rejected,
+        }  # fmt: skip
+
+    def _refuse_many_bad(self) -> None:
+        """Skipping is for a few bad rows; data that is mostly not what it seems must not train quietly."""
+        total = self.read + self.skipped
+        if self.skipped > FEW_BAD and self.skipped > self.settings.max_bad_rows * total:
+            share = f"{self.skipped:,} of {total:,} rows ({100 * self.skipped / total:.2g} %) cannot be read"
+            most = f"more than data.max_bad_rows={self.settings.max_bad_rows:g}"
+            raise DataError(f"{self.name}: {share}, {most}: {self._first_rejected()}", "look at these lines first")
+
+    def _first_rejected(self) -> str:
+        return "; ".join(f"{item['at']}: {item['problem']}" for item in self.rejected[:3])
 
     def _records(self) -> Iterator[dict[str, Any]]:
         number = 0
@@ -128,13 +149,14 @@ class Loading:
                     self._bad(place, line, row, values, number)
                     continue
                 number += 1
+                self.read = number
                 yield row
         if number == 0:
             if self.missing:
                 raise _columns_missing(self.name, self.missing)
-            reasons = "; ".join(self.skipped[:3])
             raise DataError(
-                f"{self.name}: all {rows_text(len(self.skipped))} were skipped: {reasons}", "look at these lines first"
+                f"{self.name}: all {rows_text(self.skipped)} were skipped: {self._first_rejected()}",
+                "look at these lines first",
             )
 
     def _stop_at(self, place: Place, head: Iterable[Record]) -> None:
@@ -145,7 +167,9 @@ class Loading:
 
     def _bad(self, place: Place, line: int, bad: Bad, values: Any, number: int) -> None:
         if self.settings.on_bad_row == "skip":
-            self.skipped.append(f"{self._at(place, line, bad)}: {bad.problem}" if len(self.skipped) < 3 else "")
+            self.skipped += 1
+            if len(self.rejected) < KEPT_BAD:
+                self.rejected.append({"at": self._at(place, line, bad), "problem": bad.problem})
         elif isinstance(values, dict) and bad.problem.startswith("column "):
             self.missing.setdefault(bad.problem, []).append(f"{self._at(place, line, bad)}")
         else:

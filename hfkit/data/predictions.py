@@ -12,9 +12,10 @@ from typing import Any
 
 from hfkit.data.records import cut
 from hfkit.errors import DataError
-from hfkit.files import atomic_write, json_line
+from hfkit.files import atomic_write, json_line, write_text
 from hfkit.tasks.base import Prediction
 
+REJECTED = "rejected.jsonl"  # in a run or an evaluation: the rows that data.on_bad_row=skip left out
 ASKED = "give predictions as hfkit writes them: jsonl, json {id: text}, or csv with columns id and prediction"
 
 
@@ -124,6 +125,13 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise ValueError(f"the key {twice!r} stands twice")
     return found
+
+
+def write_rejected(path: Path, *sets: Any) -> None:
+    """Where the skipped rows of data sets stand and what is wrong with each, one JSON object a line; none, no file."""
+    rejected = [item for rows in sets for item in rows.rejected]
+    if rejected:
+        write_text(path, "".join(map(json_line, rejected)))
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> int:

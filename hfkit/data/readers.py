@@ -42,6 +42,7 @@ def read(path: Path, how: Reading, say: Callable[[str], None]) -> Iterator[Recor
     Raises DataError for what concerns the whole file: unreadable, empty, another encoding, not the form its name says.
     """
     form = form_of(path)
+    encodings.check_known(how.encoding)
     if form is None:
         raise DataError(f"{path}: unknown form", f"known forms are {FORM_NAMES}")
     if form == "parquet":
@@ -55,14 +56,10 @@ def read(path: Path, how: Reading, say: Callable[[str], None]) -> Iterator[Recor
         encodings.refuse_wide(path, how.encoding, _open_bytes)
         with _open(path, how.encoding) as handle:
             yield from _READERS[form](path, handle, how, say)
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:  # a codec may raise its base class, as UTF-16 does without a mark
         raise encodings.undecodable(path, how.encoding, _open_bytes) from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: damaged gzip file ({error})", "download or compress it again") from error
-    except LookupError as error:
-        raise DataError(
-            f"unknown encoding '{how.encoding}'", "data.encoding takes names such as utf-8, utf-16, gb18030, latin-1"
-        ) from error
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror or error})", "check its permissions and the disk"
@@ -170,12 +167,13 @@ def read_pair(first: Path, second: Path, how: Reading, say: Callable[[str], None
 
 
 def _pair_lines(path: Path, how: Reading) -> Iterator[str]:
+    encodings.check_known(how.encoding)
     try:
         encodings.refuse_wide(path, how.encoding, _open_bytes)
         with _open(path, how.encoding) as handle:
             for line in handle:
                 yield line.rstrip("\r\n")
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:  # a codec may raise its base class, as UTF-16 does without a mark
         raise encodings.undecodable(path, how.encoding, _open_bytes) from error
     except OSError as error:
         raise DataError(

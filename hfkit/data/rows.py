@@ -14,8 +14,8 @@ class Rows(Sequence["Row"]):
     """The rows of one data set. Random access; equal data gives an equal `fingerprint` (64 hex digits).
 
     `mapping` says which column of the data each column of the task was read from; `files` are absolute paths; `skipped`
-    counts the rows left out by data.on_bad_row=skip; `stream` is true when the rows are pieces of running text (.txt
-    for lm), read exactly; `notes` are lines to show.
+    counts the rows left out by data.on_bad_row=skip, `rejected` says where they stand and what is wrong; `stream` is
+    true when the rows are pieces of running text (.txt for lm), read exactly; `notes` are lines to show.
     """
 
     def __init__(
@@ -27,6 +27,7 @@ class Rows(Sequence["Row"]):
         mapping: Mapping[str, str] | None = None,
         files: Sequence[str] = (),
         skipped: int = 0,
+        rejected: Sequence[Mapping[str, Any]] = (),
         stream: bool = False,
         notes: Sequence[str] = (),
         indices: Sequence[int] | None = None,
@@ -38,6 +39,7 @@ class Rows(Sequence["Row"]):
         self.mapping = dict(mapping or {})
         self.files = list(files)
         self.skipped = skipped
+        self.rejected = list(rejected)
         self.stream = stream
         self.notes = list(notes)
 
@@ -95,6 +97,7 @@ class Rows(Sequence["Row"]):
             mapping=self.mapping,
             files=self.files,
             skipped=self.skipped,
+            rejected=self.rejected,
             stream=self.stream,
             notes=self.notes,
             indices=indices,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from hfkit.errors import DataError
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from hfkit.tasks.base import Row
 
 Level = Literal["good", "warning", "failure"]
+MOST_EMPTY = 0.1  # share of training texts that may be empty
 SHOWN = 5  # ids named in a message
+NEAR = 5  # characters that an offset may be off and still mean the nearest of several places
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,13 @@ class _Tally:
         return Finding(level, code, message, self.count, tuple(self.ids))
 
 
-def text_column(rows: Sequence[Row], column: str, *, empty: Literal["warning", "failure"]) -> Iterator[Finding]:
-    """Nulls and values that are not text are failures; empty or whitespace-only texts are what `empty` says."""
+def text_column(
+    rows: Sequence[Row], column: str, *, empty: Literal["warning", "failure"], most: float = 1.0
+) -> Iterator[Finding]:
+    """Nulls and values that are not text are failures; empty or whitespace-only texts are what `empty` says.
+
+    More than the share `most` of empty texts is a failure.
+    """
     null, other, blank = _Tally(), _Tally(), _Tally()
     for row in rows:
         value = row.get(column)
@@ -101,8 +108,21 @@ def text_column(rows: Sequence[Row], column: str, *, empty: Literal["warning", "
         yield null.finding("failure", "null_text", f"{column} is null")
     if other.count:
         yield other.finding("failure", "not_text", f"{column} is not text")
-    if blank.count:
+    if blank.count > most * len(rows):
+        found = blank.finding("failure", "empty_text", f"{column} is empty")
+        yield replace(found, message=f"{found.message}: more than {100 * most:g} % of {len(rows):,}")
+    elif blank.count:
         yield blank.finding(empty, "empty_text", f"{column} is empty")
+
+
+def long_texts(rows: Sequence[Row], column: str, most: int) -> Iterator[Finding]:
+    """Texts of more than `most` characters are failures: one row would fill the memory with its windows."""
+    long = _Tally()
+    for row in rows:
+        if isinstance(row.get(column), str) and len(row[column]) > most:
+            long.add(row)
+    if long.count:
+        yield long.finding("failure", "long_text", f"{column} is longer than {most:,} characters")
 
 
 def duplicate_ids(rows: Sequence[Row], level: Literal["warning", "failure"]) -> Iterator[Finding]:
@@ -146,7 +166,7 @@ def answers_located(rows: Sequence[Row]) -> Iterator[Finding]:
     for row in rows:
         for answer in row.get("answers") or ():
             total += 1
-            place = locate_answer(row["context"], answer["text"], answer["start"])
+            place, _ = locate_answer(row["context"], answer["text"], answer["start"])
             where[place] += 1
             if place != "offset" and len(ids) < SHOWN and (not ids or ids[-1] != row["id"]):
                 ids.append(row["id"])
@@ -160,6 +180,7 @@ def answers_located(rows: Sequence[Row]) -> Iterator[Finding]:
         "utf-16": "offset in UTF-16 units",
         "bytes": "offset in bytes",
         "once": "found once elsewhere",
+        "near": "found near its offset",
         "several": "found several times elsewhere",
         "nowhere": "not in the context",
     }
@@ -168,21 +189,40 @@ def answers_located(rows: Sequence[Row]) -> Iterator[Finding]:
     yield Finding("warning", "answers_not_located", message, off, tuple(ids))
 
 
-def locate_answer(context: str, text: str, start: int | None) -> str:
-    """How an answer's offset fits: "offset", "utf-16", "bytes", "once", "several" or "nowhere"."""
-    if start is not None and start >= 0 and context[start : start + len(text)] == text:
-        return "offset"
-    if start is not None and start >= 0 and text and not context.isascii():
-        wide, needle = context.encode("utf-16-le", "surrogatepass"), text.encode("utf-16-le", "surrogatepass")
-        if wide[2 * start : 2 * start + len(needle)] == needle:
-            return "utf-16"
-        raw, needle = context.encode("utf-8", "surrogatepass"), text.encode("utf-8", "surrogatepass")
-        if raw[start : start + len(needle)] == needle:
-            return "bytes"
+def locate_answer(context: str, text: str, start: int | None) -> tuple[str, int | None]:
+    """How an answer's offset fits, and the code point where the answer stands; None when that is not certain.
+
+    In turn: "offset" (it stands there); "utf-16" or "bytes" (it does when the offset counts such units); "once" (the
+    text stands only elsewhere, once); "near" (of several places one is at most `NEAR` characters off, as after a
+    stripped space); "several"; "nowhere".
+    """
+    if start is not None and start >= 0:
+        if context.startswith(text, start):
+            return "offset", start
+        if text and not context.isascii():
+            for kind, encoding, width in (("utf-16", "utf-16-le", 2), ("bytes", "utf-8", 1)):
+                point = _in_units(context, start * width, encoding)
+                if point is not None and context.startswith(text, point):
+                    return kind, point
     first = context.find(text) if text else -1
     if first < 0:
-        return "nowhere"
-    return "once" if context.find(text, first + 1) < 0 else "several"
+        return "nowhere", None
+    if context.find(text, first + 1) < 0:
+        return "once", first
+    if start is not None:
+        near = [place for place in range(max(0, start - NEAR), start + NEAR + 1) if context.startswith(text, place)]
+        if len(near) == 1:
+            return "near", near[0]
+    return "several", None
+
+
+def _in_units(context: str, units: int, encoding: str) -> int | None:
+    """The code point at a number of bytes of an encoding; None inside a character and beyond the end."""
+    raw = context.encode(encoding, "surrogatepass")
+    try:
+        return len(raw[:units].decode(encoding)) if units <= len(raw) else None
+    except UnicodeError:
+        return None
 
 
 def overlap(train: Sequence[Row], validation: Sequence[Row], columns: Sequence[str]) -> Iterator[Finding]:

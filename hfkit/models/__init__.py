@@ -7,7 +7,7 @@ from hfkit.models.load import load_model
 from hfkit.models.save import save_model
 from hfkit.models.scratch import SHAPES, build_scratch
 from hfkit.models.tokenizer import load_config, load_tokenizer
-from hfkit.models.vocabulary import check_vocabulary, unknown_share
+from hfkit.models.vocabulary import check_vocabulary, special_texts, unknown_share, unused_embeddings
 
 __all__ = [
     "SHAPES",
@@ -22,5 +22,7 @@ __all__ = [
     "locate",
     "max_positions",
     "save_model",
+    "special_texts",
     "unknown_share",
+    "unused_embeddings",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +31,8 @@ TOKENIZERS = (
 JSON_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json")
 # settings that make transformers fetch kernels or pick another implementation than its default
 PRIVATE = ("attn_implementation", "experts_implementation", "use_kernels", "auto_map", "custom_pipelines")
+
+DIGEST = "weights_sha256"  # key of hfkit.json
 
 
 def read_json(path: Path) -> Any:
@@ -120,6 +123,16 @@ def weights_sha256(folder: Path | None) -> str | None:
         return sha256_of(folder / SINGLE)
     digests = "".join(sha256_of(folder / name) for name in shard_names(folder / INDEX))
     return hashlib.sha256(digests.encode()).hexdigest()
+
+
+def check_unchanged(folder: Path, saved: Mapping[str, Any] | None) -> None:
+    """Raises ModelError when hfkit.json knows the weights' sha256 and it is another: a flipped bit is no NaN."""
+    known = (saved or {}).get(DIGEST)
+    if known is not None and weights_sha256(folder) != known:
+        raise ModelError(
+            f"{folder / SINGLE}: differs from what was saved (its sha256 is not the one in hfkit.json)",
+            f"copy the model again; if the weights were changed on purpose, take {DIGEST} out of hfkit.json",
+        )
 
 
 def shard_names(index: Path) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hfkit.errors import ModelError, UsageError
 from hfkit.models.checkpoint import Checkpoint
 from hfkit.models.families import set_dropouts
+from hfkit.models.intake import check_unchanged
 from hfkit.models.quiet import quiet
 from hfkit.models.tokenizer import load_config
 
@@ -53,6 +54,8 @@ def load_model(
     set_dropouts(config, dropout, attention_dropout)
     if checkpoint.scratch is not None:
         return _fresh(checkpoint, config, head, dtype)
+    if checkpoint.folder is not None:
+        check_unchanged(checkpoint.folder, checkpoint.saved)
     model, info = _load(checkpoint, config, head, dtype)
     notes = _judge(checkpoint, model, info, stored_labels, fresh_head)
     if fresh_head == "reset":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfkit.errors import ModelError
 from hfkit.files import as_os_error, atomic_folder, cannot_write, write_json
-from hfkit.models.intake import check_tokenizer, check_weights, read_config
+from hfkit.models.intake import DIGEST, check_tokenizer, check_weights, read_config, weights_sha256
 from hfkit.models.quiet import quiet
 from hfkit.models.tokenizer import clear_stored
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, saved: dict[str, Any]) -> None:
     """Write config, safetensors weights, tokenizer and hfkit.json (`saved`) into `folder`.
 
-    A folder that exists is written into (the caller makes it whole by a rename); otherwise it appears at once, whole.
+    A folder that exists is written into (the caller makes it whole by a rename, and has a manifest of its own);
+    otherwise it appears at once, whole, and hfkit.json holds the weights' sha256, which `load_model` compares.
     The tokenizer's truncation and padding are cleared. Raises ResourceError, and ModelError when a file did not arrive.
     """
     if folder.is_dir():
@@ -26,6 +27,7 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
         return
     with atomic_folder(folder) as temporary:
         _write(model, tokenizer, temporary, saved)
+        write_json(temporary / "hfkit.json", {**saved, DIGEST: weights_sha256(temporary)})
 
 
 def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, saved: dict[str, Any]) -> None:

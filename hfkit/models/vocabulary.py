@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING
 from hfkit.errors import ModelError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 LIMIT = 0.05  # share of unknown tokens that is refused
 SAMPLE = 1000  # texts looked at
+USED = 0.9  # share of the embeddings that a tokenizer names; models round their number up
 CHINESE = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 OTHER_SCRIPT = re.compile(r"[^\x00-\u024f\u2000-\u2bff\s]")
 
@@ -29,6 +31,33 @@ def unknown_share(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> f
     )
     total = sum(map(len, encodings["input_ids"]))
     return sum(ids.count(unknown) for ids in encodings["input_ids"]) / total if total else 0.0
+
+
+def special_texts(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[str]:
+    """A line when texts hold words such as [SEP] that the tokenizer keeps for itself; they are read as plain text."""
+    words = [word for word in tokenizer.all_special_tokens if len(word) > 1]
+    found: Counter[str] = Counter()
+    total = holding = 0
+    for text in texts:
+        total += 1
+        inside = [word for word in words if word in text]
+        holding += bool(inside)
+        found.update(inside)
+    if not holding:
+        return []
+    return [
+        f"{holding:,} of {total:,} texts looked at hold {', '.join(found)}: read as text, not as tokens of the model"
+    ]
+
+
+def unused_embeddings(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> list[str]:
+    """A line when the tokenizer names far fewer entries than the model has: it may be another model's, or cut."""
+    rows = getattr(config, "vocab_size", None)
+    if not isinstance(rows, int) or len(tokenizer) >= USED * rows:
+        return []
+    return [
+        f"the tokenizer has {len(tokenizer):,} entries, the model {rows:,} embeddings: is it this model's tokenizer?"
+    ]
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], name: str) -> float:

@@ -30,6 +30,7 @@ class Data(Section):
     fold: int | None = key(None, "the fold held out for validation, from 0", ge=0)
     group: str | None = key(None, "column whose equal values stay on one side of a split; null: context or premise")
     on_bad_row: Literal["error", "skip"] = key("error", "what an unreadable row does: stop, or be skipped and counted")
+    max_bad_rows: float = key(0.01, "refuse when a larger share of the rows cannot be read (10 may)", ge=0, le=1)
     max_overlap: float | None = key(None, "refuse when a larger share of validation stands in train", ge=0, le=1)
 
 

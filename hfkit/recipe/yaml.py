@@ -47,7 +47,10 @@ StrictLoader.add_constructor("tag:yaml.org,2002:map", _mapping)
 def _integer(loader: StrictLoader, node: yaml.ScalarNode) -> int:
     text = loader.construct_scalar(node)
     # YAML 1.2: a leading zero is decimal; only 0o and 0x change the base.
-    return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+    try:
+        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+    except ValueError as error:  # thousands of digits
+        raise yaml.constructor.ConstructorError(None, None, "a number too long", node.start_mark) from error
 
 
 StrictLoader.add_constructor("tag:yaml.org,2002:int", _integer)

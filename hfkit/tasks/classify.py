@@ -91,8 +91,9 @@ class Classify:
         from hfkit.data import validators
 
         findings = [*validators.duplicate_ids(rows, "warning")]
+        most = validators.MOST_EMPTY if training else 1.0
         for column in TEXTS[: 2 if len(rows) and "text_pair" in rows[0] else 1]:
-            findings += validators.text_column(rows, column, empty="warning")
+            findings += validators.text_column(rows, column, empty="warning", most=most if column == "text" else 1.0)
         lines = validators.raise_failures(findings)
         found = survey(rows)
         if not found.gold and not training:

@@ -38,10 +38,10 @@ def label_text(value: Any) -> str:
         return value
     if isinstance(value, bool) or not isinstance(value, Real):
         return str(value)
+    if isinstance(value, Integral):
+        return str(int(value))  # not by float, which has no room for large ones
     number = float(value)
-    if isinstance(value, Integral) or number.is_integer():
-        return str(int(value) if isinstance(value, Integral) else int(number))
-    return repr(number)
+    return str(int(number)) if number.is_integer() else repr(number)
 
 
 def meaning(text: str) -> str | None:
@@ -50,8 +50,8 @@ def meaning(text: str) -> str | None:
 
 
 def is_integer(text: str) -> bool:
-    """Whether a label is an integer in plain digits."""
-    return re.fullmatch(r"-?[0-9]+", text) is not None
+    """Whether a label is an integer in plain digits; a text of hundreds of digits is a name."""
+    return re.fullmatch(r"-?[0-9]{1,300}", text) is not None
 
 
 def in_order(labels: Iterable[str]) -> list[str]:

@@ -85,8 +85,9 @@ class NLI:
         from hfkit.data import validators
 
         findings = [*validators.duplicate_ids(rows, "warning")]
+        most = validators.MOST_EMPTY if training else 1.0
         for column in TEXTS:
-            findings += validators.text_column(rows, column, empty="warning")
+            findings += validators.text_column(rows, column, empty="warning", most=most)
         lines = validators.raise_failures(findings)
         counts = _label_counts(rows)
         if not counts and not training:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfkit.data import describe
-from hfkit.data.predictions import write_predictions
+from hfkit.data.predictions import REJECTED, write_predictions, write_rejected
 from hfkit.data.validators import duplicate_ids, named, raise_failures
 from hfkit.errors import DataError, UsageError
 from hfkit.events import Event, note, warning
@@ -78,7 +78,7 @@ def evaluate(
         "run": str(found.run) if found.run else None,
         "output": str(folder),
     }
-    write_results(folder, predictions, {**result, "settings": work.task.settings.model_dump(mode="json")})
+    write_results(folder, predictions, {**result, "settings": work.task.settings.model_dump(mode="json")}, rows)
     yield Event("scored", {"name": rows.name, **score_fields(scores)})
     yield Event("saved", {"what": "predictions and metrics", "path": shown_path(folder)})
     yield Event("result", result)
@@ -122,9 +122,10 @@ def check_room(folder: Path, *, overwrite: bool) -> None:
     probe_writable(folder.parent)
 
 
-def write_results(folder: Path, predictions: Sequence[Prediction], metrics: Mapping[str, Any]) -> None:
-    """Write predictions.jsonl and metrics.json as one folder, in place of an older one."""
+def write_results(folder: Path, predictions: Sequence[Prediction], metrics: Mapping[str, Any], rows: Rows) -> None:
+    """Write predictions.jsonl and metrics.json as one folder, in place of an older one; skipped rows beside them."""
     remove_folder(folder)
     with atomic_folder(folder) as place:
         write_predictions(place / "predictions.jsonl", predictions)
         write_json(place / "metrics.json", metrics)
+        write_rejected(place / REJECTED, rows)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfkit.data import describe
-from hfkit.data.predictions import write_predictions
+from hfkit.data.predictions import REJECTED, write_predictions, write_rejected
 from hfkit.data.submission import Submission
 from hfkit.data.validators import duplicate_ids, named, raise_failures
 from hfkit.engine.world import launched
@@ -76,6 +76,7 @@ def predict(
         yield Event("answered", {"items": answers})
     else:
         count, lines = write(output, work, submission, form)
+        write_rejected(output.with_name(f"{output.name}.{REJECTED}"), rows)
         yield from map(warning, lines)
         result |= {"rows": count, "output": str(output.absolute())}
         yield Event("saved", {"what": "predictions", "path": shown_path(output)})

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hfkit.data.rows import Rows
     from hfkit.engine.place import Place
 
+MANY = 20_000  # texts looked at
 T = TypeVar("T")
 Report = Callable[[int, int], None]
 
@@ -33,6 +34,22 @@ def sample_texts(task: type[Task], rows: Sequence[Row], count: int = 1000) -> li
     """Texts of rows spread evenly over the data."""
     step = max(1, len(rows) // count)
     return list(islice(texts_of(task, (rows[i] for i in range(0, len(rows), step))), count))
+
+
+def strange_words(tokenizer: Any, config: Any, task: type[Task], rows: Sequence[Row]) -> list[str]:
+    """Lines about texts that look like the tokenizer's own words, and about a tokenizer too small for the model."""
+    from hfkit.models import special_texts, unused_embeddings
+
+    return unused_embeddings(tokenizer, config) + special_texts(tokenizer, sample_texts(task, rows, MANY))
+
+
+def truncated(task: Task, features: Any) -> list[str]:
+    """A line when rows fill all the tokens that are read, where what is beyond them is cut off and not windowed."""
+    length = getattr(task.settings, "max_length", None)
+    if not isinstance(length, int) or hasattr(task.settings, "stride"):
+        return []
+    full = int((features.lengths >= length).sum())
+    return [f"{full:,} of {len(features):,} rows fill all {length} tokens: what is beyond is not read"] if full else []
 
 
 def with_progress(stage: str, unit: str, work: Callable[[Report], T]) -> Generator[Event, None, T]:

@@ -12,13 +12,13 @@ from pydantic import ValidationError
 from hfkit.data import load
 from hfkit.data.few import FEW_ROWS, FewFeatures
 from hfkit.errors import ModelError, UsageError
-from hfkit.events import Event, note, resolved
+from hfkit.events import Event, note, resolved, warning
 from hfkit.models import Checkpoint, check_vocabulary, find
 from hfkit.recipe.keys import MODEL_KEYS, Data, Train
 from hfkit.recipe.load import build, check_override_sections, override_settings, section_from_overrides, split_override
 from hfkit.tasks import task_class
 from hfkit.tasks.base import Task
-from hfkit.verbs.prepare import answers_of, features_of, limited_blocks, sample_texts
+from hfkit.verbs.prepare import answers_of, features_of, limited_blocks, sample_texts, strange_words, truncated
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
@@ -163,10 +163,13 @@ def answering(
     tokenizer = load_tokenizer(found, task.head)
     if check:
         check_vocabulary(tokenizer, sample_texts(type(task), rows), found.name)
-    task, resolutions = task.adopt(rows, load_config(found))
+    config = load_config(found)
+    yield from map(warning, strange_words(tokenizer, config, type(task), rows))
+    task, resolutions = task.adopt(rows, config)
     for item in resolutions:
         yield resolved(item.key, item.value, item.why)
     features = limited_blocks((yield from _features(rows, task, tokenizer)), rows, limit)
+    yield from map(warning, truncated(task, features))
     model, notes = load_model(found, task.head, model_config=task.model_config(), fresh_head="refuse")
     yield from map(note, notes)
     model = place.accelerator.prepare_model(packed(model.to(place.device), place), evaluation_mode=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ class Case:
     says: str  # a pattern that stderr matches
     files: Files = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    holds: Callable[[dict[str, Any]], bool] | None = None  # of the JSON of a command that works (code 0)
 
 
 def jsonl(*rows: Any) -> str:

@@ -24,6 +24,8 @@ def sound(folder: Path) -> None:
     tiny_models.save("bert", folder / "nameless", head, num_labels=3)
     tiny_models.save("bert", folder / "qa", "AutoModelForQuestionAnswering")
     saved(folder / "qa", "qa", {"max_length": 64, "stride": 16, "max_question_length": 16, "max_answer_length": 8})
+    tiny_models.save("gpt2", folder / "bytes", "AutoModelForQuestionAnswering")
+    saved(folder / "bytes", "qa", {"max_length": 64, "stride": 16, "max_question_length": 16, "max_answer_length": 8})
     saved(folder / "nli", "nli", {})
     saved(folder / "two", "classify", {"target": "single"})
 
@@ -106,6 +108,32 @@ def _malicious(folder: Path) -> None:
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Touch(folder.parent / "canary")))
 
 
+def _no_length(folder: Path) -> None:
+    """What transformers writes where a tokenizer does not say how long a text may be."""
+    edit(folder / "tokenizer_config.json", model_max_length=10**30)
+
+
+def _flipped(folder: Path) -> None:
+    """One bit of the last weight, which stays a finite number; the digest is that of the whole file."""
+    from hfkit.files import sha256_of
+
+    path = folder / "model.safetensors"
+    edit(folder / "hfkit.json", weights_sha256=sha256_of(path))
+    raw = bytearray(path.read_bytes())
+    raw[-4] ^= 1
+    path.write_bytes(raw)
+
+
+def _fewer_entries(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path, name = folder / "model.safetensors", "bert.embeddings.word_embeddings.weight"
+    weights = load_file(path)
+    weights[name] = weights[name].repeat(2, 1).contiguous()
+    save_file(weights, path, metadata={"format": "pt"})
+    edit(folder / "config.json", vocab_size=len(weights[name]))
+
+
 def _more_entries(folder: Path) -> None:
     content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     vocabulary = content["model"]["vocab"]
@@ -143,6 +171,9 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], None]]] = {
     "no_tokenizer": ("qa", _no_tokenizer),
     "tokenizer_cut": ("qa", _bytes(lambda raw: raw[: len(raw) // 2], "tokenizer.json")),
     "more_entries": ("qa", _more_entries),
+    "fewer_entries": ("qa", _fewer_entries),
+    "endless": ("two", _no_length),
+    "flipped": ("qa", _flipped),
     "pickled": ("qa", _pickled),
     "malicious": ("qa", _malicious),
     "saved_cut": ("qa", _bytes(lambda raw: raw[:10], "hfkit.json")),

@@ -207,6 +207,18 @@ def data_cases() -> list[Case]:
             "train.jsonl",
             jsonl(qa(answers={"text": ["old"], "answer_start": []})),
         ),
+        one(
+            "answers_infinite",
+            "train.jsonl:1.*answer_start is not a whole number",
+            "train.jsonl",
+            QAS.replace("32", "1e999"),
+        ),
+        one(
+            "answers_start_word",
+            "train.csv:2.*answer_start is not a whole number",
+            "train.csv",
+            "question,context,answers,answer_start\nwho,the mill,mill,four\n",
+        ),
         one("no_answers", "train.jsonl.*answers", "train.jsonl", jsonl(*(without(r, "answers") for r in rows))),
         one(
             "all_unanswerable",

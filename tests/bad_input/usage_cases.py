@@ -42,6 +42,7 @@ def usage_cases() -> list[Case]:
         recipe("empty", "my.yaml.*mapping", ""),
         recipe("python_tag", "my.yaml", "task: !!python/object/apply:os.system ['touch canary']\n"),
         recipe("anchors", "my.yaml", "a: &a [x,x]\nb: &b [*a,*a]\ntask: *b\n"),
+        recipe("long_number", "my.yaml:4.*too long", good + f"train: {{seed: {'9' * 5000}}}\n"),
         recipe("binary", "my.yaml", b"\xff\xfe\x00task"),
         Case("recipe_none", "finetune nosuch", 2, "nosuch"),
         Case("recipe_near", "finetune squadd", 2, "squadd.*squad"),

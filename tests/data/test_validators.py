@@ -45,13 +45,14 @@ def test_where_answers_stand() -> None:
         "utf-16": ("\U0001f600\U0001f600 cat", "cat", 5),
         "bytes": ("éé cat", "cat", 5),
         "once": ("a cat sat", "cat", -1),
+        "near": ("cat dog bird cat", "cat", 11),
         "several": ("cat cat", "cat", 1),
         "nowhere": ("a cat sat", "dog", 2),
     }
     for expected, (context, text, start) in cases.items():
-        assert validators.locate_answer(context, text, start) == expected
+        assert validators.locate_answer(context, text, start)[0] == expected
     (found,) = validators.answers_located([qa(*case) for case in cases.values()])
-    assert (found.level, found.count) == ("warning", 5)
+    assert (found.level, found.count) == ("warning", 6)
     assert "1 offset in UTF-16 units, 1 offset in bytes, 1 found once elsewhere" in found.message
     (good,) = validators.answers_located([qa("a cat", "cat", 2)])
     assert good.level == "good"

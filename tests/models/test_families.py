@@ -10,6 +10,7 @@ import tiny_models as tiny
 import torch
 import transformers
 
+from hfkit.files import sha256_of
 from hfkit.models import VERIFIED, find, load_model, load_tokenizer, max_positions, save_model
 
 HEADS = {
@@ -88,7 +89,9 @@ def test_same_logits_as_plain_transformers(
     assert again.config.id2label == model.config.id2label
     for ours, theirs in zip(run(model, tokenizer, PAIRS[:1]), run(again, reread, PAIRS[:1]), strict=True):
         assert torch.equal(ours, theirs)
-    assert find(str(tmp_path / "out")).saved == {"task": "qa"}
+    saved = find(str(tmp_path / "out")).saved or {}
+    assert saved.pop("weights_sha256") == sha256_of(tmp_path / "out" / "model.safetensors")
+    assert saved == {"task": "qa"}
 
 
 @pytest.mark.parametrize("head", HEADS)

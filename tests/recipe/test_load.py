@@ -248,7 +248,8 @@ def test_every_key_has_a_type_a_default_and_help(task: str) -> None:
 
 def test_the_keys_of_the_contract_are_there() -> None:
     expected = {
-        Data: "train validation columns names encoding limit validation_share folds fold group on_bad_row max_overlap",
+        Data: "train validation columns names encoding limit validation_share folds fold group on_bad_row max_bad_rows "
+        "max_overlap",
         Train: (
             "epochs max_steps batch_size micro_batch_size lr schedule warmup weight_decay max_grad_norm precision "
             "metric reset_head eval_steps save_steps save_minutes keep_checkpoints patience time distributed "

@@ -116,3 +116,9 @@ def test_a_settings_line_comes_back_as_it_was() -> None:
     key, value = split_override(shlex.split(settings_line("nli.labels", mapping))[0])
     assert key == "nli.labels"
     assert {label_text(label): name for label, name in value.items()} == mapping
+
+
+def test_large_numbers_are_labels_too() -> None:
+    assert label_text(10**400) == "1" + "0" * 400
+    assert label_text(2**60 + 1) == str(2**60 + 1)
+    assert in_order(["9" * 5000, "1"]) == ["1", "9" * 5000]

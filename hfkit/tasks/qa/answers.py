@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from hfkit.data.validators import locate_answer
+
+_JOINER = "\u200d"
+_FIRST_MARK = "\u0300"  # no combining mark comes before it
+_FLAGS = ("\U0001f1e6", "\U0001f1ff")  # two regional letters are one flag
+_PARTS = (  # never the first of a character: joiner, vowels and finals of Korean syllables, skin tones, tags
+    ("\u200d", "\u200d"), ("\u1160", "\u11ff"), ("\U0001f3fb", "\U0001f3ff"), ("\U000e0020", "\U000e007f"),
+)  # fmt: skip
 
 
 def locate(context: str, text: str, start: int | None) -> tuple[int, int] | None:
     """The characters [start, end) of a gold text in its context; None when it is blank, absent or ambiguous.
 
-    Tried in turn: `start` as code points; a text that stands only once; `start` as UTF-16 units or as UTF-8 bytes, as
-    annotation tools in other languages count.
+    `hfkit.data.validators.locate_answer` says what is tried.
     """
     if not text.strip():
         return None
-    found: int | None = start
-    if start is None or start < 0 or not context.startswith(text, start):
-        found = context.find(text)
-        if found < 0:
-            return None
-        if context.find(text, found + 1) >= 0:
-            found = _in_units(context, text, start)
+    _, found = locate_answer(context, text, start)
     return None if found is None else (found, found + len(text))
 
 
@@ -41,15 +44,29 @@ def trimmed(context: str, start: int, end: int) -> tuple[int, int]:
     return left, left + len(inner)
 
 
-def _in_units(context: str, text: str, start: int | None) -> int | None:
-    """The code point of an offset counted in UTF-16 units or UTF-8 bytes, if `text` stands there."""
-    if start is None or start <= 0 or context.isascii():
-        return None
-    for encoding, width in (("utf-16-le", 2), ("utf-8", 1)):
-        try:
-            point = len(context.encode(encoding)[: start * width].decode(encoding))
-        except UnicodeError:
-            continue
-        if context.startswith(text, point):
-            return point
-    return None
+def whole(context: str, start: int, end: int) -> tuple[int, int]:
+    """The span [start, end) widened to whole characters as people see them: no accent, flag or family is cut apart.
+
+    A simple form of Unicode's grapheme clusters (UAX 29): marks, joiners, skin tones, flags, tags, Korean syllables.
+    """
+    while 0 < start < len(context) and _goes_on(context, start) and not context[start - 1].isspace():
+        start -= 1
+    while 0 < end < len(context) and _goes_on(context, end):
+        end += 1
+    return start, end
+
+
+def _goes_on(context: str, place: int) -> bool:
+    """Whether the code point at `place` belongs to the character before it."""
+    char, before = context[place], context[place - 1]
+    if before == _JOINER:
+        return True
+    if char < _FIRST_MARK:
+        return False
+    if _FLAGS[0] <= char <= _FLAGS[1]:
+        first = place
+        while first > max(0, place - 100) and _FLAGS[0] <= context[first - 1] <= _FLAGS[1]:
+            first -= 1
+        return (place - first) % 2 == 1
+    inside = any(low <= char <= high for low, high in _PARTS)
+    return inside or unicodedata.category(char)[0] == "M"

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from hfkit.data.validators import Finding, answers_located, duplicate_ids, raise_failures, text_column
+from hfkit.data.validators import (
+    MOST_EMPTY,
+    Finding,
+    answers_located,
+    duplicate_ids,
+    long_texts,
+    raise_failures,
+    text_column,
+)
 from hfkit.errors import DataError
 from hfkit.tasks.base import Row
 from hfkit.tasks.qa.answers import first_usable
 
+LONGEST_CONTEXT = 1_000_000  # characters: some thousands of windows; longer ones are a file in the wrong column
 LARGEST_LOST_SHARE = 0.2  # of the answerable questions
 
 
@@ -19,13 +28,14 @@ def check(rows: Sequence[Row], *, training: bool, validation: bool = False) -> l
     """
     if len(rows) == 0:
         raise DataError("there are no questions in the data", "check its path, and data.columns")
-    lines = raise_failures(_texts(rows))
+    lines = raise_failures(_texts(rows, training=training))
     return lines + raise_failures(_answers(rows, validation=validation)) if training else lines
 
 
-def _texts(rows: Sequence[Row]) -> Iterator[Finding]:
+def _texts(rows: Sequence[Row], *, training: bool) -> Iterator[Finding]:
     yield from text_column(rows, "question", empty="failure")
-    yield from text_column(rows, "context", empty="warning")
+    yield from text_column(rows, "context", empty="warning", most=MOST_EMPTY if training else 1.0)
+    yield from long_texts(rows, "context", LONGEST_CONTEXT)
     broken = [row["id"] for row in rows for name in ("question", "context") if not _encodable(row.get(name))]
     if broken:
         message = f"question or context holds half of a surrogate pair in {len(broken):,} rows (first: '{broken[0]}')"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hfkit.tasks.qa.answers import trimmed
+from hfkit.tasks.qa.answers import trimmed, whole
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +81,8 @@ def _best_of_part(
 def pool(context: str, reads: Sequence[Read], n_best: int) -> list[Span]:
     """The best spans of a row over all its windows, best first, each span of characters once with its highest score.
 
-    White space at the ends of a span is left out (some tokenizers count the space before a word to the word).
+    White space at the ends of a span is left out (some tokenizers count the space before a word to the word), and a
+    span that ends inside of a character that people see as one takes all of it (byte tokenizers cut emoji apart).
     """
     scores = np.concatenate([read["score"] for read in reads])
     starts = np.concatenate([read["char_start"] for read in reads])
@@ -89,8 +90,9 @@ def pool(context: str, reads: Sequence[Read], n_best: int) -> list[Span]:
     best: dict[tuple[int, int], float] = {}
     valid = np.isfinite(scores)
     for start, end, score in zip(starts[valid].tolist(), ends[valid].tolist(), scores[valid].tolist(), strict=True):
-        place = trimmed(context, start, end)
-        if place[0] < place[1] and score > best.get(place, float("-inf")):
-            best[place] = score
+        inner = trimmed(context, start, end)
+        if inner[0] < inner[1]:
+            place = whole(context, *inner)
+            best[place] = max(score, best.get(place, float("-inf")))
     ranked = sorted(best.items(), key=lambda item: (-item[1], item[0][0], item[0][1]))
     return [Span(*place, score) for place, score in ranked[:n_best]]

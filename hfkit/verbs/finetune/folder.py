@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hfkit import run as runs
+from hfkit.data.predictions import REJECTED, write_rejected
 from hfkit.data.rows import Rows
 from hfkit.errors import DivergenceError, HfkitError, ModelError, Stopped, UsageError
 from hfkit.events import Event
@@ -94,6 +95,7 @@ def new_run(recipe: Recipe, ready: Ready, output: Path | None, *, overwrite: boo
         )
     )
     run.write("recipe.yaml", dump(recipe))
+    write_rejected(run.path / REJECTED, ready.train_rows, ready.validation_rows)
     return run
 
 

@@ -17,7 +17,7 @@ from hfkit.recipe import Recipe
 from hfkit.run import digest
 from hfkit.tasks import task_class
 from hfkit.tasks.base import LOWER_IS_BETTER, Task
-from hfkit.verbs.prepare import features_of, limited_blocks, sample_texts, texts_of
+from hfkit.verbs.prepare import features_of, limited_blocks, sample_texts, strange_words, texts_of
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def make_ready(
     tokenizer = load_tokenizer(found, kind.head)
     check_vocabulary(tokenizer, sample_texts(kind, train), found.name)
     config = load_config(found)
+    yield from map(warning, strange_words(tokenizer, config, kind, train))
     if recipe.train.reset_head:
         config.architectures = None  # the head of the checkpoint will not be used, so its labels say nothing
     task, resolutions = task.resolve(train, tokenizer, config)

@@ -130,7 +130,7 @@ def test_unanswerable_absent_and_lost_answers() -> None:
         row("cat dog"),
         bare,
         row("cat dog", ("bird", 0)),
-        row("cat dog cat", ("cat", 1)),
+        row("cat dog cat", ("cat", 4)),
         row("cat dog", ("dog", 0)),
     ]
     features = list(qa().encode(rows, wordpiece()))
