@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 TASKS = {
     "qa": "hfkit.tasks.qa.task:QA",
-    "nli": "hfkit.tasks.nli:NLI",
+    "nli": "hfkit.tasks.nli.task:NLI",
     "classify": "hfkit.tasks.classify:Classify",
     "lm": "hfkit.tasks.lm:LanguageModel",
 }

@@ -230,6 +230,11 @@ class Classify:
         """Of the metrics that this target can have; without a target: of all."""
         return tally.definitions(self.settings.target)
 
+    @property
+    def label_order(self) -> list[str]:
+        """The labels in the order of the places in `gold` and `predicted` of a single-label row."""
+        return in_order(self.settings.labels or self._of_gold)
+
     def _names(self) -> list[str]:
         return self.settings.labels or []
 

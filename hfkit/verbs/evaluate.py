@@ -16,6 +16,7 @@ from hfkit.files import atomic_folder, remove_folder, write_json
 from hfkit.models import Checkpoint
 from hfkit.run import probe_writable, runs_folder, shown_path, slug
 from hfkit.tasks.scoring import columns_of, score_columns, score_fields
+from hfkit.verbs.labels import check_majority, doubts, majority_baseline, settled, without_premise
 from hfkit.verbs.prepare import rows_of
 from hfkit.verbs.trained import answering, find_trained, precision_of, read_rows
 
@@ -33,6 +34,8 @@ def evaluate(
     overwrite: bool = False,
     limit: int | None = None,
     batch_size: int | None = None,
+    hypothesis_only: bool = False,
+    majority: bool = False,
     cpu: bool = False,
     processes: int | None = None,
     overrides: Sequence[str] = (),
@@ -40,11 +43,16 @@ def evaluate(
 ) -> Iterator[Event]:
     """Score `model` on `data` and write predictions.jsonl and metrics.json.
 
+    `hypothesis_only` (nli) leaves the premise out, into a folder of its own; `majority` also gives the scores of always
+    saying the most frequent class.
     Yields events, last "result" with the object that `--json` prints. Raises HfkitError.
     """
     started = time.time()
     precision = precision_of(overrides)
     found, task_name, bound, settings = find_trained(model, task, overrides, offline=offline)
+    bound = without_premise(bound) if hypothesis_only else bound
+    if majority:
+        check_majority(bound)
     rows = read_rows(bound, data, settings, gold=True, limit=limit, offline=offline)
     yield from map(note, describe(rows))
     with named(rows):
@@ -53,7 +61,7 @@ def evaluate(
         warnings = bound.check(rows, training=False)
     yield from map(warning, warnings)
     refuse_without_gold(bound, rows)
-    folder = output_folder(found, rows.name, rows.fingerprint, name)
+    folder = output_folder(found, rows.name, rows.fingerprint, name, "-hypothesis-only" if hypothesis_only else "")
     check_room(folder, overwrite=overwrite)
 
     work = yield from answering(
@@ -62,9 +70,11 @@ def evaluate(
     )  # fmt: skip
     if not work.main:
         return
-    predictions = list(work.answers)
-    columns, unscored = columns_of(work.task, predictions, rows_of(work.task, rows, work.features))
-    scores = score_columns(work.task, columns, unscored)
+    fitted, predictions, labels = yield from settled(work.task, list(work.answers), rows)
+    columns, unscored = columns_of(fitted, predictions, rows_of(fitted, rows, work.features))
+    scores = score_columns(fitted, columns, unscored)
+    yield from doubts(fitted, columns)
+    baselines = (yield from majority_baseline(fitted, columns, rows.name)) if majority else {}
     if unscored:
         yield warning(f"{unscored:,} of {len(predictions):,} rows have no gold and are not scored")
     result = {
@@ -72,13 +82,15 @@ def evaluate(
         "model": found.name,
         "data": rows.name,
         **score_fields(scores),
+        **labels,
+        **baselines,
         "unscored": unscored,
         "precision": work.precision,
         "throughput": work.throughput(time.time() - started),
         "run": str(found.run) if found.run else None,
         "output": str(folder),
     }
-    write_results(folder, predictions, {**result, "settings": work.task.settings.model_dump(mode="json")}, rows)
+    write_results(folder, predictions, {**result, "settings": fitted.settings.model_dump(mode="json")}, rows)
     yield Event("scored", {"name": rows.name, **score_fields(scores)})
     yield Event("saved", {"what": "predictions and metrics", "path": shown_path(folder)})
     yield Event("result", result)
@@ -93,9 +105,9 @@ def refuse_without_gold(task: Task, rows: Rows) -> None:
         )
 
 
-def output_folder(found: Checkpoint, data: str, fingerprint: str, name: str | None) -> Path:
-    """RUN/eval/<name>, by default <stem>-<4 hex of the data>; for a model that is no run, a folder under ./runs."""
-    stem = slug(name) if name else f"{slug(data_stem(data))}-{fingerprint[:4]}"
+def output_folder(found: Checkpoint, data: str, fingerprint: str, name: str | None, what: str = "") -> Path:
+    """RUN/eval/<name>, by default <stem>-<4 hex of the data><what>; for a model that is no run, a folder of ./runs."""
+    stem = slug(name) if name else f"{slug(data_stem(data))}-{fingerprint[:4]}{what}"
     if name and stem != name:
         raise UsageError(
             f"--name {name!r} is not a folder name", f"use letters, digits, dot, dash, underscore, as in {stem}"

@@ -17,6 +17,7 @@ from hfkit.recipe.load import check_override_sections, override_settings, sectio
 from hfkit.tasks import task_class
 from hfkit.tasks.base import Prediction, Task
 from hfkit.tasks.scoring import columns_of, score_columns, score_fields
+from hfkit.verbs.labels import doubts, settled
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
@@ -40,15 +41,18 @@ def score(
     made = read_predictions(predictions)
     rows = load(data, columns=kind.columns, settings=keys, need_gold=True, limit=keys.limit, offline=offline)
     yield from map(note, describe(rows))
-    bound = kind(settings)
+    bound: Task = kind(settings)
+    labels: dict[str, Any] = {}
     if bound.blocks:
         check_blocks(made, rows, predictions)
         bound, _ = bound.adopt(rows, None)
         columns, unscored = columns_of(bound, made, made)  # a block's prediction holds all that is measured
     else:
         bound, made = yield from fitted(bound, made, rows, predictions)
+        bound, made, labels = yield from settled(bound, made, rows)
         columns, unscored = columns_of(bound, made, rows)
     scores = score_columns(bound, columns, unscored)
+    yield from doubts(bound, columns)
     if unscored:
         yield warning(f"{unscored:,} of {len(made):,} rows have no gold and are not scored")
     yield Event("scored", {"name": rows.name, **score_fields(scores)})
@@ -59,6 +63,7 @@ def score(
             "data": rows.name,
             "predictions_file": str(predictions),
             **score_fields(scores),
+            **labels,
             "unscored": unscored,
             "throughput": {"seconds": time.time() - started},
         },
