@@ -151,7 +151,8 @@ class NLI:
     def label_map(self) -> dict[str, dict[str, str | None]]:
         """How the labels of the data and of the model are read: {"data": {value: class}, "model": {label: class}}."""
         order = dict(zip(self.head_labels, self.settings.classes or [], strict=False))
-        return {"data": self.read_labels, "model": {it: self.class_said(it) or order.get(it) for it in self.head_labels}}
+        said = {label: self.class_said(label) or order.get(label) for label in self.head_labels}
+        return {"data": self.read_labels, "model": said}
 
     def model_config(self) -> dict[str, Any]:
         classes = self._head()
