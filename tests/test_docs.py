@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hfkit import errors
-from hfkit.cli.app import command_names
+from hfkit.cli.commands import command_names
 from hfkit.cli.parse import parse
 from hfkit.recipe.keys import Recipe
 from hfkit.recipe.load import describe

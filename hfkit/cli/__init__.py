@@ -13,10 +13,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     make_streams_safe()
     caller = Caller.of(arguments)
     try:
-        from hfkit.cli.app import app
+        from hfkit.cli.app import run
         from hfkit.cli.words import checked
 
-        code = app(checked(arguments), prog_name="hfkit", standalone_mode=False)
+        code = run(checked(arguments))
     except Delegated as done:
         code = done.code
     except (Exception, KeyboardInterrupt) as error:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import typer
 
+from hfkit.cli.commands import GROUPS
 from hfkit.errors import HfkitError, ResourceError, Stopped, UsageError
-
-GROUPS = ("recipes", "runs")
 
 
 @dataclass(frozen=True, slots=True)

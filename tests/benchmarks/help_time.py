@@ -19,7 +19,8 @@ from pathlib import Path
 import typer
 from interleaved import ROUNDS, Taken, in_turn, summary
 
-from hfkit.cli.app import app, command_names
+from hfkit.cli.app import application
+from hfkit.cli.commands import command_names
 
 BIN = Path(sys.executable).parent
 HEAD = '''import typer
@@ -36,7 +37,7 @@ def top(version: bool = typer.Option(False, "--version", help="Show the version.
 def empty_application() -> str:
     """Source of an application with hfkit's commands, their arguments, options and help texts, and empty bodies."""
     parts = [HEAD]
-    found = typer.main.get_command(app)
+    found = typer.main.get_command(application())
     for name, command in found.commands.items():  # type: ignore[attr-defined]
         if hasattr(command, "commands"):
             parts.append(f"{name} = typer.Typer(help={command.help!r})\napp.add_typer({name}, name={name!r})\n")
