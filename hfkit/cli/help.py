@@ -9,7 +9,6 @@ import typer
 from hfkit.cli.commands import command_names
 from hfkit.cli.options import Debug, Json, Offline, Quiet, Set, refuse_settings
 from hfkit.cli.perform import Events, perform
-from hfkit.events import Event
 
 
 def help_(
@@ -31,6 +30,7 @@ def help_(
     refuse_settings(settings, "help")
 
     def verb() -> Events:
+        from hfkit.events import Event
         from hfkit.verbs.guide import list_guides, show_guide, topics
 
         if topic in command_names() and topic not in topics():
