@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 TASKS = {
     "qa": "hfkit.tasks.qa.task:QA",
     "nli": "hfkit.tasks.nli.task:NLI",
-    "classify": "hfkit.tasks.classify:Classify",
+    "classify": "hfkit.tasks.classify.task:Classify",
     "lm": "hfkit.tasks.lm:LanguageModel",
 }
 

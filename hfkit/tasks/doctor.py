@@ -15,7 +15,7 @@ from hfkit.errors import UsageError
 from hfkit.metrics.classification import confusion, permutation_accuracies
 from hfkit.tasks import labels as names
 from hfkit.tasks.base import Prediction, Row, Task
-from hfkit.tasks.classify import Classify
+from hfkit.tasks.classify.task import Classify
 from hfkit.tasks.nli.measures import two_way
 from hfkit.tasks.nli.orders import Tested, labels_said, renamed, try_orders
 from hfkit.tasks.nli.task import NLI

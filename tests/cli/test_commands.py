@@ -308,8 +308,8 @@ def test_flags_from_elsewhere_get_our_spelling(flag, ours, capsys):
 
 
 def test_every_flag_and_key_named_for_a_flag_exists():
+    from hfkit.recipe.describe import describe
     from hfkit.recipe.keys import Recipe
-    from hfkit.recipe.load import describe
 
     options = {name for path in CONTRACT for name in options_of(path)}
     keys = {key for key, *_ in describe(Recipe)}
