@@ -2,8 +2,10 @@
 
     python tests/benchmarks/help_time.py [--rounds 9]
 
-One JSON line for each help page, then one for `hfkit --help` against `hf --help` where `hf` is installed. Limits: 1.25
-times the empty application, half of `hf --help`.
+One JSON line for the empty application against itself, which is the noise of this moment; one for each help page; one
+for `hfkit --help` against `hf --help` where `hf` is installed. Limits: 1.25 times the empty application, half of
+`hf --help`. Beside other work wall time wanders by a third, processor time by a tenth or more.
+The number of instructions does not wander: `valgrind --tool=cachegrind --cache-sim=no hfkit predict --help`.
 """
 
 from __future__ import annotations
@@ -83,6 +85,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / "empty.py").write_text(empty_application(), encoding="utf-8")
         environment = {**os.environ, "PYTHONPATH": scratch}  # a module, so that its bytecode is cached as hfkit's is
+        empty = [sys.executable, "-c", "from empty import app; app()", "predict", "--help"]
+        noise = in_turn({"empty": empty, "again": empty}, rounds=rounds, environment=environment)
+        report("the empty application against itself", noise, 1.0)
         for words in pages():
             commands = {
                 "hfkit": [str(BIN / "hfkit"), *words, "--help"],
