@@ -157,7 +157,8 @@ def _judge_refusal(case: Case, result: dict[str, Any], err: str) -> None:
     assert len(shown) == 1
     for command in re.findall(r"`(hfkit [^`]*)`", error["hint"]):
         try:
-            parse(shlex.split(command)[1:])
+            with contextlib.redirect_stdout(io.StringIO()):  # a hint of --help would print it
+                parse(shlex.split(command)[1:])
         except (UsageError, typer.TyperException) as problem:
             raise AssertionError(f"the hint's command does not parse: {command}: {problem}") from problem
 
