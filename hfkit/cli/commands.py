@@ -13,12 +13,14 @@ COMMANDS = {
     "predict": "hfkit.cli.predict:predict",
     "generate": "hfkit.cli.generate:generate",
     "score": "hfkit.cli.score:score",
+    "init": "hfkit.cli.init:init",
     "convert": "hfkit.cli.convert:convert",
     "doctor": "hfkit.cli.doctor:doctor",
     "help": "hfkit.cli.help:help_",
 }
 # a group of commands -> where its Typer is, and the commands in it
 GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "data": ("hfkit.cli.data:data", ("check", "show")),
     "recipes": ("hfkit.cli.recipes:recipes", ("list", "show", "copy")),
     "runs": ("hfkit.cli.runs:runs", ("list", "show")),
 }

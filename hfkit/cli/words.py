@@ -25,13 +25,27 @@ VERBS = {
     "chat": "hfkit generate last PROMPT",
     "complete": "hfkit generate last PROMPT",
     "sample": "hfkit generate last PROMPT",
+    "check": "hfkit data check D --task qa",
+    "debug": "hfkit data check D --task qa",
+    "inspect": "hfkit data show D --task qa",
+    "new": "hfkit init D",
     "ls": "hfkit runs list",
     "list": "hfkit runs list",
     "env": "hfkit doctor",
     "info": "hfkit doctor",
     "version": "hfkit --version",
 }
-GROUP_WORDS = {"ls": "list", "cat": "show", "info": "show", "view": "show", "cp": "copy", "get": "copy"}
+GROUP_WORDS = {
+    "ls": "list",
+    "cat": "show",
+    "info": "show",
+    "view": "show",
+    "inspect": "show",
+    "debug": "check",
+    "validate": "check",
+    "cp": "copy",
+    "get": "copy",
+}
 
 # a flag from elsewhere, without dashes -> what to write here
 FLAGS = {

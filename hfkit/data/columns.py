@@ -39,7 +39,7 @@ def match(
             elif column.required or not column.gold or need_gold:
                 missing.append(column.name)
             continue
-        found = _well_known(column, have)
+        found = well_known(column, have)
         if found is not None:
             mapping[column.name] = found
         elif (column.required and not column.gold) or (column.gold and need_gold):
@@ -49,7 +49,8 @@ def match(
     return mapping
 
 
-def _well_known(column: Column, have: Sequence[str]) -> str | None:
+def well_known(column: Column, have: Sequence[str]) -> str | None:
+    """The data column that has the task column's name or one of its well-known names, also in another case."""
     names = (column.name, *column.aliases)
     for name in names:
         if name in have:

@@ -1,4 +1,4 @@
-"""Checks of rows, as functions that yield findings; each task's `check` calls them before a model is loaded."""
+"""Checks of rows, as functions that yield findings; a task's `findings` calls them, for training and `data check`."""
 
 from __future__ import annotations
 
@@ -15,33 +15,43 @@ if TYPE_CHECKING:
 
     from hfkit.tasks.base import Row
 
-Level = Literal["good", "warning", "failure"]
+Level = Literal["good", "note", "warning", "failure"]
 MOST_EMPTY = 0.1  # share of training texts that may be empty
 SHOWN = 5  # ids named in a message
 NEAR = 5  # characters that an offset may be off and still mean the nearest of several places
+CORRECT = "correct the data; rows that cannot be read at all are skipped with data.on_bad_row=skip"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing found in a data set: how bad it is, a stable code, the words, how many rows, and the first ids."""
+    """One thing found in a data set: how bad it is, a stable code, the words, how many rows, and the first ids.
+
+    A "note" is no fault but worth a line; `hint` says what to type against a failure.
+    """
 
     level: Level
     code: str
     message: str
     count: int = 0
     ids: tuple[str, ...] = ()
+    hint: str | None = None
 
 
 def raise_failures(findings: Iterable[Finding]) -> list[str]:
-    """Raise one DataError that names every failure; without failures, return the warnings' lines."""
+    """Raise one DataError that names every failure; without failures, return the lines of warnings and notes."""
     found = list(findings)
-    failures = [finding.message for finding in found if finding.level == "failure"]
+    failures = [finding for finding in found if finding.level == "failure"]
     if failures:
-        shown = failures[:10] + ([f"and {len(failures) - 10} more"] if len(failures) > 10 else [])
-        raise DataError(
-            "\n".join(shown), "correct the data; rows that cannot be read at all are skipped with data.on_bad_row=skip"
-        )
-    return [finding.message for finding in found if finding.level == "warning"]
+        shown = [finding.message for finding in failures[:10]]
+        shown += [f"and {len(failures) - 10} more"] if len(failures) > 10 else []
+        hints = [finding.hint for finding in failures if finding.hint]
+        raise DataError("\n".join(shown), hints[0] if hints else CORRECT)
+    return [finding.message for finding in found if finding.level in ("warning", "note")]
+
+
+def failure_of(error: DataError, code: str, count: int = 0, ids: Sequence[str] = ()) -> Finding:
+    """An error of a function that stops at the first problem, as one finding among others."""
+    return Finding("failure", code, error.message, count, tuple(ids[:SHOWN]), error.hint)
 
 
 @contextmanager
@@ -61,7 +71,8 @@ def rows_text(count: int) -> str:
     return f"{count:,} row" + ("" if count == 1 else "s")
 
 
-def _first(ids: Sequence[str], count: int) -> str:
+def first_ids(ids: Sequence[str], count: int) -> str:
+    """`(ids 'a', 'b', ...)`: the first ids of `count` rows."""
     named = ", ".join(f"'{_cut(value)}'" for value in ids[:SHOWN])
     return f"({'id' if count == 1 else 'ids'} {named}{', ...' if count > len(ids[:SHOWN]) else ''})"
 
@@ -71,8 +82,8 @@ def _cut(value: Any, size: int = 40) -> str:
     return text if len(text) <= size else text[: size - 3] + "..."
 
 
-class _Tally:
-    """A count with its first ids."""
+class Tally:
+    """A count of rows with their first ids."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -84,7 +95,7 @@ class _Tally:
             self.ids.append(row["id"])
 
     def finding(self, level: Level, code: str, words: str) -> Finding:
-        message = f"{words} in {rows_text(self.count)} {_first(self.ids, self.count)}"
+        message = f"{words} in {rows_text(self.count)} {first_ids(self.ids, self.count)}"
         return Finding(level, code, message, self.count, tuple(self.ids))
 
 
@@ -95,7 +106,7 @@ def text_column(
 
     More than the share `most` of empty texts is a failure.
     """
-    null, other, blank = _Tally(), _Tally(), _Tally()
+    null, other, blank = Tally(), Tally(), Tally()
     for row in rows:
         value = row.get(column)
         if value is None:
@@ -117,7 +128,7 @@ def text_column(
 
 def long_texts(rows: Sequence[Row], column: str, most: int) -> Iterator[Finding]:
     """Texts of more than `most` characters are failures: one row would fill the memory with its windows."""
-    long = _Tally()
+    long = Tally()
     for row in rows:
         if isinstance(row.get(column), str) and len(row[column]) > most:
             long.add(row)
@@ -142,7 +153,7 @@ def duplicate_ids(rows: Sequence[Row], level: Literal["warning", "failure"]) -> 
     extra = sum(counts[name] - 1 for name in twice)
     if twice:
         are = "ids are" if len(twice) > 1 else "id is"
-        message = f"{len(twice):,} {are} given to more than one row {_first(twice, len(twice))}"
+        message = f"{len(twice):,} {are} given to more than one row {first_ids(twice, len(twice))}"
         yield Finding(level, "duplicate_ids", message, extra, tuple(twice[:SHOWN]))
 
 
@@ -160,16 +171,8 @@ def answers_located(rows: Sequence[Row]) -> Iterator[Finding]:
     Offsets count code points. A start is also tried in UTF-16 units (JavaScript tools) and in UTF-8 bytes. Yields one
     "good" finding when all stand at their offsets, else a warning with the counts. `count` is in answers, not rows.
     """
-    where: Counter[str] = Counter()
-    ids: list[str] = []
-    total = 0
-    for row in rows:
-        for answer in row.get("answers") or ():
-            total += 1
-            place, _ = locate_answer(row["context"], answer["text"], answer["start"])
-            where[place] += 1
-            if place != "offset" and len(ids) < SHOWN and (not ids or ids[-1] != row["id"]):
-                ids.append(row["id"])
+    where, ids = answer_places(rows)
+    total = sum(where.values())
     off = total - where["offset"]
     if not total:
         return
@@ -183,10 +186,29 @@ def answers_located(rows: Sequence[Row]) -> Iterator[Finding]:
         "near": "found near its offset",
         "several": "found several times elsewhere",
         "nowhere": "not in the context",
+        "empty": "without text",
     }
     parts = ", ".join(f"{where[kind]:,} {words}" for kind, words in kinds.items() if where[kind])
-    message = f"{off:,} of {total:,} answers do not stand at their offset: {parts} {_first(ids, off)}"
+    message = f"{off:,} of {total:,} answers do not stand at their offset: {parts} {first_ids(ids, off)}"
     yield Finding("warning", "answers_not_located", message, off, tuple(ids))
+
+
+def answer_places(rows: Sequence[Row]) -> tuple[Counter[str], list[str]]:
+    """How many answers stand where (see `locate_answer`), and the first ids of rows whose offsets do not fit.
+
+    Rows whose context is no text are left out: that is another finding.
+    """
+    where: Counter[str] = Counter()
+    ids: list[str] = []
+    for row in rows:
+        if not isinstance(row.get("context"), str):
+            continue
+        for answer in row.get("answers") or ():
+            place, _ = locate_answer(row["context"], answer["text"], answer["start"])
+            where[place] += 1
+            if place != "offset" and len(ids) < SHOWN and (not ids or ids[-1] != row["id"]):
+                ids.append(row["id"])
+    return where, ids
 
 
 def locate_answer(context: str, text: str, start: int | None) -> tuple[str, int | None]:
@@ -194,8 +216,10 @@ def locate_answer(context: str, text: str, start: int | None) -> tuple[str, int 
 
     In turn: "offset" (it stands there); "utf-16" or "bytes" (it does when the offset counts such units); "once" (the
     text stands only elsewhere, once); "near" (of several places one is at most `NEAR` characters off, as after a
-    stripped space); "several"; "nowhere".
+    stripped space); "several"; "nowhere"; and "empty" for a text that is blank.
     """
+    if not text.strip():
+        return "empty", None
     if start is not None and start >= 0:
         if context.startswith(text, start):
             return "offset", start
@@ -241,5 +265,5 @@ def overlap(train: Sequence[Row], validation: Sequence[Row], columns: Sequence[s
         ids = tuple(validation[int(place)]["id"] for place in shared[:SHOWN])
         share = 100 * len(shared) / len(validation)
         words = f"{len(shared):,} of {len(validation):,} validation rows ({share:.1f} %) stand in the training data too"
-        message = f"{words}, by {', '.join(columns)} {_first(ids, len(shared))}"
+        message = f"{words}, by {', '.join(columns)} {first_ids(ids, len(shared))}"
         yield Finding("warning", "overlap", message, len(shared), ids)

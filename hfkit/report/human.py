@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hfkit.report.data import check_text, windows_text
 from hfkit.report.text import number, one_line, safe, score, table
 
 INPUTS = ("question", "premise", "hypothesis", "text", "text_pair", "prompt")
@@ -70,6 +71,12 @@ def result_text(command: str, fields: Mapping[str, Any]) -> str:
             return run_text(fields["run"])
         case "doctor":
             return checks_text(fields["checks"])
+        case "data check":
+            return check_text(fields)
+        case "data show":
+            return windows_text(fields)
+        case "init":
+            return str(fields["recipe"]).rstrip("\n") if fields["path"] is None else ""
         case "help":
             return safe(fields["text"]).rstrip("\n") if "text" in fields else topics_text(fields["topics"])
         case _:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
+    from hfkit.data.validators import Finding
     from hfkit.recipe.section import Section
 
 Row = Mapping[str, Any]  # the task's columns by the task's names, "id" always a string
@@ -76,6 +77,11 @@ class Task(Protocol):
         `training` asks for gold columns in every row that is not dropped. `train_rows` are the training rows when
         `rows` are the validation rows of the same run: labels are read as there, and need not all occur.
         """
+
+    def findings(
+        self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None
+    ) -> Iterator[Finding]:
+        """All that `check` looks at, one finding after the other, nothing raised: what `hfkit data check` shows."""
 
     def usable(self, row: Row) -> bool:
         """Whether a row can be trained on and scored; rows that say "no gold" (SNLI's -1) are dropped and counted."""

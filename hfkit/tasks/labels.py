@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
+from hfkit.data.validators import Finding
 from hfkit.errors import DataError, ModelError
 
 if TYPE_CHECKING:
@@ -138,20 +139,25 @@ def match_model_labels(labels: Sequence[str], given: Mapping[str, str] | None, *
     )
 
 
-def describe_data_labels(counts: Mapping[str, int], matched: Mapping[str, str | None]) -> list[str]:
-    """Lines on what is dropped, how numbers are read, and which class has no row."""
-    lines = []
+def unknown(value: Any, given: Mapping[str, str | None]) -> bool:
+    """Whether a label is neither given a class, nor a word that means one, nor a way to say "no gold"."""
+    text = label_text(value)
+    return text not in given and meaning(text.strip()) is None and text.strip() not in NO_GOLD
+
+
+def label_findings(counts: Mapping[str, int], matched: Mapping[str, str | None]) -> Iterator[Finding]:
+    """What is dropped, how numbers are read, and which class has no row."""
     dropped = {value: counts[value] for value, found in matched.items() if found is None}
     if dropped:
-        lines.append(f"labels that say no gold, left out: {show_counts(dropped)}")
+        message = f"labels that say no gold, left out: {show_counts(dropped)}"
+        yield Finding("warning", "no_gold", message, sum(dropped.values()))
     read = sorted(f"{value} as {name}" for value, name in matched.items() if name and is_integer(value))
     if read:
-        lines.append(f"labels are read by number: {', '.join(read)}")
+        yield Finding("note", "labels_by_number", f"labels are read by number: {', '.join(read)}")
     classes = {name for name in matched.values() if name}
     missing = [] if OTHER in classes else [name for name in THREE_WAY if name not in classes]
     if classes and missing:
-        lines.append(f"no row is labelled {' or '.join(missing)}")
-    return lines
+        yield Finding("warning", "missing_class", f"no row is labelled {' or '.join(missing)}")
 
 
 def _proposal(matched: Mapping[str, str | None], unknown: Sequence[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
+from hfkit.data import validators
 from hfkit.errors import DataError, ModelError, UsageError
 from hfkit.metrics.definitions import definition
 from hfkit.metrics.perplexity import reduce_perplexity
@@ -73,12 +74,15 @@ class LanguageModel:
         return "perplexity", "lower"
 
     def check(self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None) -> list[str]:
-        from hfkit.data import validators
+        return validators.raise_failures(self.findings(rows, training=training, train_rows=train_rows))
 
-        lines = validators.raise_failures(validators.text_column(rows, "text", empty="warning"))
+    def findings(
+        self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None
+    ) -> Iterator[validators.Finding]:
+        yield from validators.text_column(rows, "text", empty="warning")
         if not any(map(self.usable, rows)):
-            raise DataError("there is no text in the data", "data.columns.text=NAME says which column holds it")
-        return lines
+            hint = "data.columns.text=NAME says which column holds it"
+            yield validators.Finding("failure", "no_text", "there is no text in the data", hint=hint)
 
     def usable(self, row: Row) -> bool:
         return bool(row.get("text"))

@@ -44,12 +44,11 @@ def survey(rows: Iterable[Row]) -> Survey:
             found.first_missing = found.first_missing or row["id"]
             continue
         found.rows += 1
+        found.kinds[kind_of(value)] += 1
         if isinstance(value, Mapping):
-            found.kinds["columns"] += 1
             found.columns = found.columns or list(value)
             found.cells.update(label_text(cell) for cell in value.values())
         elif value is not None and is_list(value):
-            found.kinds["list"] += 1
             found.lists += 1
             texts = [label_text(member) for member in value]
             if len(set(texts)) != len(texts):
@@ -59,7 +58,6 @@ def survey(rows: Iterable[Row]) -> Survey:
                 )
             found.members.update(texts)
         else:
-            found.kinds["text" if isinstance(value, str) else "number"] += 1
             found.values[label_text(value)] += 1
     if len(found.kinds) > 1:
         shapes = ", ".join(
@@ -68,6 +66,29 @@ def survey(rows: Iterable[Row]) -> Survey:
         values = f" ({show_counts(found.values)})" if found.values else ""
         raise DataError(f"labels are of different kinds: {shapes}{values}", "make them all of one kind")
     return found
+
+
+def kind_of(value: Any) -> str:
+    """What a label is: columns, list, text or number."""
+    if isinstance(value, Mapping):
+        return "columns"
+    return "list" if is_list(value) else "text" if isinstance(value, str) else "number"
+
+
+def odd_rows(rows: Iterable[Row], given: Sequence[str] | None) -> list[str]:
+    """Ids of the rows whose label is not of the commonest kind, or is not among the labels that are given."""
+    labelled = [(row["id"], row["label"]) for row in rows if not empty(row.get("label"))]
+    kinds = Counter(kind_of(value) for _, value in labelled).most_common(1)
+    odd = [name for name, value in labelled if kind_of(value) != kinds[0][0]]
+    if odd or given is None:
+        return odd
+    known = {*given, "-1"}
+    return [
+        name
+        for name, value in labelled
+        if not isinstance(value, Mapping)
+        and any(label_text(one) not in known for one in (value if is_list(value) else [value]))
+    ]
 
 
 def decide(found: Survey, wanted: str) -> tuple[Target, str]:

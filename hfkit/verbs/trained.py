@@ -68,10 +68,8 @@ def find_trained(
     task = task or next((str(value) for key, value in map(split_override, overrides) if key == "task"), None)
     name = task or saved.get("task") or _task_by_head(found)
     kind = _saved_kind(found, name) if not task and saved.get("task") else task_class(name)
-    stored = saved.get("settings", {}) if saved.get("task") == name else {}
-    known = {k: v for k, v in stored.items() if k in kind.Settings.model_fields}
     check_override_sections(overrides, (kind.name, "data", "train", "max_length", "task", *MODEL_KEYS))
-    settings = override_settings(_saved_settings(found, kind, known), kind.name, overrides)
+    settings = override_settings(saved_settings(found, kind, str(name)), kind.name, overrides)
     return found, str(name), kind(settings), section_from_overrides(Data, "data", overrides)
 
 
@@ -89,8 +87,11 @@ def _saved_kind(found: Checkpoint, name: str) -> type[Task]:
         raise ModelError(f"{found.folder}/hfkit.json: {error.message}", f"say --set task=NAME; {error.hint}") from error
 
 
-def _saved_settings(found: Checkpoint, kind: type[Task], known: dict[str, Any]) -> Any:
-    """The settings that hfkit.json holds. Raises ModelError when they are not the task's."""
+def saved_settings(found: Checkpoint, kind: type[Task], name: str) -> Any:
+    """The settings that hfkit.json holds for the task `name`, else defaults. Raises ModelError for what is not one."""
+    saved = found.saved or {}
+    stored = saved.get("settings", {}) if saved.get("task") == name else {}
+    known = {k: v for k, v in stored.items() if k in kind.Settings.model_fields}
     try:
         return kind.Settings(**known)
     except ValidationError as error:

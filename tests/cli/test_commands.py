@@ -32,6 +32,9 @@ CONTRACT = {
     "predict": "--data -o --output --sample --format",
     "generate": "--prompts -o --output --max-new-tokens --temperature --top-p --top-k --seed",
     "score": "--data --task",
+    "init": "--test --sample --from -o --output",
+    "data check": "--task --model --validation --fix",
+    "data show": "--task --model --row",
     "convert": "-o --output",
     "doctor": "",
     "recipes list": "",
@@ -75,7 +78,7 @@ def test_only_commands_that_work_appear():
     assert set(command_names()) == {path.split()[0] for path in CONTRACT} | {"help"}
 
 
-@pytest.mark.parametrize("path", ["", *CONTRACT, "help", "recipes", "runs"])
+@pytest.mark.parametrize("path", ["", *CONTRACT, "help", "data", "recipes", "runs"])
 def test_help_is_shown_and_its_example_parses(path, capsys):
     code, out, err = run(capsys, *path.split(), "--help")
     assert code == 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from hfkit.data import validators
 from hfkit.errors import DataError
 from hfkit.recipe.section import Section
 from hfkit.tasks import outputs as heads
@@ -16,7 +17,7 @@ from hfkit.tasks.classify.head import PROBLEM, fitted, head_order
 from hfkit.tasks.classify.settings import ClassifySettings
 from hfkit.tasks.labels import in_order, label_text
 from hfkit.tasks.pairs import encode_texts, resolve_length
-from hfkit.tasks.targets import decide, empty, gold_of, judge, label_names, refuse_unknown, scale, survey
+from hfkit.tasks.targets import decide, empty, gold_of, judge, label_names, odd_rows, refuse_unknown, scale, survey
 
 if TYPE_CHECKING:
     import torch
@@ -62,25 +63,36 @@ class Classify:
 
     def check(self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None) -> list[str]:
         """Texts, ids and labels of all rows; returns what was found. Raises DataError."""
-        from hfkit.data import validators
+        return validators.raise_failures(self.findings(rows, training=training, train_rows=train_rows))
 
-        findings = [*validators.duplicate_ids(rows, "warning")]
+    def findings(
+        self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None
+    ) -> Iterator[validators.Finding]:
+        yield from validators.duplicate_ids(rows, "warning")
         most = validators.MOST_EMPTY if training else 1.0
         for column in TEXTS[: 2 if len(rows) and "text_pair" in rows[0] else 1]:
-            findings += validators.text_column(rows, column, empty="warning", most=most if column == "text" else 1.0)
-        lines = validators.raise_failures(findings)
-        found = survey(rows)
-        if not found.gold and not training:
-            return lines
-        if training and found.missing:
-            raise DataError(
-                f"{found.missing:,} training rows have no label, first row {found.first_missing!r}", "leave them out"
-            )
-        target, _ = decide(found, self.settings.target)
-        if training and train_rows is None and target != "regression":
-            unused = [name for name in ("mean", "std") if getattr(self.settings, name) is not None]
-            lines += [f"classify.{name} has no effect: the target is {target}, not regression" for name in unused]
-        return lines + judge(found, target, self.settings.labels, training=training and train_rows is None)
+            yield from validators.text_column(rows, column, empty="warning", most=most if column == "text" else 1.0)
+        try:
+            found = survey(rows)
+            if not found.gold and not training:
+                return
+            if training and found.missing:
+                message = f"{found.missing:,} training rows have no label, first row {found.first_missing!r}"
+                missing = (found.first_missing or "",)
+                yield validators.Finding("failure", "no_label", message, found.missing, missing, "leave them out")
+            if not found.gold:
+                return
+            target, _ = decide(found, self.settings.target)
+            if training and train_rows is None and target != "regression":
+                for name in ("mean", "std"):
+                    if getattr(self.settings, name) is not None:
+                        message = f"classify.{name} has no effect: the target is {target}, not regression"
+                        yield validators.Finding("warning", "idle_key", message)
+            for line in judge(found, target, self.settings.labels, training=training and train_rows is None):
+                yield validators.Finding("warning", "labels", line)
+        except DataError as error:
+            odd = odd_rows(rows, self.settings.labels)
+            yield validators.failure_of(error, "unknown_labels", len(odd), odd)
 
     def usable(self, row: Row) -> bool:
         """False without a label, and for -1 where it is not one of the labels (the way GLUE hides gold)."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from hfkit.data import validators
 from hfkit.errors import DataError
 from hfkit.recipe.section import Section
 from hfkit.tasks import labels as names
@@ -63,32 +64,41 @@ class NLI:
 
     def check(self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None) -> list[str]:
         """Texts, ids and labels of all rows; returns what was dropped and how numbers are read. Raises DataError."""
-        from hfkit.data import validators
+        return validators.raise_failures(self.findings(rows, training=training, train_rows=train_rows))
 
-        findings = [*validators.duplicate_ids(rows, "warning")]
+    def findings(
+        self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None
+    ) -> Iterator[validators.Finding]:
+        yield from validators.duplicate_ids(rows, "warning")
         most = validators.MOST_EMPTY if training else 1.0
         for column in TEXTS:
-            findings += validators.text_column(rows, column, empty="warning", most=most)
-        lines = validators.raise_failures(findings)
+            yield from validators.text_column(rows, column, empty="warning", most=most)
         counts = label_counts(rows)
         if not counts and not training:
-            return lines
+            return
         given = self.settings.labels or {}
-        if train_rows is not None:
-            given = kept(names.match_data_labels(label_counts(train_rows), given), self.settings) or {}
-        matched = names.match_data_labels(counts, given)
+        try:
+            if train_rows is not None:
+                given = kept(names.match_data_labels(label_counts(train_rows), given), self.settings) or {}
+            matched = names.match_data_labels(counts, given)
+        except DataError as error:
+            unknown = [row["id"] for row in rows if "label" in row and names.unknown(row["label"], given)]
+            yield validators.failure_of(error, "unknown_labels", len(unknown), unknown)
+            return
         classes = Counter[str]()
         for value, found in matched.items():
             if found is not None:
                 classes[found] += counts[value]
         if training and len(classes) < (2 if train_rows is None else 1):
-            raise DataError(
+            message = (
                 f"{'training' if train_rows is None else 'validation'} needs rows of "
                 f"{'two classes or more' if train_rows is None else 'a known class'}; "
-                f"labels found: {names.show_counts(counts) or 'none'}",
-                "add rows of other classes, or say what the labels mean, as in nli.labels={yes: entailment}",
+                f"labels found: {names.show_counts(counts) or 'none'}"
             )
-        return lines + names.describe_data_labels(counts, matched)
+            hint = "add rows of other classes, or say what the labels mean, as in nli.labels={yes: entailment}"
+            yield validators.Finding("failure", "too_few_classes", message, len(rows), hint=hint)
+            return
+        yield from names.label_findings(counts, matched)
 
     def usable(self, row: Row) -> bool:
         return self.gold(row) is not None

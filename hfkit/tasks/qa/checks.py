@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from hfkit.data.validators import (
     MOST_EMPTY,
     Finding,
     answers_located,
     duplicate_ids,
+    first_ids,
     long_texts,
-    raise_failures,
     text_column,
 )
-from hfkit.errors import DataError
 from hfkit.tasks.base import Row
 from hfkit.tasks.qa.answers import first_usable
+from hfkit.tasks.qa.settle import lengths
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 LONGEST_CONTEXT = 1_000_000  # characters: some thousands of windows; longer ones are a file in the wrong column
 LARGEST_LOST_SHARE = 0.2  # of the answerable questions
 
 
-def check(rows: Sequence[Row], *, training: bool, validation: bool = False) -> list[str]:
-    """Lines to tell the user. Raises DataError for texts that are no text and, to train, for answers that are lost.
+def findings(rows: Sequence[Row], *, training: bool, validation: bool = False) -> Iterator[Finding]:
+    """Texts that are no text are failures and, to train, answers that are lost.
 
     Offsets matter to training labels only, so that only training looks for the answers in their contexts.
     """
     if len(rows) == 0:
-        raise DataError("there are no questions in the data", "check its path, and data.columns")
-    lines = raise_failures(_texts(rows, training=training))
-    return lines + raise_failures(_answers(rows, validation=validation)) if training else lines
+        yield Finding(
+            "failure", "no_rows", "there are no questions in the data", hint="check its path, and data.columns"
+        )
+        return
+    yield from _texts(rows, training=training)
+    if training:
+        yield from _answers(rows, validation=validation)
 
 
 def _texts(rows: Sequence[Row], *, training: bool) -> Iterator[Finding]:
@@ -40,6 +48,15 @@ def _texts(rows: Sequence[Row], *, training: bool) -> Iterator[Finding]:
     if broken:
         message = f"question or context holds half of a surrogate pair in {len(broken):,} rows (first: '{broken[0]}')"
         yield Finding("failure", "lone_surrogate", message, len(broken), tuple(broken[:5]))
+
+
+def questions_cut(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, limit: int) -> Iterator[Finding]:
+    """Questions with more than `limit` tokens, of which the rest is not read."""
+    counts = lengths((row["question"].lstrip() for row in rows), tokenizer)
+    ids = [row["id"] for row, count in zip(rows, counts, strict=True) if count > limit]
+    if ids:
+        message = f"{len(ids):,} questions are longer than {limit} tokens and are cut {first_ids(ids, len(ids))}"
+        yield Finding("warning", "questions_cut", message, len(ids), tuple(ids[:5]), "see qa.max_question_length")
 
 
 def _encodable(text: object) -> bool:
@@ -57,12 +74,12 @@ def _answers(rows: Sequence[Row], *, validation: bool) -> Iterator[Finding]:
     if without:
         message = f"{len(without):,} rows have no answers (first: '{without[0]}')"
         yield Finding("failure", "no_answers", message, len(without), tuple(without[:5]))
-        return
     yield from answers_located(rows)
-    answerable = sum(bool(row["answers"]) for row in rows)
-    if not answerable and not validation:
+    asked = [row for row in rows if row.get("answers") and isinstance(row.get("context"), str)]
+    answerable = len(asked)
+    if not answerable and not validation and not without:
         yield Finding("failure", "all_unanswerable", "no question has an answer: nothing to learn", len(rows))
-    lost = [row["id"] for row in rows if row["answers"] and first_usable(row["context"], row["answers"]) is None]
+    lost = [row["id"] for row in asked if first_usable(row["context"], row["answers"]) is None]
     if lost:
         words = (
             f"{len(lost):,} of {answerable:,} answerable questions have no answer that can be located in the context"

@@ -79,7 +79,7 @@ def _stride(settings: Any, values: dict[str, Any], why: list[Resolution], specia
 
 def _questions(settings: Any, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, limit: int) -> list[Resolution]:
     """A line when questions are cut, or when half a window is less than the recipe asks for."""
-    counts = list(_lengths((row["question"].lstrip() for row in _sample(rows)), tokenizer))
+    counts = list(lengths((row["question"].lstrip() for row in _sample(rows)), tokenizer))
     cut = sum(count > limit for count in counts)
     if not cut and limit == settings.max_question_length:
         return []
@@ -92,7 +92,7 @@ def _questions(settings: Any, rows: Sequence[Row], tokenizer: PreTrainedTokenize
 def _answer_length(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, room: int) -> tuple[int, str]:
     """The 99.5th percentile of the training answers' lengths, at least 30 and at most a window's room, in tokens."""
     texts = (answer["text"] for row in _sample(rows) for answer in (row.get("answers") or [])[:1])
-    counts = list(_lengths(texts, tokenizer))
+    counts = list(lengths(texts, tokenizer))
     if not counts:
         return SHORTEST_LIMIT, "there are no training answers"
     share = int(np.percentile(counts, 99.5, method="higher"))
@@ -118,7 +118,8 @@ def _sample(rows: Sequence[Row]) -> Iterator[Row]:
     return (rows[number] for number in range(0, len(rows), step))
 
 
-def _lengths(texts: Iterator[str], tokenizer: PreTrainedTokenizerBase) -> Iterator[int]:
+def lengths(texts: Iterator[str], tokenizer: PreTrainedTokenizerBase) -> Iterator[int]:
+    """Tokens of each text by itself."""
     for chunk in batched(texts, 1000):
         ids = tokenizer(chunk, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
         yield from map(len, ids)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import PositiveInt
 
+from hfkit.data.validators import Finding, raise_failures
 from hfkit.errors import DataError, ModelError
 from hfkit.metrics import cmrc, squad
 from hfkit.recipe.section import Auto, Section, key
@@ -69,7 +70,12 @@ class QA:
 
     def check(self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None) -> list[str]:
         """Texts in every row and, to train, answers that can be found in their contexts. Raises DataError."""
-        return checks.check(rows, training=training, validation=train_rows is not None)
+        return raise_failures(self.findings(rows, training=training, train_rows=train_rows))
+
+    def findings(
+        self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None
+    ) -> Iterator[Finding]:
+        return checks.findings(rows, training=training, validation=train_rows is not None)
 
     def usable(self, row: Row) -> bool:
         return row.get("answers") is not None

@@ -1,0 +1,1 @@
+"""`hfkit data check | show`: what is wrong with a data set before training, and what the model will see of a row."""
