@@ -33,6 +33,7 @@ class Place:
     accelerator: Accelerator
     precision: Precision
     precision_why: str
+    sharded: bool = False  # whether processes hold shares of the weights (train.distributed=fsdp)
 
     @property
     def device(self) -> torch.device:
@@ -40,15 +41,27 @@ class Place:
 
     def describe(self) -> str:
         """The device in words."""
+        share = ", weights shared out" if self.sharded else ""
         if self.device.type == "cuda":
-            return f"{self.world.size} x {torch.cuda.get_device_name(self.device)}"
-        return f"{self.device.type}, {torch.get_num_threads()} threads" + (
-            f", {self.world.size} processes" if self.world.size > 1 else ""
-        )
+            return f"{self.world.size} x {torch.cuda.get_device_name(self.device)}{share}"
+        processes = f", {self.world.size} processes" if self.world.size > 1 else ""
+        return f"{self.device.type}, {torch.get_num_threads()} threads{processes}{share}"
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """The sum of a tensor over all processes."""
         return self.accelerator.reduce(values, reduction="sum") if self.world.size > 1 else values
+
+    def check_wrapped(self, model: torch.nn.Module) -> None:
+        """Raise UsageError when what is trained is not spread over the processes as `train.distributed` says."""
+        if self.world.size == 1:
+            return
+        fsdp = torch.distributed.fsdp.FSDPModule if self.sharded else torch.nn.parallel.DistributedDataParallel
+        if not isinstance(model, fsdp):
+            raise UsageError(
+                f"train.distributed={'fsdp' if self.sharded else 'ddp'} was asked, but the model became a "
+                f"{type(model).__name__}",
+                "unset ACCELERATE_USE_FSDP and ACCELERATE_USE_DEEPSPEED",
+            )
 
     def gather(self, value: Any) -> list[Any]:
         """One value of each process, in rank order, on every process."""
@@ -76,7 +89,12 @@ class Place:
 
 
 def take_place(
-    *, cpu: bool, processes: int | None = None, precision: str = "auto", trackers: Sequence[str] = ()
+    *,
+    cpu: bool,
+    processes: int | None = None,
+    precision: str = "auto",
+    trackers: Sequence[str] = (),
+    distributed: str = "ddp",
 ) -> Place:
     """Join the world and its device. Starts child processes, waits and raises Delegated when there are several devices.
 
@@ -91,6 +109,12 @@ def take_place(
         raise UsageError(message, "ask for at most one process per GPU, or add --cpu")
     if isinstance(found, Launch):
         raise Delegated(launch(found))
+    sharded = distributed == "fsdp"
+    if sharded and found.size == 1:
+        raise UsageError(
+            "train.distributed=fsdp shares weights out over processes, and there is one",
+            "start several with --processes or a launcher, or take train.distributed=ddp",
+        )
     os.environ.update(join(found))
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, cpus() // found.local_size))
@@ -99,6 +123,11 @@ def take_place(
     if chosen == "float16" and device.type == "cpu":
         raise UsageError(
             "train.precision=float16 needs a GPU: its loss scaling is not made for CPUs",
+            "take train.precision=bfloat16 or train.precision=float32",
+        )
+    if sharded and chosen == "float16":
+        raise UsageError(
+            "train.distributed=fsdp does not scale losses, which float16 needs",
             "take train.precision=bfloat16 or train.precision=float32",
         )
     check_trackers(trackers)
@@ -111,7 +140,23 @@ def take_place(
             f"{found.size} processes were started but {accelerator.num_processes} joined",
             "unset RANK, WORLD_SIZE and LOCAL_RANK, or start hfkit through torchrun",
         )
-    return Place(found, accelerator, chosen, why)  # type: ignore[arg-type]
+    check_backend(accelerator, MIXED[chosen])
+    return Place(found, accelerator, chosen, why, sharded)  # type: ignore[arg-type]
+
+
+def check_backend(accelerator: Accelerator, mixed: str) -> None:
+    """Raise UsageError for what `accelerate launch` set in the environment and the recipe did not ask for."""
+    kind = accelerator.distributed_type.name
+    if kind in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        raise UsageError(
+            f"accelerate launch asks for {kind}, which would act behind the recipe's back",
+            "say train.distributed=fsdp, and start with `accelerate launch` without --use_fsdp or --use_deepspeed",
+        )
+    if accelerator.mixed_precision != mixed:
+        raise UsageError(
+            f"accelerate took the number format {accelerator.mixed_precision} instead of {mixed}",
+            "unset ACCELERATE_MIXED_PRECISION, and set train.precision",
+        )
 
 
 def check_trackers(names: Sequence[str]) -> None:

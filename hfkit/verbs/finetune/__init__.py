@@ -23,6 +23,7 @@ from hfkit.run import Run
 from hfkit.tasks import task_class
 from hfkit.verbs.finetune.closing import closing, finish, next_commands
 from hfkit.verbs.finetune.folder import changed_since, ending, find_prior, kept, log_early, open_or_create, recorded
+from hfkit.verbs.finetune.parts import check_parts
 from hfkit.verbs.finetune.ready import check_metric, make_ready, with_run_found, without_effect
 
 if TYPE_CHECKING:
@@ -104,10 +105,18 @@ def begun(
         warnings += task.check(validation, training=True, train_rows=train)
     found = find(recipe.model, revision=recipe.model_revision, convert=recipe.convert, offline=offline)
 
+    check_parts(recipe, found)
+
     from hfkit.engine.place import take_place
 
     # Where this process only starts others, they say the rest: nothing is shown before its place is known.
-    place = take_place(cpu=cpu, processes=processes, precision=recipe.train.precision, trackers=recipe.train.trackers)
+    place = take_place(
+        cpu=cpu,
+        processes=processes,
+        precision=recipe.train.precision,
+        trackers=recipe.train.trackers,
+        distributed=recipe.train.distributed,
+    )
     yield note(place.world.line())
     if resume and prior is None:
         yield note("there is no run of this recipe to continue, so a new one starts")

@@ -1,0 +1,93 @@
+"""Weights of one and of two processes, whole or shared out, and several machines as far as one can play them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import engine_helpers as helpers
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hfkit.engine.launch import free_port
+
+Command = Callable[..., list[str]]
+TEN: dict[str, Any] = {"max_steps": 10, "eval_steps": 5, "micro_batch_size": 3}
+STILL = ("dropout=0", "attention_dropout=0")
+
+
+def ranks(arguments: Sequence[str], folder: Path, **each: str) -> list[str]:
+    """Run a command as two processes that meet by torch's variables; returns what each said on stderr."""
+    port = str(free_port())
+    world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, **each}
+    started = [
+        helpers.start(arguments, folder / f"rank{rank}", {**world, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(2)
+    ]
+    for process in started:
+        process.join(100)
+    logs = [(folder / f"rank{rank}.err").read_text("utf-8") for rank in range(2)]
+    assert [process.exitcode for process in started] == [0, 0], logs
+    return logs
+
+
+def equal(run: Path, other: Path, within: float = 1e-5) -> None:
+    """The models of two runs hold the same weights."""
+    mine, theirs = (load_file(path / "model" / "model.safetensors") for path in (run, other))
+    assert mine.keys() == theirs.keys()
+    for name, value in mine.items():
+        torch.testing.assert_close(value, theirs[name], rtol=0, atol=within, msg=name)
+
+
+@pytest.fixture(scope="module")
+def single(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten steps of one process, without dropout."""
+    folder = tmp_path_factory.mktemp("single")
+    recipe = helpers.recipe_file(folder, batch_size=8, lr=0.001, precision="float32", **TEN)
+    data = ["--train", str(small / "train.jsonl"), "--validation", str(small / "validation.jsonl")]
+    code, _, err = helpers.call(
+        ["finetune", str(recipe), "--model", str(small / "bert"), *data, "-o", str(folder / "run"), "--cpu", *STILL]
+    )
+    assert code == 0, err
+    return folder / "run"
+
+
+@pytest.mark.parametrize("distributed", ["ddp", "fsdp"])
+def test_two_processes_reach_the_weights_of_one(
+    command: Command, tmp_path: Path, single: Path, distributed: str
+) -> None:
+    logs = ranks(command(tmp_path / "run", *STILL, distributed=distributed, **TEN), tmp_path)
+    assert logs[1] == ""
+    equal(tmp_path / "run", single)
+    devices = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))["devices"]
+    assert devices.endswith("weights shared out") == (distributed == "fsdp")
+    scores = [
+        json.loads((run / "eval/validation/metrics.json").read_text("utf-8")) for run in (tmp_path / "run", single)
+    ]
+    assert scores[0]["metrics"] == pytest.approx(scores[1]["metrics"], abs=1e-4)
+    from transformers import AutoModelForSequenceClassification
+
+    folder = tmp_path / "run" / "model"
+    assert type(AutoModelForSequenceClassification.from_pretrained(folder)).__name__ == "BertForSequenceClassification"
+    assert json.loads((folder / "config.json").read_text("utf-8"))["architectures"] == ["BertForSequenceClassification"]
+
+
+def test_shared_weights_resume_bit_identically(command: Command, tmp_path: Path) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    arguments = {"distributed": "fsdp", "save_steps": 5, "gradient_checkpointing": True, **TEN}
+    ranks(command(whole, **arguments), tmp_path)
+    ranks(command(stopped, **arguments), tmp_path)
+    for name in ("model", "checkpoints/step-00000010"):
+        subprocess.run(["rm", "-r", str(stopped / name)], check=True)
+    facts = json.loads((stopped / "run.json").read_text("utf-8"))
+    del facts["result"]
+    (stopped / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    logs = ranks(command(stopped, "--resume", **arguments), tmp_path)
+    assert "continuing at step 5 of 10" in logs[0]
+    assert helpers.weights(stopped / "model") == helpers.weights(whole / "model")
