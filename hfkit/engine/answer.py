@@ -97,7 +97,7 @@ def batch_tokens(model: torch.nn.Module, task: Task, device: str) -> int:
 def _mine(batches: Sequence[np.ndarray], place: Place) -> Iterator[tuple[np.ndarray, bool]]:
     """This process's batches, and whether each is its own to answer.
 
-    Where weights are gathered at every layer, processes must run equally many; one that has none left repeats the first.
+    Where layers gather their weights, processes must run equally many: one that has none left repeats the first.
     """
     size = place.world.size
     rounds = -(-len(batches) // size)

@@ -36,7 +36,7 @@ def add_adapters(
     chosen = _chosen(model, targets, frozen_layers)
     config = LoraConfig(
         r=rank,
-        lora_alpha=alpha,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # any number will do
         lora_dropout=dropout,
         target_modules=chosen,
         fan_in_fan_out=isinstance(model.get_submodule(chosen[0]), Conv1D),

@@ -100,7 +100,7 @@ def test_recomputed_activations_give_the_same_gradients(family: str, precision: 
     parts.recompute_activations(again)
     calls = []
     layer = again.get_submodule(stack_of(again, "").layers[0])
-    layer.register_forward_hook(lambda *_: calls.append(1))
+    next(layer.children()).register_forward_hook(lambda *_: calls.append(1))
     made = batch(plain)
     expected, found = (gradients(packed(model, place), made) for model in (plain, again))
     assert len(calls) == 2  # forward, and again in the backward pass
@@ -150,18 +150,22 @@ def test_adapters_pack_and_merge(family: str, load: Load) -> None:
 
 
 def test_adapters_take_bfloat16_in_packed_rows(load: Load) -> None:
-    models = []
-    for precision in ("float32", "bfloat16"):
-        torch.manual_seed(0)
-        model = load("bert")
-        add_adapters(model, rank=4, alpha=8.0, dropout=0.0, targets=["query", "value"])
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                torch.nn.init.normal_(parameter, std=0.2)
-        models.append(packed(model.eval(), take_place(cpu=True, precision=precision)))
-    made = batch(models[0].model)
-    exact, rounded = (forward(model, made)["logits"].float() for model in models)
-    torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.02)
+    """They round about as much as the model does without them."""
+    found: dict[bool, list[torch.Tensor]] = {True: [], False: []}
+    for adapters in found:
+        for precision in ("float32", "bfloat16"):
+            torch.manual_seed(0)
+            model = load("bert").eval()
+            if adapters:
+                add_adapters(model, rank=4, alpha=8.0, dropout=0.0, targets=["query", "value"])
+            for name, parameter in model.named_parameters():
+                if "lora_B" in name:
+                    torch.nn.init.normal_(parameter, std=0.2)
+            lean = packed(model, take_place(cpu=True, precision=precision))
+            found[adapters].append(forward(lean, batch(model))["logits"].float())
+    errors = {adapters: (exact - rounded).abs().max() for adapters, (exact, rounded) in found.items()}
+    assert 0 < errors[True] < 2 * errors[False]
+    assert not torch.allclose(found[True][0], found[False][0], atol=0.1)
 
 
 def test_targets_and_frozen_layers_choose(load: Load) -> None:
@@ -175,15 +179,11 @@ def test_targets_and_frozen_layers_choose(load: Load) -> None:
         add_adapters(load("bert"), rank=2, alpha=4.0, dropout=0.0, targets=None, frozen_layers=2)
 
 
-def test_a_square_turned_weight_is_merged_turned(load: Load) -> None:
-    model = load("gpt2")
-    assert all(turned for _, turned in adapted_of(model).values())
-
-
-def adapted_of(model: Any) -> dict[str, tuple[float, bool]]:
-    add_adapters(model, rank=2, alpha=4.0, dropout=0.0, targets=None)
-    assert {factor for factor, _ in adapted(model).values()} == {2.0}
-    return adapted(model)
+def test_the_factor_and_the_side_of_a_weight_are_known(load: Load) -> None:
+    for family, turned in (("gpt2", True), ("bert", False)):
+        model = load(family)
+        add_adapters(model, rank=2, alpha=4.0, dropout=0.0, targets=None)
+        assert set(adapted(model).values()) == {(2.0, turned)}
 
 
 def test_the_output_of_a_language_model_stays_with_its_embeddings(tmp_path: Path) -> None:
