@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +18,16 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import gather_object
+from torch.distributed import distributed_c10d
 
 from hfkit.engine.launch import launch
 from hfkit.engine.optimize import Precision, auto_precision
 from hfkit.engine.world import Launch, World, find_place, join
-from hfkit.errors import Delegated, UsageError
+from hfkit.errors import Delegated, ResourceError, UsageError
 from hfkit.machine import cpus
 
+PATIENCE = timedelta(days=7)  # the longest that the first process may take to read and encode
+PARTING = timedelta(seconds=30)  # how long the others may take to hear why it ends
 MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -66,6 +72,34 @@ class Place:
     def gather(self, value: Any) -> list[Any]:
         """One value of each process, in rank order, on every process."""
         return gather_object([value]) if self.world.size > 1 else [value]
+
+    def tell(self, name: str, value: Any, *, last: bool = False) -> None:
+        """Say a value under a name, once; the other processes may hear it however much later.
+
+        `last` says that this process ends then, and with it what it said: the others are waited for.
+        """
+        if self.world.size == 1:
+            return
+        store = distributed_c10d._get_default_store()
+        store.set(name, pickle.dumps(value))
+        if last:
+            with suppress(RuntimeError):  # one that died does not answer
+                store.wait([f"{name} {rank}" for rank in range(1, self.world.size)], PARTING)
+
+    def hear(self, name: str) -> Any:
+        """Wait for what another process tells under a name. Raises ResourceError when its files are not to be seen."""
+        # Not by a collective: the others may read data for hours first, and collectives give up after minutes.
+        store = distributed_c10d._get_default_store()
+        store.wait([name], PATIENCE)
+        try:
+            value = store.get(name)
+            store.set(f"{name} {self.world.rank}", b"heard")
+            return pickle.loads(value)
+        except OSError as error:
+            raise ResourceError(
+                f"{error.filename or error}: made by the first process, not to be seen by process {self.world.rank}",
+                "set HFKIT_CACHE to a folder that all machines share",
+            ) from error
 
     def track(self, folder: Path, settings: Mapping[str, Any]) -> None:
         """Start the experiment trackers, if any; those that write files write below `folder`."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import engine_helpers as helpers
@@ -14,6 +16,9 @@ import torch
 from safetensors.torch import load_file
 
 from hfkit.engine.launch import free_port
+from hfkit.engine.place import Place, check_backend
+from hfkit.engine.world import World
+from hfkit.errors import UsageError
 
 Command = Callable[..., list[str]]
 TEN: dict[str, Any] = {"max_steps": 10, "eval_steps": 5, "micro_batch_size": 3}
@@ -89,3 +94,68 @@ def test_shared_weights_resume_bit_identically(command: Command, tmp_path: Path)
     logs = ranks(command(stopped, "--resume", **arguments), tmp_path)
     assert "continuing at step 5 of 10" in logs[0]
     assert helpers.weights(stopped / "model") == helpers.weights(whole / "model")
+
+
+def torchrun(node: int, port: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--node_rank", str(node)),
+        *("--nproc_per_node", "1", "--master_addr", "127.0.0.1", "--master_port", port, "-m", "hfkit"),
+    ]
+
+
+def accelerate(node: int, port: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu", "--num_machines", "2"),
+        *("--machine_rank", str(node), "--num_processes", "2", "--main_process_ip", "127.0.0.1"),
+        *("--main_process_port", port, "--mixed_precision", "no", "-m", "hfkit"),
+    ]
+
+
+@pytest.mark.parametrize(("launcher", "how"), [(torchrun, "torchrun"), (accelerate, "torchrun")])
+def test_two_nodes_of_one_process_each(
+    command: Command, tmp_path: Path, single: Path, launcher: Callable[[int, str], list[str]], how: str
+) -> None:
+    """The command lines of the guide, with this machine as both nodes."""
+    port, arguments = str(free_port()), command(tmp_path / "run", *STILL, "--json", **TEN)
+    nodes = [
+        subprocess.Popen(
+            [*launcher(node, port), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+        )
+        for node in range(2)
+    ]
+    said = [node.communicate(timeout=150) for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], said
+    assert f"world 2 = 2 nodes x 1 ({how})" in said[0][1]
+    assert json.loads(said[0][0])["world"] == 2 and said[1][0] == ""
+    equal(tmp_path / "run", single)
+
+
+def test_two_nodes_of_slurm(command: Command, tmp_path: Path, single: Path) -> None:
+    """What srun sets for two nodes of one task each; the first node's name must lead to this machine."""
+    job = {"SLURM_NTASKS": "2", "SLURM_NNODES": "2", "SLURM_STEP_ID": "0", "SLURM_JOB_ID": "7", "SLURM_LOCALID": "0"}
+    meeting = {"SLURM_JOB_NODELIST": "localhost,localhost", "MASTER_PORT": str(free_port())}
+    arguments = command(tmp_path / "run", *STILL, **TEN)
+    nodes = [
+        helpers.start(arguments, tmp_path / f"node{node}", {**job, **meeting, "SLURM_PROCID": str(node)})
+        for node in range(2)
+    ]
+    for node in nodes:
+        node.join(100)
+    logs = [(tmp_path / f"node{node}.err").read_text("utf-8") for node in range(2)]
+    assert [node.exitcode for node in nodes] == [0, 0], logs
+    assert "world 2 = 2 nodes x 1 (slurm)" in logs[0] and logs[1] == ""
+    equal(tmp_path / "run", single)
+
+
+@pytest.mark.parametrize(("kind", "number_format"), [("FSDP", "no"), ("DEEPSPEED", "no"), ("MULTI_GPU", "bf16")])
+def test_what_a_launcher_asks_behind_the_recipe_is_refused(kind: str, number_format: str) -> None:
+    accelerator = SimpleNamespace(distributed_type=SimpleNamespace(name=kind), mixed_precision=number_format)
+    with pytest.raises(UsageError, match=kind if number_format == "no" else "bf16"):
+        check_backend(accelerator, "no")  # type: ignore[arg-type]
+
+
+def test_a_model_that_was_not_spread_is_refused() -> None:
+    for sharded in (False, True):
+        place = Place(World(0, 2), None, "float32", "", sharded)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="fsdp" if sharded else "ddp"):
+            place.check_wrapped(torch.nn.Linear(2, 2))
