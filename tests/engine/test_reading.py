@@ -49,7 +49,7 @@ def test_only_the_first_process_reads_the_shards(command: Command, tmp_path: Pat
         place = {**world, "RANK": str(rank), "LOCAL_RANK": str(rank)}
         started.append(helpers.start(arguments, tmp_path / f"rank{rank}", place))
     for process in started:
-        process.join(100)
+        process.join(300)
     logs = [(tmp_path / f"rank{rank}.err").read_text("utf-8") for rank in range(2)]
     assert [process.exitcode for process in started] == [0, 0], logs
     assert "61 rows" in logs[0]
@@ -73,7 +73,7 @@ def test_a_mistake_in_the_data_ends_all(command: Command, tmp_path: Path) -> Non
         for rank in range(2)
     ]
     for process in started:
-        process.join(100)
+        process.join(300)
     assert [process.exitcode for process in started] == [3, 3]
     assert "nowhere.jsonl" in (tmp_path / "rank0.err").read_text("utf-8")
 

@@ -34,7 +34,7 @@ def ranks(arguments: Sequence[str], folder: Path, **each: str) -> list[str]:
         for rank in range(2)
     ]
     for process in started:
-        process.join(100)
+        process.join(300)
     logs = [(folder / f"rank{rank}.err").read_text("utf-8") for rank in range(2)]
     assert [process.exitcode for process in started] == [0, 0], logs
     return logs
@@ -105,7 +105,7 @@ def torchrun(node: int, port: str) -> list[str]:
 
 def accelerate(node: int, port: str) -> list[str]:
     return [
-        *(sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu", "--num_machines", "2"),
+        *(sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu", "--num_machines", "2"),
         *("--machine_rank", str(node), "--num_processes", "2", "--main_process_ip", "127.0.0.1"),
         *("--main_process_port", port, "--mixed_precision", "no", "-m", "hfkit"),
     ]
@@ -123,7 +123,7 @@ def test_two_nodes_of_one_process_each(
         )
         for node in range(2)
     ]
-    said = [node.communicate(timeout=150) for node in nodes]
+    said = [node.communicate(timeout=400) for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], said
     assert f"world 2 = 2 nodes x 1 ({how})" in said[0][1]
     assert json.loads(said[0][0])["world"] == 2 and said[1][0] == ""
@@ -140,7 +140,7 @@ def test_two_nodes_of_slurm(command: Command, tmp_path: Path, single: Path) -> N
         for node in range(2)
     ]
     for node in nodes:
-        node.join(100)
+        node.join(300)
     logs = [(tmp_path / f"node{node}.err").read_text("utf-8") for node in range(2)]
     assert [node.exitcode for node in nodes] == [0, 0], logs
     assert "world 2 = 2 nodes x 1 (slurm)" in logs[0] and logs[1] == ""
