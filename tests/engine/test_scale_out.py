@@ -81,6 +81,15 @@ def test_two_processes_reach_the_weights_of_one(
     assert json.loads((folder / "config.json").read_text("utf-8"))["architectures"] == ["BertForSequenceClassification"]
 
 
+def test_adapters_and_frozen_layers_in_two_processes(command: Command, tmp_path: Path) -> None:
+    parts = (*STILL, "lora.rank=4", "train.freeze_layers=1", "train.layer_lr_decay=0.9")
+    code, _, err = helpers.call(command(tmp_path / "one", *parts, **TEN))
+    assert code == 0, err
+    for distributed in ("ddp", "fsdp"):
+        ranks(command(tmp_path / distributed, *parts, distributed=distributed, **TEN), tmp_path)
+        equal(tmp_path / distributed, tmp_path / "one")
+
+
 def test_shared_weights_resume_bit_identically(command: Command, tmp_path: Path) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     arguments = {"distributed": "fsdp", "save_steps": 5, "gradient_checkpointing": True, **TEN}
