@@ -32,9 +32,9 @@ class Features:
     `lengths` (features,) int32 counts tokens, `rows` (features,) int64 is the row each came from.
     """
 
-    def __init__(self, path: Path, fingerprint: str) -> None:
+    def __init__(self, path: Path, fingerprint: str, chosen: np.ndarray | None = None) -> None:
         self._mapped = Mapped(path)
-        self._chosen: np.ndarray | None = None  # numbers of the features of a subset
+        self._chosen = chosen  # numbers of the features of a subset
         self.fingerprint = fingerprint
         batches = self._mapped.batches
         if batches:
@@ -43,6 +43,12 @@ class Features:
             self.lengths = np.concatenate(counts).astype(np.int32)
         else:
             self.rows, self.lengths = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
+        if chosen is not None:
+            self.rows, self.lengths = self.rows[chosen], self.lengths[chosen]
+
+    def __reduce__(self) -> tuple[type[Features], tuple[Path, str, np.ndarray | None]]:
+        """Another process opens the file itself."""
+        return Features, (self._mapped.path, self.fingerprint, self._chosen)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -89,6 +89,10 @@ class Rows(Sequence["Row"]):
         """The same rows under another name."""
         return self._with(store=self._store, indices=self._indices, fingerprint=self.fingerprint, name=name)
 
+    def without_rows(self) -> Rows:
+        """The facts of this set, with no row in it, for a process that needs none."""
+        return self._with(store=[], indices=None, fingerprint=self.fingerprint)
+
     def _with(self, *, store: Sequence[Row], indices: Any, fingerprint: str, name: str | None = None) -> Rows:
         return Rows(
             store,

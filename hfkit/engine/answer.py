@@ -64,12 +64,15 @@ def reading(
     model.eval()
     try:
         done = 0
-        for indices in batches[place.world.rank :: place.world.size]:
-            with torch.inference_mode():
+        for indices, real in _mine(batches, place):
+            # Shares of weights that were gathered in inference mode could not be trained on afterwards.
+            with torch.no_grad() if place.sharded else torch.inference_mode():
                 batch = collate(features.take(indices.tolist()), pad_id)
                 batch = {name: values.to(place.device) for name, values in batch.items()}
-                store.put(indices, task.read(forward(model, batch), batch))
-            done += len(indices)
+                reads = task.read(forward(model, batch), batch)
+            if real:
+                store.put(indices, reads)
+                done += len(indices)
             yield min(len(features), done * place.world.size)
     finally:
         model.train(training)
@@ -89,6 +92,18 @@ def batch_tokens(model: torch.nn.Module, task: Task, device: str) -> int:
         return tokens
     words = int(plain(getattr(model, "module", model)).config.vocab_size)
     return max(1, min(tokens, BATCH_LOGITS.get(device, BATCH_LOGITS["cpu"]) // words))
+
+
+def _mine(batches: Sequence[np.ndarray], place: Place) -> Iterator[tuple[np.ndarray, bool]]:
+    """This process's batches, and whether each is its own to answer.
+
+    Where layers gather their weights, processes must run equally many: one that has none left repeats the first.
+    """
+    size = place.world.size
+    rounds = -(-len(batches) // size)
+    for number in range(place.world.rank, rounds * size, size):
+        if number < len(batches) or place.sharded:
+            yield batches[number if number < len(batches) else 0], number < len(batches)
 
 
 def merged(task: Task, rows: Sequence[Row], features: Features, reads: Reads) -> Iterator[Prediction]:

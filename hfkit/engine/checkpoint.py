@@ -18,12 +18,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from hfkit.engine.shard import shared_like, trained_weights, whole_moments, whole_weights
 from hfkit.errors import ModelError
 from hfkit.files import as_os_error, atomic_folder, cannot_write, remove_folder, sha256_of, write_json
 from hfkit.models import save_model
 
 MANIFEST = "manifest.json"
 NEEDED = ("config.json", "optimizer.safetensors", "state.json")  # besides the weights, which may be several files
+TRAINED = "trained.safetensors"  # adapters and head, where the weights hold them merged
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -36,6 +38,15 @@ class Found:
     any: bool
 
 
+@dataclass(frozen=True)
+class Whole:
+    """The tensors of a checkpoint: weights (None: the model's own), moments, and what trains beside merged weights."""
+
+    weights: dict[str, torch.Tensor] | None
+    moments: dict[str, torch.Tensor]
+    trained: dict[str, torch.Tensor] | None
+
+
 def save(
     folder: Path,
     *,
@@ -44,21 +55,37 @@ def save(
     optimizer: torch.optim.Optimizer,
     saved: Mapping[str, Any],
     state: Mapping[str, Any],
+    whole: Whole | None = None,
 ) -> Path:
-    """Write `folder`/step-NNNNNNNN and return it. `state` is plain JSON and has "step". Raises ResourceError."""
+    """Write `folder`/step-NNNNNNNN and return it. `state` is plain JSON and has "step". Raises ResourceError.
+
+    `whole` is what `collected` gave.
+    """
+    whole = whole or collected(model, optimizer, keep=True)
     path = folder / f"step-{int(state['step']):08d}"
     if path.exists() and not problem_of(path):
         return path
     remove_folder(path)
     with atomic_folder(path) as temporary:
-        save_model(model, tokenizer, temporary, dict(saved))
+        save_model(model, tokenizer, temporary, dict(saved), weights=whole.weights)
         try:
-            save_file(dict(_moments(model, optimizer)), temporary / "optimizer.safetensors")
+            save_file(whole.moments, temporary / "optimizer.safetensors")
+            if whole.trained is not None:
+                save_file(whole.trained, temporary / TRAINED)
         except SafetensorError as error:
             raise cannot_write(path, as_os_error(error)) from error
         write_json(temporary / "state.json", dict(state))
         write_json(temporary / MANIFEST, {"step": state["step"], "files": dict(_facts(temporary))})
     return path
+
+
+def collected(model: Any, optimizer: torch.optim.Optimizer, *, keep: bool) -> Whole:
+    """All tensors of a checkpoint; where weights are shared out, all processes must call it, and one keeps them."""
+    return Whole(
+        whole_weights(model, keep=keep),
+        whole_moments(model, optimizer, MOMENTS, keep=keep),
+        trained_weights(model, keep=keep),
+    )
 
 
 def find_newest(folder: Path) -> Found:
@@ -112,9 +139,24 @@ def load_optimizer(path: Path, model: torch.nn.Module, optimizer: torch.optim.Op
             if value is None or (kind != "step" and value.shape != parameter.shape):
                 raise ModelError(f"{path}: the optimizer state of {name} does not fit the model")
         optimizer.state[parameter] = {
-            kind: value if kind == "step" and parameter.device.type == "cpu" else value.to(parameter.device)
+            kind: (value if parameter.device.type == "cpu" else value.to(parameter.device))
+            if kind == "step"
+            else shared_like(value, parameter)
             for kind, value in found.items()
         }
+
+
+def load_trained(path: Path, model: torch.nn.Module) -> None:
+    """Put adapters and head of a checkpoint into a model just made from its base. Raises ModelError when unfit."""
+    if not (path / TRAINED).exists():
+        raise ModelError(f"{path}: {TRAINED} is missing", "start a new run without --resume")
+    tensors = load_file(path / TRAINED)
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if {name: p.shape for name, p in parameters.items()} != {name: value.shape for name, value in tensors.items()}:
+        raise ModelError(f"{path}: its adapters do not fit the model", "start a new run without --resume")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[name])
 
 
 def rotate(folder: Path, keep: int, best_step: int | None) -> None:
@@ -124,13 +166,6 @@ def rotate(folder: Path, keep: int, best_step: int | None) -> None:
         if best_step is not None and path.name == f"step-{best_step:08d}":
             continue
         remove_folder(path)
-
-
-def _moments(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
-    for name, parameter in model.named_parameters():
-        state = optimizer.state.get(parameter)
-        for kind in MOMENTS if state else ():
-            yield f"{kind}.{name}", torch.as_tensor(state[kind]).detach().cpu().contiguous().clone()
 
 
 def _facts(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import nn
 
+from hfkit.engine.shard import local
+
 Precision = Literal["float32", "bfloat16", "float16"]
+ADAPTERS_RATE = 10  # low-rank adapters want about ten times the rate of all weights, whatever the model's size
 POSITION_NAMES = ("position_embeddings", "wpe", "embed_positions", "rel_embeddings")
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Two groups: matrices decay, the rest (norms, biases, position embeddings) does not.
+def parameter_groups(
+    model: nn.Module, weight_decay: float, rate_shares: Mapping[nn.Parameter, float] | None = None
+) -> list[dict[str, object]]:
+    """Two groups: matrices decay, the rest (norms, biases, position embeddings) does not; two for each rate.
+
+    A group's `rate_share` multiplies the learning rate; parameters that `rate_shares` does not name have 1.
 
     Decided by the type of the owning module, since names differ between families (`LayerNorm.weight`, `ln_1.weight`,
     `norm.weight`). Tied and frozen parameters appear once or not at all.
     """
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
+    shares = rate_shares or {}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {(1.0, weight_decay): [], (1.0, 0.0): []}
     seen: set[int] = set()
     for path, module in model.named_modules():
         position = path.rsplit(".", 1)[-1] in POSITION_NAMES
@@ -30,13 +37,18 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
             if id(parameter) in seen or not parameter.requires_grad:
                 continue
             seen.add(id(parameter))
-            (plain if norm or position or parameter.ndim < 2 else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+            decay = 0.0 if norm or position or parameter.ndim < 2 else weight_decay
+            groups.setdefault((shares.get(parameter, 1.0), decay), []).append(parameter)
+    return [
+        {"params": members, "weight_decay": decay, "rate_share": share} for (share, decay), members in groups.items()
+    ]
 
 
-def build_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
+def build_optimizer(
+    model: nn.Module, lr: float, weight_decay: float, rate_shares: Mapping[nn.Parameter, float] | None = None
+) -> torch.optim.AdamW:
     """AdamW (Loshchilov & Hutter 2019), one fused kernel per step where the device has one."""
-    groups = parameter_groups(model, weight_decay)
+    groups = parameter_groups(model, weight_decay, rate_shares)
     return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), eps=1e-8, fused=fused_supported())
 
 
@@ -69,9 +81,12 @@ def warmup_steps(warmup: float, steps: int) -> int:
     return min(steps, round(warmup * steps) if warmup < 1 else round(warmup))
 
 
-def auto_lr(parameters: int, *, scratch: bool) -> tuple[float, str]:
+def auto_lr(parameters: int, *, scratch: bool, adapters: bool = False) -> tuple[float, str]:
     """(peak learning rate, why) by the size and kind of the model."""
     millions = parameters / 1e6
+    if adapters:
+        rate, why = auto_lr(parameters, scratch=False)
+        return rate * ADAPTERS_RATE, f"{why}, {ADAPTERS_RATE} times for adapters"
     if scratch:
         return (1e-3 if millions < 40 else 5e-4), f"fresh weights, {millions:.0f} M parameters"
     for limit, rate in ((40, 1e-4), (250, 3e-5)):
@@ -106,13 +121,20 @@ def _cpu_has(probe: str) -> bool:
     return bool(found and found())
 
 
-def scale_and_clip(parameters: Iterable[nn.Parameter], factor: torch.Tensor, max_norm: float) -> torch.Tensor:
+def scale_and_clip(
+    parameters: Iterable[nn.Parameter],
+    factor: torch.Tensor,
+    max_norm: float,
+    total: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> torch.Tensor:
     """Multiply every gradient by `factor`, then clip their total 2-norm to `max_norm` (0 does not clip).
 
-    Returns the norm between the two. Both are one walk over the gradients, and nothing waits for the device.
+    Returns the norm between the two. Both are one walk over the gradients, and nothing waits for the device. Where
+    processes hold shares of the gradients, `total` sums a tensor over them.
     """
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients, foreach=True) * factor
+    gradients = [local(p.grad) for p in parameters if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+    norm = (norm if total is None else total(norm.square()).sqrt()) * factor
     clip = (max_norm / (norm + 1e-6)).clamp(max=1.0) if max_norm else torch.ones_like(norm)
     if gradients:
         torch._foreach_mul_(gradients, factor * clip)

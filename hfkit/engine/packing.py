@@ -32,7 +32,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 def packed(model: Any, place: Place) -> nn.Module:
     """`model` as the engine runs it: in packed rows where its family's parity is tested, else as it is, padded.
 
-    On a CPU its layers are replaced by the lean ones of engine/cpu, which hold the same parameters.
+    On a CPU its layers are replaced by the lean ones of engine/cpu, which hold the same parameters, unless the weights
+    will be shared out (engine/shard.py).
     """
     if place.device.type == "cpu":
         keep_freed_memory()
@@ -40,7 +41,7 @@ def packed(model: Any, place: Place) -> nn.Module:
         return model
     attention.register()
     model.set_attn_implementation(attention.NAME)
-    if place.device.type == "cpu":
+    if place.device.type == "cpu" and not place.sharded:
         lean(model, DTYPES[place.precision], alone=place.world.size == 1)
     return Packed(model)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +18,16 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import gather_object
+from torch.distributed import distributed_c10d
 
 from hfkit.engine.launch import launch
 from hfkit.engine.optimize import Precision, auto_precision
 from hfkit.engine.world import Launch, World, find_place, join
-from hfkit.errors import Delegated, UsageError
+from hfkit.errors import Delegated, ResourceError, UsageError
 from hfkit.machine import cpus
 
+PATIENCE = timedelta(days=7)  # the longest that the first process may take to read and encode
+PARTING = timedelta(seconds=30)  # how long the others may take to hear why it ends
 MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -33,6 +39,7 @@ class Place:
     accelerator: Accelerator
     precision: Precision
     precision_why: str
+    sharded: bool = False  # whether processes hold shares of the weights (train.distributed=fsdp)
 
     @property
     def device(self) -> torch.device:
@@ -40,19 +47,59 @@ class Place:
 
     def describe(self) -> str:
         """The device in words."""
+        share = ", weights shared out" if self.sharded else ""
         if self.device.type == "cuda":
-            return f"{self.world.size} x {torch.cuda.get_device_name(self.device)}"
-        return f"{self.device.type}, {torch.get_num_threads()} threads" + (
-            f", {self.world.size} processes" if self.world.size > 1 else ""
-        )
+            return f"{self.world.size} x {torch.cuda.get_device_name(self.device)}{share}"
+        processes = f", {self.world.size} processes" if self.world.size > 1 else ""
+        return f"{self.device.type}, {torch.get_num_threads()} threads{processes}{share}"
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """The sum of a tensor over all processes."""
         return self.accelerator.reduce(values, reduction="sum") if self.world.size > 1 else values
 
+    def check_wrapped(self, model: torch.nn.Module) -> None:
+        """Raise UsageError when what is trained is not spread over the processes as `train.distributed` says."""
+        if self.world.size == 1:
+            return
+        fsdp = torch.distributed.fsdp.FSDPModule if self.sharded else torch.nn.parallel.DistributedDataParallel
+        if not isinstance(model, fsdp):
+            raise UsageError(
+                f"train.distributed={'fsdp' if self.sharded else 'ddp'} was asked, but the model became a "
+                f"{type(model).__name__}",
+                "unset ACCELERATE_USE_FSDP and ACCELERATE_USE_DEEPSPEED",
+            )
+
     def gather(self, value: Any) -> list[Any]:
         """One value of each process, in rank order, on every process."""
         return gather_object([value]) if self.world.size > 1 else [value]
+
+    def tell(self, name: str, value: Any, *, last: bool = False) -> None:
+        """Say a value under a name, once; the other processes may hear it however much later.
+
+        `last` says that this process ends then, and with it what it said: the others are waited for.
+        """
+        if self.world.size == 1:
+            return
+        store = distributed_c10d._get_default_store()
+        store.set(name, pickle.dumps(value))
+        if last:
+            with suppress(RuntimeError):  # one that died does not answer
+                store.wait([f"{name} {rank}" for rank in range(1, self.world.size)], PARTING)
+
+    def hear(self, name: str) -> Any:
+        """Wait for what another process tells under a name. Raises ResourceError when its files are not to be seen."""
+        # Not by a collective: the others may read data for hours first, and collectives give up after minutes.
+        store = distributed_c10d._get_default_store()
+        store.wait([name], PATIENCE)
+        try:
+            value = store.get(name)
+            store.set(f"{name} {self.world.rank}", b"heard")
+            return pickle.loads(value)
+        except OSError as error:
+            raise ResourceError(
+                f"{error.filename or error}: made by the first process, not to be seen by process {self.world.rank}",
+                "set HFKIT_CACHE to a folder that all machines share",
+            ) from error
 
     def track(self, folder: Path, settings: Mapping[str, Any]) -> None:
         """Start the experiment trackers, if any; those that write files write below `folder`."""
@@ -76,7 +123,12 @@ class Place:
 
 
 def take_place(
-    *, cpu: bool, processes: int | None = None, precision: str = "auto", trackers: Sequence[str] = ()
+    *,
+    cpu: bool,
+    processes: int | None = None,
+    precision: str = "auto",
+    trackers: Sequence[str] = (),
+    distributed: str = "ddp",
 ) -> Place:
     """Join the world and its device. Starts child processes, waits and raises Delegated when there are several devices.
 
@@ -91,6 +143,12 @@ def take_place(
         raise UsageError(message, "ask for at most one process per GPU, or add --cpu")
     if isinstance(found, Launch):
         raise Delegated(launch(found))
+    sharded = distributed == "fsdp"
+    if sharded and found.size == 1:
+        raise UsageError(
+            "train.distributed=fsdp shares weights out over processes, and there is one",
+            "start several with --processes or a launcher, or take train.distributed=ddp",
+        )
     os.environ.update(join(found))
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, cpus() // found.local_size))
@@ -99,6 +157,11 @@ def take_place(
     if chosen == "float16" and device.type == "cpu":
         raise UsageError(
             "train.precision=float16 needs a GPU: its loss scaling is not made for CPUs",
+            "take train.precision=bfloat16 or train.precision=float32",
+        )
+    if sharded and chosen == "float16":
+        raise UsageError(
+            "train.distributed=fsdp does not scale losses, which float16 needs",
             "take train.precision=bfloat16 or train.precision=float32",
         )
     check_trackers(trackers)
@@ -111,7 +174,23 @@ def take_place(
             f"{found.size} processes were started but {accelerator.num_processes} joined",
             "unset RANK, WORLD_SIZE and LOCAL_RANK, or start hfkit through torchrun",
         )
-    return Place(found, accelerator, chosen, why)  # type: ignore[arg-type]
+    check_backend(accelerator, MIXED[chosen])
+    return Place(found, accelerator, chosen, why, sharded)  # type: ignore[arg-type]
+
+
+def check_backend(accelerator: Accelerator, mixed: str) -> None:
+    """Raise UsageError for what `accelerate launch` set in the environment and the recipe did not ask for."""
+    kind = accelerator.distributed_type.name
+    if kind in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        raise UsageError(
+            f"accelerate launch asks for {kind}, which would act behind the recipe's back",
+            "say train.distributed=fsdp, and start with `accelerate launch` without --use_fsdp or --use_deepspeed",
+        )
+    if accelerator.mixed_precision != mixed:
+        raise UsageError(
+            f"accelerate took the number format {accelerator.mixed_precision} instead of {mixed}",
+            "unset ACCELERATE_MIXED_PRECISION, and set train.precision",
+        )
 
 
 def check_trackers(names: Sequence[str]) -> None:

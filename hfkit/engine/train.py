@@ -23,6 +23,7 @@ from hfkit.engine.optimize import Schedule, scale_and_clip
 from hfkit.engine.packing import Packed
 from hfkit.engine.place import Place
 from hfkit.engine.plan import epoch_order, micro_batches
+from hfkit.engine.shard import local
 from hfkit.errors import DivergenceError
 from hfkit.tasks.base import Task
 
@@ -68,7 +69,7 @@ class Training:
         pad_id: int,
     ) -> None:
         self.bare = model  # not wrapped: processes may call it unequally often, as evaluations do
-        if place.world.size > 1:
+        if place.world.size > 1 and not place.sharded:
             place.accelerator.ddp_handler.find_unused_parameters = leaves_unused(
                 model.to(place.device),
                 task,
@@ -76,7 +77,9 @@ class Training:
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch 2.13 renames an argument that 2.10 needs
-            self.model, self.optimizer = place.accelerator.prepare(model, optimizer)
+            self.model = model if place.sharded else place.accelerator.prepare_model(model)
+            self.optimizer = place.accelerator.prepare_optimizer(optimizer)
+        place.check_wrapped(self.model)
         self.task, self.features, self.place = task, features, place
         self.schedule, self.batch_size, self.micro_batch_size = schedule, batch_size, micro_batch_size
         self.max_grad_norm, self.seed, self.pad_id = max_grad_norm, seed, pad_id
@@ -128,7 +131,8 @@ class Training:
 
     def check_weights(self) -> None:
         """Raise DivergenceError when a weight is not finite; called before weights are scored or kept."""
-        if not torch.stack([torch.isfinite(p).all() for p in self._parameters]).all():
+        unfit = torch.stack([~torch.isfinite(local(p)).all() for p in self._parameters]).sum()
+        if (self.place.sum(unfit) if self.place.sharded else unfit) > 0:  # all processes must raise
             raise DivergenceError("the weights are not finite any more", CALMER)
 
     def _refuse_explosion(self, step: int, loss: float) -> None:
@@ -140,10 +144,11 @@ class Training:
     def _apply(self, step: int, indices: np.ndarray, totals: torch.Tensor) -> None:
         lr = self.schedule.lr(step)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["rate_share"]
         self.place.accelerator.unscale_gradients(self.optimizer)
         count = totals[1].clamp(min=1)
-        norm = scale_and_clip(self._parameters, (self.batch_size / count).float(), self.max_grad_norm)
+        total = self.place.sum if self.place.sharded else None
+        norm = scale_and_clip(self._parameters, (self.batch_size / count).float(), self.max_grad_norm, total)
         self.optimizer.step()
         # Fused optimizers write without counting it, and 16-bit copies of weights are made again by that count.
         torch.autograd.graph.increment_version(self._parameters)

@@ -139,7 +139,7 @@ def _load(
     return model, info
 
 
-def _in_head(model: PreTrainedModel, name: str) -> bool:
+def in_head(model: PreTrainedModel, name: str) -> bool:
     """Whether a weight belongs to the head; a pooler does, wherever it stands."""
     if "pooler" in name.split("."):
         return True
@@ -159,13 +159,13 @@ def _judge(
     missing = sorted(info["missing_keys"])
     mismatched = sorted(info["mismatched_keys"])
     where = checkpoint.folder
-    if body := [name for name in missing if not _in_head(model, name)]:
+    if body := [name for name in missing if not in_head(model, name)]:
         raise ModelError(
             f"{where}: {len(body)} weights of the encoder are missing, first {body[0]}",
             "download or copy the checkpoint again",
         )
     for name, stored, wanted in mismatched:
-        if not _in_head(model, name):
+        if not in_head(model, name):
             raise ModelError(
                 f"{where}: {name} is {tuple(stored)}, config.json asks for {tuple(wanted)}",
                 "config and weights are of two models",
@@ -197,7 +197,7 @@ def _left_out(model: PreTrainedModel, info: Mapping[str, Any]) -> list[str]:
         "masked_bias",
         "attn.bias",
     )  # what old checkpoints saved besides weights
-    extra = sorted(n for n in info["unexpected_keys"] if not _in_head(model, n) and not n.endswith(buffers))
+    extra = sorted(n for n in info["unexpected_keys"] if not in_head(model, n) and not n.endswith(buffers))
     return [f"{len(extra)} weights of the checkpoint have no place in its config, first {extra[0]}"] if extra else []
 
 
@@ -229,9 +229,7 @@ def _reset_head(model: PreTrainedModel, config: PretrainedConfig, head: Head, dt
         )
     with quiet():
         fresh = _auto(head).from_config(config, dtype=getattr(torch, dtype)).state_dict()
-    weights = {
-        name: value for name, value in fresh.items() if _in_head(model, name) and "pooler" not in name.split(".")
-    }
+    weights = {name: value for name, value in fresh.items() if in_head(model, name) and "pooler" not in name.split(".")}
     model.load_state_dict(weights, strict=False)
     return [f"a fresh head, as train.reset_head asks: {', '.join(sorted({_part(model, name) for name in weights}))}"]
 

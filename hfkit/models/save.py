@@ -15,28 +15,43 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, saved: dict[str, Any]) -> None:
+def save_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    saved: dict[str, Any],
+    *,
+    weights: dict[str, Any] | None = None,
+) -> None:
     """Write config, safetensors weights, tokenizer and hfkit.json (`saved`) into `folder`.
+
+    `weights` stand for the model's own, by their plain names, where it holds shares of them or adapters beside them.
 
     A folder that exists is written into (the caller makes it whole by a rename, and has a manifest of its own);
     otherwise it appears at once, whole, and hfkit.json holds the weights' sha256, which `load_model` compares.
     The tokenizer's truncation and padding are cleared. Raises ResourceError, and ModelError when a file did not arrive.
     """
     if folder.is_dir():
-        _write(model, tokenizer, folder, saved)
+        _write(model, tokenizer, folder, saved, weights)
         return
     with atomic_folder(folder) as temporary:
-        _write(model, tokenizer, temporary, saved)
+        _write(model, tokenizer, temporary, saved, weights)
         write_json(temporary / "hfkit.json", {**saved, DIGEST: weights_sha256(temporary)})
 
 
-def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, saved: dict[str, Any]) -> None:
+def _write(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    saved: dict[str, Any],
+    weights: dict[str, Any] | None,
+) -> None:
     from safetensors import SafetensorError
 
     clear_stored(tokenizer)
     try:
         with quiet():
-            model.save_pretrained(folder)
+            model.save_pretrained(folder, state_dict=weights)
             tokenizer.save_pretrained(folder)
     except OSError as error:
         raise cannot_write(folder, error) from error

@@ -34,6 +34,12 @@ ELSEWHERE = {
     "validation_file": "data.validation",
     "max_seq_length": "max_length",
     "doc_stride": "qa.stride",
+    "fsdp": "train.distributed",
+    "lora_r": "lora.rank",
+    "lora_alpha": "lora.alpha",
+    "lora_dropout": "lora.dropout",
+    "target_modules": "lora.targets",
+    "llrd": "train.layer_lr_decay",
 }
 
 

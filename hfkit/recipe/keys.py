@@ -62,10 +62,30 @@ class Train(Section):
     keep_checkpoints: PositiveInt = key(2, "newest checkpoints kept, besides the best")
     patience: PositiveInt | None = key(None, "stop after so many evaluations without improvement")
     time: str | None = key(None, "time limit such as 2h or 90m; the schedule is fitted to it")
-    distributed: Literal["ddp"] = key("ddp", "how several processes train together")
+    gradient_checkpointing: bool = key(
+        False, "compute activations again in the backward pass: less memory, about a third more work"
+    )
+    freeze_layers: int | None = key(
+        None, "keep the embeddings and this many of the lowest layers as they are; 0: the embeddings alone", ge=0
+    )
+    layer_lr_decay: float = key(
+        1.0, "the rate of each layer as a share of the one above it, below the head; 1: one rate for all", gt=0, le=1
+    )
+    distributed: Literal["ddp", "fsdp"] = key(
+        "ddp", "several processes: ddp, each holds the whole model; fsdp, each a share of its weights"
+    )
     deterministic: bool = key(False, "bit-equal repeats on a GPU too, slower")
     seed: int = key(42, "seed of weights, order and dropout", ge=0)
     trackers: list[str] = key([], "experiment trackers by accelerate's names, e.g. [tensorboard]")
+
+
+class Lora(Section):
+    """Low-rank adapters (Hu et al. 2021): the body stays, small matrices beside its layers and the head train."""
+
+    rank: PositiveInt | None = key(None, "rank of the adapters, 8 to 64 are usual; null: all weights train")
+    alpha: Auto | PositiveFloat = key("auto", "adapters are scaled by alpha / rank; auto: twice the rank")
+    dropout: float = key(0.0, "dropout of what goes into the adapters", ge=0, lt=1)
+    targets: Auto | list[str] = key("auto", "names of the adapted linear layers, e.g. [query, value]; auto: all")
 
 
 class Generate(Section):
@@ -105,5 +125,6 @@ class Recipe(Section):
     data: Data = Data()
     settings: Section = key(..., "the task's own section")
     train: Train = Train()
+    lora: Lora = Lora()
     generate: Generate = Generate()
     scratch: Scratch = Scratch()

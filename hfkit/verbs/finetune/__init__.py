@@ -15,17 +15,21 @@ from hfkit.card import model_card
 from hfkit.data import load_training
 from hfkit.data.validators import named
 from hfkit.engine.pace import parse_time
+from hfkit.engine.world import launched
 from hfkit.events import Event, note, warning
 from hfkit.models import find
 from hfkit.recipe import Recipe
 from hfkit.recipe.paths import with_absolute_paths
 from hfkit.run import Run
 from hfkit.tasks import task_class
+from hfkit.tasks.base import Task
 from hfkit.verbs.finetune.closing import closing, finish, next_commands
 from hfkit.verbs.finetune.folder import changed_since, ending, find_prior, kept, log_early, open_or_create, recorded
-from hfkit.verbs.finetune.ready import check_metric, make_ready, with_run_found, without_effect
+from hfkit.verbs.finetune.parts import check_parts
+from hfkit.verbs.finetune.ready import Ready, check_metric, make_ready, with_run_found, without_effect
 
 if TYPE_CHECKING:
+    from hfkit.engine.place import Place
     from hfkit.verbs.finetune.fit import Fit
 
 
@@ -94,31 +98,56 @@ def begun(
     offline: bool,
 ) -> Generator[Event, None, Fit]:
     """All that comes before the first step: data and model found and checked, then everything ready to train."""
-    kind = task_class(recipe.task)
-    task = kind(recipe.settings)
+    task = task_class(recipe.task)(recipe.settings)
     check_metric(recipe, task)
+    place = None
+    if launched():  # the others are here already, and need not read what the first process reads
+        from hfkit.verbs.finetune.reading import told, told_to_others
+
+        place = place_for(recipe, cpu=cpu, processes=processes)
+    if place is not None and not place.world.main:
+        ready = told(place, recipe, offline=offline)
+    else:
+        work = read(recipe, task, place, cpu=cpu, processes=processes, offline=offline, starts=resume and prior is None)
+        ready = yield from (told_to_others(place, work) if place is not None else work)
+
+    from hfkit.verbs.finetune.assemble import assemble
+    from hfkit.verbs.finetune.shown import plan_items
+
+    fit = yield from assemble(ready, started=started, resume_from=None if dry_run else prior)
+    title = f"{recipe.name}: {ready.found.name} on {ready.train_rows.name}"
+    yield Event("plan", {"title": title, "items": plan_items(fit)})
+    return fit
+
+
+def read(
+    recipe: Recipe, task: Task, place: Place | None, *, cpu: bool, processes: int | None, offline: bool, starts: bool
+) -> Generator[Event, None, Ready]:
+    """Data and model found, checked and encoded, by one process for all. `place` is None where it is not known yet."""
+    kind = type(task)
     train, validation, lines = load_training(recipe.data, columns=kind.columns, group=kind.group, offline=offline)
     with named(train):
         warnings = task.check(train, training=True)
     with named(validation):
         warnings += task.check(validation, training=True, train_rows=train)
     found = find(recipe.model, revision=recipe.model_revision, convert=recipe.convert, offline=offline)
-
-    from hfkit.engine.place import take_place
-
+    check_parts(recipe, found)
     # Where this process only starts others, they say the rest: nothing is shown before its place is known.
-    place = take_place(cpu=cpu, processes=processes, precision=recipe.train.precision, trackers=recipe.train.trackers)
+    place = place or place_for(recipe, cpu=cpu, processes=processes)
     yield note(place.world.line())
-    if resume and prior is None:
+    if starts:
         yield note("there is no run of this recipe to continue, so a new one starts")
     yield from map(note, lines)
     yield from map(warning, [*warnings, *without_effect(recipe)])
     yield from map(note, found.notes)
-    ready = yield from make_ready(recipe, kind, task, found, train, validation, place)
+    return (yield from make_ready(recipe, kind, task, found, train, validation, place))
 
-    from hfkit.verbs.finetune.assemble import assemble
-    from hfkit.verbs.finetune.shown import plan_items
 
-    fit = yield from assemble(ready, started=started, resume_from=None if dry_run else prior)
-    yield Event("plan", {"title": f"{recipe.name}: {found.name} on {train.name}", "items": plan_items(fit)})
-    return fit
+def place_for(recipe: Recipe, *, cpu: bool, processes: int | None) -> Place:
+    """This process's place in the world that the recipe asks for. Raises Delegated where it only starts others."""
+    from hfkit.engine.place import take_place
+
+    train = recipe.train
+    return take_place(
+        cpu=cpu, processes=processes, precision=train.precision, trackers=train.trackers, distributed=train.distributed
+    )

@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from hfkit.engine.checkpoint import bare, find_newest, load_optimizer, read_state
+from hfkit.engine.checkpoint import bare, find_newest, load_optimizer, load_trained, read_state
 from hfkit.engine.optimize import Schedule, auto_lr, build_optimizer, warmup_steps
 from hfkit.engine.packing import packed
+from hfkit.engine.parts import rate_shares
+from hfkit.engine.shard import shard
 from hfkit.engine.train import Training, steps_per_epoch
 from hfkit.errors import ModelError
 from hfkit.events import Event, note, resolved, warning
@@ -19,6 +21,7 @@ from hfkit.models import load_model, locate
 from hfkit.run import Run
 from hfkit.verbs.finetune.fit import Fit
 from hfkit.verbs.finetune.folder import refuse_changed_data
+from hfkit.verbs.finetune.parts import choose_parts
 from hfkit.verbs.finetune.ready import Ready
 
 MICRO_TOKENS = {"cpu": 1536, "cuda": 16384}  # tokens that pass through the model at once
@@ -40,12 +43,17 @@ def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Genera
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace
     torch.use_deterministic_algorithms(settings.deterministic, warn_only=True)
     torch.manual_seed(settings.seed)
-    model, notes = load(ready, checkpoint)
+    adapters = ready.recipe.lora.rank is not None
+    model, notes = load(ready, None if adapters else checkpoint)  # checkpoints hold adapters merged, for other uses
     yield from map(note, notes)
+    choose_parts(model, ready.recipe)
+    if adapters and checkpoint is not None:
+        load_trained(checkpoint, model)
     task, _ = ready.task.adopt(ready.validation_rows, model.config)
     ready = replace(ready, task=task)
     parameters = sum(p.numel() for p in model.parameters())
-    lr, why = auto_lr(parameters, scratch=bool(ready.found.scratch)) if settings.lr == "auto" else (settings.lr, "")
+    chosen = auto_lr(parameters, scratch=bool(ready.found.scratch), adapters=adapters)
+    lr, why = chosen if settings.lr == "auto" else (settings.lr, "")
     micro = settings.micro_batch_size
     mean = float(ready.train.lengths.mean())
     micro = auto_micro_batch(mean, settings.batch_size, place.device.type) if micro == "auto" else micro
@@ -64,8 +72,10 @@ def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Genera
             yield resolved(key, value, reason)
     per_epoch = steps_per_epoch(len(ready.train), settings.batch_size)
     steps = settings.max_steps or max(1, math.ceil(settings.epochs * per_epoch))
+    trained = shard(packed(model, place), place) if place.sharded else packed(model, place)
+    shares = rate_shares(model, settings.layer_lr_decay)
     training = Training(
-        packed(model, place), build_optimizer(model, float(lr), settings.weight_decay), ready.task, ready.train,
+        trained, build_optimizer(model, float(lr), settings.weight_decay, shares), ready.task, ready.train,
         schedule=Schedule(float(lr), steps, warmup_steps(settings.warmup, steps), settings.schedule),
         batch_size=settings.batch_size, micro_batch_size=micro, max_grad_norm=settings.max_grad_norm,
         seed=settings.seed, place=place, pad_id=ready.pad_id,

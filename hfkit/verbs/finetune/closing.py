@@ -24,16 +24,19 @@ SCORES = ("metrics", "ci95", "rows", "definitions", "before")
 def finish(fit: Fit, run: Run) -> Iterator[Event]:
     """Write the best weights to model/, by plain save_pretrained and one rename."""
     from hfkit.engine.packing import plain
+    from hfkit.engine.shard import whole_weights
     from hfkit.models import load_model, locate, save_model
 
     ready, best = fit.ready, fit.validation.best
+    model: Any = plain(fit.training.bare)
+    weights = whole_weights(model, keep=ready.place.world.main)
     if ready.place.world.main:
-        model: Any = plain(fit.training.bare)
         if best is not None and best["step"] != fit.step:
             kept = locate(str(run.checkpoints / f"step-{best['step']:08d}"))
+            weights = None
             model, _ = load_model(kept, ready.task.head, model_config=ready.task.model_config(), fresh_head="refuse")
         remove_folder(run.model)  # of a run that was killed after this point
-        save_model(model, ready.tokenizer, run.model, ready.saved)
+        save_model(model, ready.tokenizer, run.model, ready.saved, weights=weights)
         yield Event("saved", {"what": "model", "path": str(run.model)}, step=fit.step)
     ready.place.barrier()
 

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
-from hfkit.engine.checkpoint import bare, rotate, save
+from hfkit.engine.checkpoint import bare, collected, rotate, save
 from hfkit.engine.optimize import warmup_steps
 from hfkit.engine.pace import Pace, parse_time
 from hfkit.engine.packing import plain
@@ -153,7 +153,9 @@ class Fit:
 
     def _save(self, run: Run) -> Events:
         begun, ready = time.time(), self.ready
-        if ready.place.world.main:
+        main, model, optimizer = ready.place.world.main, plain(self.training.bare), bare(self.training.optimizer)
+        whole = collected(model, optimizer, keep=main) if main or ready.place.sharded else None
+        if main:
             scaler, best = ready.place.accelerator.scaler, self.validation.best
             state = {
                 "step": self.step,
@@ -165,8 +167,8 @@ class Fit:
                 "scaler": scaler.state_dict() if scaler is not None else None,
             }
             path = save(
-                run.checkpoints, model=plain(self.training.bare), tokenizer=ready.tokenizer,
-                optimizer=bare(self.training.optimizer), saved=ready.saved, state=state,
+                run.checkpoints, model=model, tokenizer=ready.tokenizer, optimizer=optimizer, saved=ready.saved,
+                state=state, whole=whole,
             )  # fmt: skip
             rotate(run.checkpoints, ready.recipe.train.keep_checkpoints, best["step"] if best else None)
             yield Event("saved", {"what": "checkpoint", "path": str(path)}, step=self.step)

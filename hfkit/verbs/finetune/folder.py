@@ -118,6 +118,12 @@ def refuse_changed_data(run: Run, ready: Ready) -> None:
         known = before.get(name, {}).get("fingerprint")
         if known and known != rows.fingerprint:
             raise UsageError(f"the {name} data changed since {run.path} began", "start a new run without --resume")
+    base = run.facts().get("model_sha256")
+    if ready.recipe.lora.rank is not None and base != weights_sha256(ready.found.folder):
+        raise ModelError(
+            f"{ready.found.name} changed since the run began, and its adapters do not fit it any more",
+            "start a new run without --resume",
+        )
     if run.facts().get("settings") not in (None, ready.task.settings.model_dump(mode="json")):
         raise ModelError("the resolved settings changed since the run began", "start a new run without --resume")
 

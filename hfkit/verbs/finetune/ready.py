@@ -95,6 +95,7 @@ def without_effect(recipe: Recipe) -> list[str]:
     causal, fresh = task_class(recipe.task).head == "causal-lm", recipe.model.startswith("scratch:")
     shape = SHAPES.get(recipe.model.removeprefix("scratch:"), {}) if fresh else {}
     idle = (
+        ("lora", recipe.lora, recipe.lora.rank is None, "lora.rank is null"),
         ("generate", recipe.generate, not causal, f"the task {recipe.task} does not generate text"),
         ("scratch", recipe.scratch, not fresh, f"{recipe.model} is not a scratch: model"),
     )

@@ -19,10 +19,12 @@ def plan_items(fit: Fit) -> dict[str, str]:
     sizes = f"{int(lengths.sum()):,} tokens (mean {lengths.mean():.0f}, longest {lengths.max()})"
     epochs = f"{schedule.steps / fit.per_epoch:.2g} epochs"
     limit = f", at most {settings.time}" if settings.time else ""
-    parameters = sum(p.numel() for p in fit.training.bare.parameters())
+    parameters = list(fit.training.bare.parameters())
+    every, moving = (sum(p.numel() for p in some) for some in (parameters, (p for p in parameters if p.requires_grad)))
+    parts = f"{every:,} parameters" + (f", {moving:,} of them train" if moving < every else "")
     return {
         "task": ready.recipe.task,
-        "model": f"{ready.found.name}, {parameters:,} parameters",
+        "model": f"{ready.found.name}, {parts}",
         "train": f"{rows_text(len(ready.train_rows))}, {len(ready.train):,} examples, {sizes}",
         "validation": f"{rows_text(len(ready.validation_rows))}, {len(ready.validation):,} examples",
         "steps": f"{schedule.steps:,} of {settings.batch_size} examples ({epochs}){limit}",

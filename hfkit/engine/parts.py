@@ -1,0 +1,53 @@
+"""Which weights of a model move, and how fast: frozen layers, a rate for each layer. And activations made twice."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from hfkit.errors import UsageError
+from hfkit.models.stack import stack_of
+
+
+def freeze(model: Any, layers: int) -> int:
+    """Keep the embeddings and the `layers` lowest layers as they are; returns how many parameters that are.
+
+    What is tied to the embeddings, as GPT-2's output, stays too. Raises UsageError for a family without known names.
+    """
+    stack = stack_of(model, "train.freeze_layers")
+    frozen = [p for name, p in model.named_parameters() if stack.depth(name) <= layers]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    return sum(p.numel() for p in frozen)
+
+
+def rate_shares(model: Any, decay: float) -> dict[nn.Parameter, float]:
+    """What each parameter's learning rate is multiplied by: 1 for the head, `decay` for the top layer, and so on down.
+
+    Layer-wise decay as by Howard & Ruder 2018 and Clark et al. 2020. Raises UsageError as `freeze` does.
+    """
+    if decay == 1:
+        return {}
+    stack = stack_of(model, "train.layer_lr_decay")
+    top = len(stack.layers) + 1
+    return {p: decay ** (top - stack.depth(name)) for name, p in model.named_parameters()}
+
+
+def recompute_activations(model: Any) -> None:
+    """Keep only what goes into each layer, and compute the rest again in the backward pass (Chen et al. 2016).
+
+    Dropout draws the same masks again. Raises UsageError when the model's layers are not made for it.
+    """
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    if not layers:
+        raise UsageError(
+            f"train.gradient_checkpointing: transformers cannot do it with models of type {model.config.model_type}",
+            "lower train.micro_batch_size instead",
+        )
+    for layer in layers:
+        layer.gradient_checkpointing = True
+        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)

@@ -1,0 +1,170 @@
+"""Weights of one and of two processes, whole or shared out, and several machines as far as one can play them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import engine_helpers as helpers
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hfkit.engine.launch import free_port
+from hfkit.engine.place import Place, check_backend
+from hfkit.engine.world import World
+from hfkit.errors import UsageError
+
+Command = Callable[..., list[str]]
+TEN: dict[str, Any] = {"max_steps": 10, "eval_steps": 5, "micro_batch_size": 3}
+STILL = ("dropout=0", "attention_dropout=0")
+
+
+def ranks(arguments: Sequence[str], folder: Path, **each: str) -> list[str]:
+    """Run a command as two processes that meet by torch's variables; returns what each said on stderr."""
+    port = str(free_port())
+    world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, **each}
+    started = [
+        helpers.start(arguments, folder / f"rank{rank}", {**world, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(2)
+    ]
+    for process in started:
+        process.join(300)
+    logs = [(folder / f"rank{rank}.err").read_text("utf-8") for rank in range(2)]
+    assert [process.exitcode for process in started] == [0, 0], logs
+    return logs
+
+
+def equal(run: Path, other: Path, within: float = 1e-5) -> None:
+    """The models of two runs hold the same weights."""
+    mine, theirs = (load_file(path / "model" / "model.safetensors") for path in (run, other))
+    assert mine.keys() == theirs.keys()
+    for name, value in mine.items():
+        torch.testing.assert_close(value, theirs[name], rtol=0, atol=within, msg=name)
+
+
+@pytest.fixture(scope="module")
+def single(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten steps of one process, without dropout."""
+    folder = tmp_path_factory.mktemp("single")
+    recipe = helpers.recipe_file(folder, batch_size=8, lr=0.001, precision="float32", **TEN)
+    data = ["--train", str(small / "train.jsonl"), "--validation", str(small / "validation.jsonl")]
+    code, _, err = helpers.call(
+        ["finetune", str(recipe), "--model", str(small / "bert"), *data, "-o", str(folder / "run"), "--cpu", *STILL]
+    )
+    assert code == 0, err
+    return folder / "run"
+
+
+@pytest.mark.parametrize("distributed", ["ddp", "fsdp"])
+def test_two_processes_reach_the_weights_of_one(
+    command: Command, tmp_path: Path, single: Path, distributed: str
+) -> None:
+    logs = ranks(command(tmp_path / "run", *STILL, distributed=distributed, **TEN), tmp_path)
+    assert logs[1] == ""
+    equal(tmp_path / "run", single)
+    devices = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))["devices"]
+    assert devices.endswith("weights shared out") == (distributed == "fsdp")
+    scores = [
+        json.loads((run / "eval/validation/metrics.json").read_text("utf-8")) for run in (tmp_path / "run", single)
+    ]
+    assert scores[0]["metrics"] == pytest.approx(scores[1]["metrics"], abs=1e-4)
+    from transformers import AutoModelForSequenceClassification
+
+    folder = tmp_path / "run" / "model"
+    assert type(AutoModelForSequenceClassification.from_pretrained(folder)).__name__ == "BertForSequenceClassification"
+    assert json.loads((folder / "config.json").read_text("utf-8"))["architectures"] == ["BertForSequenceClassification"]
+
+
+def test_adapters_and_frozen_layers_in_two_processes(command: Command, tmp_path: Path) -> None:
+    parts = (*STILL, "lora.rank=4", "train.freeze_layers=1", "train.layer_lr_decay=0.9")
+    code, _, err = helpers.call(command(tmp_path / "one", *parts, **TEN))
+    assert code == 0, err
+    for distributed in ("ddp", "fsdp"):
+        ranks(command(tmp_path / distributed, *parts, distributed=distributed, **TEN), tmp_path)
+        equal(tmp_path / distributed, tmp_path / "one")
+
+
+def test_shared_weights_resume_bit_identically(command: Command, tmp_path: Path) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    arguments = {"distributed": "fsdp", "save_steps": 5, "gradient_checkpointing": True, **TEN}
+    ranks(command(whole, **arguments), tmp_path)
+    ranks(command(stopped, **arguments), tmp_path)
+    for name in ("model", "checkpoints/step-00000010"):
+        subprocess.run(["rm", "-r", str(stopped / name)], check=True)
+    facts = json.loads((stopped / "run.json").read_text("utf-8"))
+    del facts["result"]
+    (stopped / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    logs = ranks(command(stopped, "--resume", **arguments), tmp_path)
+    assert "continuing at step 5 of 10" in logs[0]
+    assert helpers.weights(stopped / "model") == helpers.weights(whole / "model")
+
+
+def torchrun(node: int, port: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--node_rank", str(node)),
+        *("--nproc_per_node", "1", "--master_addr", "127.0.0.1", "--master_port", port, "-m", "hfkit"),
+    ]
+
+
+def accelerate(node: int, port: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu", "--num_machines", "2"),
+        *("--machine_rank", str(node), "--num_processes", "2", "--main_process_ip", "127.0.0.1"),
+        *("--main_process_port", port, "--mixed_precision", "no", "-m", "hfkit"),
+    ]
+
+
+@pytest.mark.parametrize("launcher", [torchrun, accelerate])
+def test_two_nodes_of_one_process_each(
+    command: Command, tmp_path: Path, single: Path, launcher: Callable[[int, str], list[str]]
+) -> None:
+    """The command lines of the guide, with this machine as both nodes."""
+    port, arguments = str(free_port()), command(tmp_path / "run", *STILL, "--json", **TEN)
+    nodes = [
+        subprocess.Popen(
+            [*launcher(node, port), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+        )
+        for node in range(2)
+    ]
+    said = [node.communicate(timeout=400) for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], said
+    assert "world 2 = 2 nodes x 1 (torchrun)" in said[0][1]
+    assert json.loads(said[0][0])["world"] == 2 and said[1][0] == ""
+    equal(tmp_path / "run", single)
+
+
+def test_two_nodes_of_slurm(command: Command, tmp_path: Path, single: Path) -> None:
+    """What srun sets for two nodes of one task each; the first node's name must lead to this machine."""
+    job = {"SLURM_NTASKS": "2", "SLURM_NNODES": "2", "SLURM_STEP_ID": "0", "SLURM_JOB_ID": "7", "SLURM_LOCALID": "0"}
+    meeting = {"SLURM_JOB_NODELIST": "localhost,localhost", "MASTER_PORT": str(free_port())}
+    arguments = command(tmp_path / "run", *STILL, **TEN)
+    nodes = [
+        helpers.start(arguments, tmp_path / f"node{node}", {**job, **meeting, "SLURM_PROCID": str(node)})
+        for node in range(2)
+    ]
+    for node in nodes:
+        node.join(300)
+    logs = [(tmp_path / f"node{node}.err").read_text("utf-8") for node in range(2)]
+    assert [node.exitcode for node in nodes] == [0, 0], logs
+    assert "world 2 = 2 nodes x 1 (slurm)" in logs[0] and logs[1] == ""
+    equal(tmp_path / "run", single)
+
+
+@pytest.mark.parametrize(("kind", "number_format"), [("FSDP", "no"), ("DEEPSPEED", "no"), ("MULTI_GPU", "bf16")])
+def test_what_a_launcher_asks_behind_the_recipe_is_refused(kind: str, number_format: str) -> None:
+    accelerator = SimpleNamespace(distributed_type=SimpleNamespace(name=kind), mixed_precision=number_format)
+    with pytest.raises(UsageError, match=kind if number_format == "no" else "bf16"):
+        check_backend(accelerator, "no")  # type: ignore[arg-type]
+
+
+def test_a_model_that_was_not_spread_is_refused() -> None:
+    for sharded in (False, True):
+        place = Place(World(0, 2), None, "float32", "", sharded)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="fsdp" if sharded else "ddp"):
+            place.check_wrapped(torch.nn.Linear(2, 2))
