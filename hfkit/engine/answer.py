@@ -15,6 +15,7 @@ import torch
 from hfkit.engine.collate import collate
 from hfkit.engine.forward import forward
 from hfkit.engine.packing import plain
+from hfkit.engine.memory import give_back, out_of_memory
 from hfkit.engine.place import Place
 from hfkit.engine.plan import answer_batches
 from hfkit.tasks.base import Prediction, Row, Task
@@ -65,10 +66,15 @@ def reading(
     try:
         done = 0
         for indices in batches[place.world.rank :: place.world.size]:
-            with torch.inference_mode():
-                batch = collate(features.take(indices.tolist()), pad_id)
-                batch = {name: values.to(place.device) for name, values in batch.items()}
-                store.put(indices, task.read(forward(model, batch), batch))
+            waiting = [indices]
+            while waiting:
+                part = waiting.pop()
+                reads = _read(model, task, features, part, place=place, pad_id=pad_id)
+                if reads is None:  # memory ran out
+                    give_back(place.device)
+                    waiting += np.array_split(part, 2)
+                else:
+                    store.put(part, reads)
             done += len(indices)
             yield min(len(features), done * place.world.size)
     finally:
@@ -76,7 +82,7 @@ def reading(
     if place.world.size > 1:
         for rank, part in enumerate(place.gather(store.part())):
             if rank != place.world.rank:
-                store.put_part(*part)
+                store.put(*part)
     if place.world.main:
         store.check()
     return store.arrays
@@ -89,6 +95,22 @@ def batch_tokens(model: torch.nn.Module, task: Task, device: str) -> int:
         return tokens
     words = int(plain(getattr(model, "module", model)).config.vocab_size)
     return max(1, min(tokens, BATCH_LOGITS.get(device, BATCH_LOGITS["cpu"]) // words))
+
+
+def _read(
+    model: torch.nn.Module, task: Task, features: Features, indices: np.ndarray, *, place: Place, pad_id: int
+) -> Reads | None:
+    """What `task.read` keeps of these features; None when memory ran out and there is something to divide."""
+    try:
+        with torch.inference_mode():
+            batch = collate(features.take(indices.tolist()), pad_id)
+            batch = {name: values.to(place.device) for name, values in batch.items()}
+            reads = task.read(forward(model, batch), batch)
+            return {name: _plain(values).cpu().numpy() for name, values in reads.items()}
+    except (RuntimeError, MemoryError) as error:
+        if len(indices) == 1 or not out_of_memory(error):
+            raise
+        return None
 
 
 def merged(task: Task, rows: Sequence[Row], features: Features, reads: Reads) -> Iterator[Prediction]:
@@ -111,14 +133,11 @@ class _Store:
         self.arrays: dict[str, np.ndarray] = {}
         self.seen = np.zeros(count, dtype=bool)
 
-    def put(self, indices: np.ndarray, reads: Mapping[str, torch.Tensor]) -> None:
-        self.put_part(indices, {name: _plain(values).cpu().numpy() for name, values in reads.items()})
-
     def part(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         indices = np.flatnonzero(self.seen)
         return indices, {name: np.asarray(values[indices]) for name, values in self.arrays.items()}
 
-    def put_part(self, indices: np.ndarray, reads: Mapping[str, np.ndarray]) -> None:
+    def put(self, indices: np.ndarray, reads: Mapping[str, np.ndarray]) -> None:
         for name, values in reads.items():
             if name not in self.arrays:
                 self.arrays[name] = _allocate((len(self.seen), *values.shape[1:]), values.dtype)
