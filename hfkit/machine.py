@@ -61,7 +61,7 @@ def memory(root: Path = Path("/")) -> Memory | None:
     """
     try:
         lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
-        known = {name: int(rest.split()[0]) * 1024 for name, rest in (line.split(":", 1) for line in lines)}
+        known = {name: int(rest.split()[0]) * 1024 for name, rest in (line.split(":", 1) for line in lines if line)}
         found = Memory(known["MemTotal"], known["MemAvailable"])
     except (OSError, ValueError, KeyError, IndexError):
         return _physical()
