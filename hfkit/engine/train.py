@@ -13,12 +13,11 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from hfkit.data.arrow import Features
 from hfkit.engine.collate import collate
 from hfkit.engine.forward import forward
 from hfkit.engine.memory import give_back, out_of_memory
@@ -28,6 +27,9 @@ from hfkit.engine.place import Place
 from hfkit.engine.plan import epoch_order, micro_batches
 from hfkit.errors import DivergenceError, ResourceError
 from hfkit.tasks.base import Task
+
+if TYPE_CHECKING:
+    from hfkit.data.features import Features
 
 EXPLOSION = 10.0  # a loss this many times the first one (or 1.0 where that is less) ...
 EXPLODED_STEPS = 3  # ... for so many steps in a row has diverged
