@@ -34,16 +34,17 @@ from interleaved import middle, ratios, spoken, table
 
 ROOT = Path(__file__).resolve().parents[2]
 BERT = {"vocab_size": 30522, "max_position_embeddings": 512}
+SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 SHAPES: dict[str, dict[str, Any]] = {
-    "bert-base": BERT | {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
-    "bert-large": BERT | {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
+    "bert-base": BERT | dict(zip(SIZES, (768, 12, 12, 3072), strict=True)),
+    "bert-large": BERT | dict(zip(SIZES, (1024, 24, 16, 4096), strict=True)),
     "gpt2": {"n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257, "n_positions": 1024},
-}  # fmt: skip
+}
 TINY: dict[str, dict[str, Any]] = {
     name: (
         {"n_embd": 32, "n_layer": 2, "n_head": 2, "vocab_size": 300, "n_positions": 64}
         if name == "gpt2"
-        else {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+        else dict(zip(SIZES, (32, 2, 2, 64), strict=True))
     )
     for name in SHAPES
 }
@@ -115,8 +116,9 @@ def make_features(a: argparse.Namespace, count: int) -> Listed:
     for number, length in enumerate(lengths(a, count).tolist()):
         start = int(draw.integers(0, length))
         made.append({
-            "row": number, "input_ids": draw.integers(1000, size, length), "token_type_ids": np.zeros(length, dtype=np.int64),
-            "start_positions": start, "end_positions": min(length - 1, start + 3),
+            "row": number, "input_ids": draw.integers(1000, size, length),
+            "token_type_ids": np.zeros(length, dtype=np.int64), "start_positions": start,
+            "end_positions": min(length - 1, start + 3),
         })  # fmt: skip
     return Listed(made)
 
@@ -236,7 +238,7 @@ def one_side(a: argparse.Namespace) -> None:
     device = "cpu" if a.cpu else "cuda"
     size, seconds = (256, 0.05) if a.tiny else (8192, 1.0)
     with contextlib.redirect_stdout(sys.stderr):
-        products = products_per_second(torch.bfloat16, device, size=size, seconds=seconds)
+        products = products_per_second("bfloat16", device, size=size, seconds=seconds)
         found = (train_ours if a.side.startswith("hfkit") else train_theirs)(a, features)
     length = float(features.lengths.mean())
     config = {"hidden_size": 768, "num_hidden_layers": 12} | (TINY if a.tiny else SHAPES)[a.shape]
@@ -280,7 +282,7 @@ def compared(a: argparse.Namespace, shape: str) -> dict[str, list[dict[str, Any]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "TOKENIZERS_PARALLELISM": "false"}
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in a.sides}
-    given = [word for word in sys.argv[1:]]
+    given = sys.argv[1:]
     for number in range(a.rounds):
         for side in a.sides:
             command = [sys.executable, str(Path(__file__).resolve()), *given, "--shape", shape, "--side", side]

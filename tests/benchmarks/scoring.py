@@ -58,10 +58,9 @@ def model_folder(a: argparse.Namespace, scratch: Path) -> Path:
     if not a.tiny:
         subprocess.run([sys.executable, "-c", MAKE, str(folder)], check=True, capture_output=True)
         return folder
-    sys.path.insert(0, str(HERE.parent / "models"))
-    import tiny_models
+    from small import save_small
 
-    tiny_models.save("bert", folder, "AutoModelForQuestionAnswering")
+    save_small(folder, "AutoModelForQuestionAnswering")
     saved = {"hfkit": "0", "task": "qa", "settings": SETTINGS}
     (folder / "hfkit.json").write_text(json.dumps(saved), encoding="utf-8")
     return folder

@@ -88,11 +88,10 @@ def model_folder(a: argparse.Namespace, scratch: Path) -> Path:
         from common import model_folder as starter
 
         return Path(starter("starter"))
-    sys.path.insert(0, str(HERE.parent / "models"))
-    import tiny_models
+    from small import save_small
 
     head = {"squad": "AutoModelForQuestionAnswering", "snli": "AutoModelForSequenceClassification"}[a.data]
-    return tiny_models.save("bert", scratch / "tiny", head, **({"num_labels": 3} if a.data == "snli" else {}))
+    return save_small(scratch / "tiny", head, **({"num_labels": 3} if a.data == "snli" else {}))
 
 
 def commands(a: argparse.Namespace, scratch: Path) -> dict[str, list[str]]:
