@@ -30,7 +30,7 @@ class Listed:
 class Numbers:
     """Reads a feature's own number, and keeps what it was given for a row."""
 
-    blocks = False
+    blocks, head = False, "question-answering"
 
     def read(self, outputs: Any, batch: Any) -> dict[str, torch.Tensor]:
         return {"number": batch["number"], "pair": batch["number"][:, None].repeat(1, 2).float()}
