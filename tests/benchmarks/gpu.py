@@ -207,7 +207,7 @@ def train_theirs(a: argparse.Namespace, features: Listed) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder, per_device_train_batch_size=a.batch_size, max_steps=a.steps, learning_rate=1e-4,
-            save_strategy="no", report_to=[], logging_steps=5, disable_tqdm=True, bf16=True, use_cpu=a.cpu, seed=0,
+            save_strategy="no", report_to=[], logging_steps=min(5, a.steps // 2), disable_tqdm=True, bf16=True, use_cpu=a.cpu, seed=0,
             torch_compile=a.side == "compile", optim="adamw_torch_fused", remove_unused_columns=False,
             train_sampling_strategy="group_by_length", dataloader_pin_memory=not a.cpu,
         )  # fmt: skip
@@ -241,7 +241,7 @@ def one_side(a: argparse.Namespace) -> None:
         products = products_per_second("bfloat16", device, size=size, seconds=seconds)
         found = (train_ours if a.side.startswith("hfkit") else train_theirs)(a, features)
     length = float(features.lengths.mean())
-    config = {"hidden_size": 768, "num_hidden_layers": 12} | (TINY if a.tiny else SHAPES)[a.shape]
+    config = (TINY if a.tiny else SHAPES)[a.shape]
     operations = operations_per_token(
         config, length / 2 if a.shape == "gpt2" else length
     )  # half is hidden by causality
