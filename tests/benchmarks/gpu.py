@@ -207,7 +207,8 @@ def train_theirs(a: argparse.Namespace, features: Listed) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder, per_device_train_batch_size=a.batch_size, max_steps=a.steps, learning_rate=1e-4,
-            save_strategy="no", report_to=[], logging_steps=min(5, a.steps // 2), disable_tqdm=True, bf16=True, use_cpu=a.cpu, seed=0,
+            save_strategy="no", report_to=[], logging_steps=min(5, a.steps // 2), disable_tqdm=True, bf16=True,
+            use_cpu=a.cpu, seed=0,
             torch_compile=a.side == "compile", optim="adamw_torch_fused", remove_unused_columns=False,
             train_sampling_strategy="group_by_length", dataloader_pin_memory=not a.cpu,
         )  # fmt: skip
