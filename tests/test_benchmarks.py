@@ -61,4 +61,6 @@ def test_the_gpu_benchmark_trains_both_sides_on_a_cpu(
         assert all(math.isfinite(value) and value > 0 for value in said.values())
         mean = said["tokens_per_s"] / said["examples_per_s"]
         assert features.lengths.min() <= mean <= features.lengths.max()
-    assert found["hfkit"]["loss"] == pytest.approx(found["tuned"]["loss"], rel=0.25)  # ln of the choices, of which pads are some
+    assert found["hfkit"]["loss"] == pytest.approx(
+        found["tuned"]["loss"], rel=0.25
+    )  # ln of the choices, of which pads are some
