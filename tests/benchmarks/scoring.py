@@ -10,7 +10,7 @@ as the peers do.
 
 Columns: questions a second of the model's work and of the whole command (start, encoding, model, spans, scores), F1,
 and hfkit's ratio to the side, end to end: median (least-largest of a round). Without --model, the starter with a
-random head is scored: as fast as a trained one, F1 near 0. Sides in one number format must agree in F1 to 0.1.
+random head is scored: as fast as a trained one, F1 near 0. With a trained model the F1 of all sides must be near.
 
 Takes about 25 minutes on two cores (MiniLM-L6, 2,000 questions, 3 rounds). --tiny: 30 questions, a random model of two
 layers, one round; --no-onnx leaves ONNX Runtime out.
