@@ -52,7 +52,7 @@ def test_pages_are_given_up_and_come_back(file: Path, whole: bool, monkeypatch: 
             assert value[0] == index * 100
             most = max(most, resident() - before) if index % 700 == 0 else most
         assert kept is not None and kept.tolist() == list(range(100))  # a view of pages given up long ago
-    assert most < 12_000_000
+    assert most < 20_000_000  # of 32; neighbours of what is asked for come along
     assert not whole or total == sum(range(ROWS * BATCHES * 100))
 
 
