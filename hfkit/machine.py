@@ -1,4 +1,4 @@
-"""The facts of this machine and its software: versions, cores, the commit, srun's tasks. Below all that run."""
+"""The facts of this machine and its software: versions, cores, memory, commit, srun's tasks. Below all that run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,79 @@ def cpus() -> int:
     except (OSError, ValueError):
         return count
     return count if quota == "max" else max(1, min(count, round(int(quota) / int(period))))
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of main memory: what this process's group may use in all, and what of it can still be had."""
+
+    total: int
+    free: int
+
+
+def memory(root: Path = Path("/")) -> Memory | None:
+    """The smallest of the machine's memory and every limit of the control groups this process is in.
+
+    Pages of files that were read do not count as used: the kernel gives them up. None where the system does not say.
+    `root` is where proc and sys are found.
+    """
+    try:
+        lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
+        known = {name: int(rest.split()[0]) * 1024 for name, rest in (line.split(":", 1) for line in lines if line)}
+        found = Memory(known["MemTotal"], known["MemAvailable"])
+    except (OSError, ValueError, KeyError, IndexError):
+        return _physical()
+    for folder in _groups("memory", root):
+        limit = _number(folder / "memory.max", folder / "memory.limit_in_bytes")
+        used = _number(folder / "memory.current", folder / "memory.usage_in_bytes")
+        if limit is None or used is None or limit >= found.total:  # version 1 writes "no limit" as a huge number
+            continue
+        idle = _files_kept(folder / "memory.stat")
+        found = Memory(limit, max(0, min(found.free, limit - used + idle)))
+    return found
+
+
+def _physical() -> Memory | None:
+    """What systems without /proc say (macOS); they do not say what is free."""
+    try:
+        size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+    return Memory(size, size)
+
+
+def _groups(controller: str, root: Path) -> Iterator[Path]:
+    """The folders of this process's control group and of those around it, of either version, as far as they show."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        number, names, path = line.split(":", 2)
+        if number != "0" and controller not in names.split(","):
+            continue
+        mount = root / "sys/fs/cgroup" / ("" if number == "0" else controller)
+        inside = Path(path.lstrip("/"))
+        yield from (mount / part for part in (inside, *inside.parents) if (mount / part).is_dir())
+
+
+def _number(*paths: Path) -> int | None:
+    """The number in the first of the files that is there; None for "max"."""
+    for path in paths:
+        try:
+            return int(path.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _files_kept(path: Path) -> int:
+    """Bytes of a group's memory that hold pages of files nobody has open or touched of late."""
+    try:
+        known = dict(line.split() for line in path.read_text(encoding="ascii").splitlines())
+    except (OSError, ValueError):
+        return 0
+    return int(known.get("total_inactive_file", known.get("inactive_file", 0)))
 
 
 def git_commit() -> str | None:

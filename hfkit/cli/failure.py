@@ -53,7 +53,7 @@ def as_hfkit_error(error: BaseException, command: str) -> HfkitError:
         return usage_error(error, command)
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return Stopped("interrupted")
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _too_little_memory(error)):
         return ResourceError("out of memory", "try a smaller batch, e.g. train.micro_batch_size=4")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ResourceError(
@@ -67,3 +67,8 @@ def as_hfkit_error(error: BaseException, command: str) -> HfkitError:
         f"this is a bug in hfkit: {type(error).__name__}: {error}",
         "add --debug to the command to see the traceback, and report it with the command",
     )
+
+
+def _too_little_memory(error: RuntimeError) -> bool:
+    """Whether torch, which is not imported here, could not allocate: by its class on a GPU, by its words on a CPU."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)

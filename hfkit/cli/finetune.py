@@ -64,7 +64,7 @@ def finetune(
     ] = None,
     cpu: Cpu = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Resolve, load and print the plan; train nothing.")
+        bool, typer.Option("--dry-run", help="Print the plan, measure what fits and how long it takes.")
     ] = False,
     json: Json = False,
     offline: Offline = False,

@@ -58,7 +58,7 @@ class SpooledRows(Sequence[Row]):
         return json.loads(batch.column(0)[inside].as_py())
 
     def __iter__(self) -> Iterator[Row]:
-        for batch in self._mapped.batches:
+        for batch in self._mapped:
             yield from _parsed(batch.column(0))
 
     def at(self, indices: Sequence[int]) -> Iterator[Row]:

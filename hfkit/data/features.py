@@ -41,6 +41,7 @@ class Features:
             self.rows = np.concatenate([batch.column("row").to_numpy() for batch in batches]).astype(np.int64)
             counts = [np.diff(batch.column("input_ids").offsets.to_numpy()) for batch in batches]
             self.lengths = np.concatenate(counts).astype(np.int32)
+            self._mapped.release()
         else:
             self.rows, self.lengths = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
         if chosen is not None:

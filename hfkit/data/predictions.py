@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -136,9 +137,18 @@ def write_rejected(path: Path, *sets: Any) -> None:
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> int:
     """One JSON object a line, in row order, whole or not at all; returns how many."""
-    count = 0
+    with written(path, predictions) as passing:
+        return sum(1 for _ in passing)
+
+
+@contextmanager
+def written(path: Path, predictions: Iterable[Prediction]) -> Iterator[Iterator[Prediction]]:
+    """The same predictions, each written as it passes; the file is there when the block ends without an error."""
     with atomic_write(path) as handle:
-        for prediction in predictions:
-            handle.write(json_line(prediction))
-            count += 1
-    return count
+
+        def passing() -> Iterator[Prediction]:
+            for prediction in predictions:
+                handle.write(json_line(prediction))
+                yield prediction
+
+        yield passing()

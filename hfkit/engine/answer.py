@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from hfkit.engine.collate import collate
 from hfkit.engine.forward import forward
+from hfkit.engine.memory import give_back, out_of_memory
 from hfkit.engine.packing import plain
 from hfkit.engine.place import Place
 from hfkit.engine.plan import answer_batches
@@ -22,11 +23,10 @@ from hfkit.tasks.base import Prediction, Row, Task
 if TYPE_CHECKING:
     from hfkit.data.features import Features
 
-IN_MEMORY_BYTES = 512 * 2**20  # reads larger than this are kept in a temporary file
 BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}
 BATCH_LOGITS = {"cpu": 2**26, "cuda": 2**30}  # of language models, whose outputs are tokens x vocabulary
-
-Reads = Mapping[str, np.ndarray]  # name -> (features, ...)
+PART = 1 << 14  # features planned, read and kept together; what was read of earlier parts waits in a file
+Arrays = Mapping[str, np.ndarray]  # name -> (features, ...)
 
 
 def answer(
@@ -58,31 +58,52 @@ def reading(
 
     The result is complete on the main process. `micro_batch_size` limits the features of one batch.
     """
-    batches = answer_batches(features.lengths, batch_tokens(model, task, place.device.type), micro_batch_size)
-    store = _Store(len(features))
+    limit = batch_tokens(model, task, place.device.type)
+    reads = Reads()
     training = model.training
     model.eval()
     try:
-        done = 0
-        for indices, real in _mine(batches, place):
-            # Shares of weights that were gathered in inference mode could not be trained on afterwards.
-            with torch.no_grad() if place.sharded else torch.inference_mode():
-                batch = collate(features.take(indices.tolist()), pad_id)
-                batch = {name: values.to(place.device) for name, values in batch.items()}
-                reads = task.read(forward(model, batch), batch)
-            if real:
-                store.put(indices, reads)
-                done += len(indices)
-            yield min(len(features), done * place.world.size)
+        for first, last in parts(features.rows, task.blocks):
+            batches = answer_batches(features.lengths[first:last], limit, micro_batch_size)
+            done, store = 0, _Store(first, last)
+            for indices, real in _mine(batches, place):
+                waiting = [indices + first]
+                while waiting:
+                    part = waiting.pop()
+                    read = _read(model, task, features, part, place=place, pad_id=pad_id)
+                    if read is None:  # memory ran out
+                        give_back(place.device)
+                        waiting += np.array_split(part, 2)
+                    elif real:
+                        store.put(part, read)
+                done += len(indices) if real else 0
+                yield min(last, first + done * place.world.size)
+            _meet(store, place)
+            if place.world.main:
+                reads.add(first, store.whole())
     finally:
         model.train(training)
-    if place.world.size > 1:
-        for rank, part in enumerate(place.gather(store.part())):
-            if rank != place.world.rank:
-                store.put_part(*part)
-    if place.world.main:
-        store.check()
-    return store.arrays
+    return reads
+
+
+def parts(rows: np.ndarray, blocks: bool, size: int = PART) -> Iterator[tuple[int, int]]:
+    """(first, past the last) of about `size` features each; the features of one row stay together, blocks are alone."""
+    first = 0
+    while first < len(rows):
+        last = min(first + size, len(rows))
+        if not blocks:
+            last = int(np.searchsorted(rows, rows[last - 1], side="right"))
+        yield first, last
+        first = last
+
+
+def _meet(store: _Store, place: Place) -> None:
+    """Give every process what the others read."""
+    if place.world.size == 1:
+        return
+    for rank, (indices, reads) in enumerate(place.gather(store.part())):
+        if rank != place.world.rank:
+            store.put(indices, reads)
 
 
 def batch_tokens(model: torch.nn.Module, task: Task, device: str) -> int:
@@ -106,52 +127,101 @@ def _mine(batches: Sequence[np.ndarray], place: Place) -> Iterator[tuple[np.ndar
             yield batches[number if number < len(batches) else 0], number < len(batches)
 
 
+def _read(
+    model: torch.nn.Module, task: Task, features: Features, indices: np.ndarray, *, place: Place, pad_id: int
+) -> Arrays | None:
+    """What `task.read` keeps of these features; None when memory ran out and there is something to divide."""
+    try:
+        # Shares of weights that were gathered in inference mode could not be trained on afterwards.
+        with torch.no_grad() if place.sharded else torch.inference_mode():
+            batch = collate(features.take(indices.tolist()), pad_id)
+            batch = {name: values.to(place.device) for name, values in batch.items()}
+            reads = task.read(forward(model, batch), batch)
+            return {name: _plain(values).cpu().numpy() for name, values in reads.items()}
+    except (RuntimeError, MemoryError) as error:
+        if len(indices) == 1 or place.sharded or not out_of_memory(error):  # sharded: all would have to divide
+            raise
+        return None
+
+
 def merged(task: Task, rows: Sequence[Row], features: Features, reads: Reads) -> Iterator[Prediction]:
     """The prediction of each row from the reads of its features. Raises RuntimeError when a row has none (a bug)."""
-    if task.blocks:
-        bounds = np.arange(len(features) + 1)
-    else:
-        bounds = np.searchsorted(features.rows, np.arange(len(rows) + 1))
-    for number, (first, last) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):
-        if first == last:
-            raise RuntimeError(f"row {number} has no features")
-        row = features.take([number])[0] if task.blocks else rows[number]
-        yield task.merge(row, [{name: values[i] for name, values in reads.items()} for i in range(first, last)])
+    expected = 0
+    for first, arrays in reads:
+        count = len(next(iter(arrays.values())))
+        owners = np.arange(count) + first if task.blocks else features.rows[first : first + count]
+        starts = np.flatnonzero(np.diff(owners, prepend=owners[0] - 1)).tolist()
+        for start, end in zip(starts, [*starts[1:], count], strict=True):
+            number = int(owners[start])
+            if number != expected:
+                break
+            row = features.take([number])[0] if task.blocks else rows[number]
+            yield task.merge(row, [{name: values[i] for name, values in arrays.items()} for i in range(start, end)])
+            expected += 1
+    if expected != (len(features) if task.blocks else len(rows)):
+        raise RuntimeError(f"row {expected} has no features")
+
+
+class Reads:
+    """What was read of all features, in their order, in parts. More than one part wait in a file without a name."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[int, tuple[str, ...]]] = []  # first feature, names
+        self._last: Arrays = {}
+        self._file: IO[bytes] | None = None
+
+    def add(self, first: int, arrays: Arrays) -> None:
+        """The next part, which begins with feature `first`."""
+        self._spool()
+        self._parts.append((first, tuple(arrays)))
+        self._last = arrays
+
+    def __iter__(self) -> Iterator[tuple[int, Arrays]]:
+        """(first feature, arrays) of each part."""
+        if self._file is not None:
+            self._file.seek(0)
+        for first, names in self._parts[:-1]:
+            yield first, {name: np.load(self._file, allow_pickle=False) for name in names}  # type: ignore[arg-type]
+        if self._parts:
+            yield self._parts[-1][0], self._last
+
+    def _spool(self) -> None:
+        if not self._parts:
+            return
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="hfkit-reads-")  # noqa: SIM115 - as long as these reads live
+        for values in self._last.values():
+            np.save(self._file, values, allow_pickle=False)
 
 
 class _Store:
-    """Reads by feature number: arrays allocated at the first batch, in a temporary file when they are large."""
+    """Reads of the features from `first` up to `last`, by feature number."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, first: int, last: int) -> None:
+        self.first = first
         self.arrays: dict[str, np.ndarray] = {}
-        self.seen = np.zeros(count, dtype=bool)
+        self.seen = np.zeros(last - first, dtype=bool)
 
-    def put(self, indices: np.ndarray, reads: Mapping[str, torch.Tensor]) -> None:
-        self.put_part(indices, {name: _plain(values).cpu().numpy() for name, values in reads.items()})
+    def part(self) -> tuple[np.ndarray, Arrays]:
+        """What this process read: feature numbers, and arrays in their order."""
+        places = np.flatnonzero(self.seen)
+        return places + self.first, {name: values[places] for name, values in self.arrays.items()}
 
-    def part(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        indices = np.flatnonzero(self.seen)
-        return indices, {name: np.asarray(values[indices]) for name, values in self.arrays.items()}
-
-    def put_part(self, indices: np.ndarray, reads: Mapping[str, np.ndarray]) -> None:
+    def put(self, indices: np.ndarray, reads: Arrays) -> None:
         for name, values in reads.items():
             if name not in self.arrays:
-                self.arrays[name] = _allocate((len(self.seen), *values.shape[1:]), values.dtype)
-            self.arrays[name][indices] = values
-        self.seen[indices] = True
+                self.arrays[name] = np.zeros((len(self.seen), *values.shape[1:]), dtype=values.dtype)
+            self.arrays[name][indices - self.first] = values
+        self.seen[indices - self.first] = True
 
-    def check(self) -> None:
+    def whole(self) -> Arrays:
+        """All of them. Raises RuntimeError when a feature was not read (a bug)."""
         if not self.seen.all():
-            raise RuntimeError(f"{int((~self.seen).sum())} features were not read, first {int(np.argmin(self.seen))}")
+            unread = self.first + int(np.argmin(self.seen))
+            raise RuntimeError(f"{int((~self.seen).sum())} features were not read, first {unread}")
+        return self.arrays
 
 
 def _plain(values: torch.Tensor) -> torch.Tensor:
     """numpy has no bfloat16; float64 stays."""
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
-
-
-def _allocate(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    if int(np.prod(shape)) * np.dtype(dtype).itemsize < IN_MEMORY_BYTES:
-        return np.zeros(shape, dtype=dtype)
-    handle = tempfile.TemporaryFile(prefix="hfkit-reads-")  # noqa: SIM115 - the mapping below keeps it open and alone
-    return np.memmap(handle, dtype=dtype, mode="w+", shape=shape)

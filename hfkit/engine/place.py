@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -225,15 +224,3 @@ def _accelerator(cpu: bool, mixed: str, trackers: Sequence[str] = ()) -> Acceler
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as trackers take them: numbers and words only."""
     return {name: value if isinstance(value, (int, float, str, bool)) else str(value) for name, value in values.items()}
-
-
-def peak_memory(device: Any) -> int:
-    """Bytes: of the GPU where there is one, else the most this process ever held; 0 where the system does not say."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    try:
-        import resource
-    except ImportError:
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)

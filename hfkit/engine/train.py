@@ -1,7 +1,9 @@
 """Optimizer steps: each holds exactly the recipe's number of examples, whatever the micro-batches and processes.
 
 Every random draw is keyed by (seed, step, micro-batch): a resumed run, an evaluation in between, or another number of
-processes does not change what dropout draws.
+processes does not change what dropout draws. A step for which memory did not suffice is repeated whole, in
+micro-batches of half the size, from the draws of its micro-batch 0 on: it is, bit for bit, the step of a run with that
+size.
 """
 
 from __future__ import annotations
@@ -11,21 +13,24 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from hfkit.data.arrow import Features
 from hfkit.engine.collate import collate
 from hfkit.engine.forward import forward
+from hfkit.engine.memory import give_back, out_of_memory
 from hfkit.engine.optimize import Schedule, scale_and_clip
 from hfkit.engine.packing import Packed
 from hfkit.engine.place import Place
 from hfkit.engine.plan import epoch_order, micro_batches
 from hfkit.engine.shard import local
-from hfkit.errors import DivergenceError
+from hfkit.errors import DivergenceError, ResourceError
 from hfkit.tasks.base import Task
+
+if TYPE_CHECKING:
+    from hfkit.data.features import Features
 
 EXPLOSION = 10.0  # a loss this many times the first one (or 1.0 where that is less) ...
 EXPLODED_STEPS = 3  # ... for so many steps in a row has diverged
@@ -91,12 +96,54 @@ class Training:
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._packed = isinstance(model, Packed)
 
-    def advance(self, step: int, *, ask: bool = False) -> None:
+    def advance(self, step: int, *, ask: bool = False, indices: np.ndarray | None = None) -> list[str]:
         """Do optimizer step `step`, counted from 0. Its loss is read later, so the device is never waited for.
 
         `ask` on the main process travels with the sum of the counts and comes back in every process's StepDone.
+        `indices` are features to take in place of the plan's, for a trial. Returns lines to show: when memory ran out,
+        `micro_batch_size` is now smaller. Raises ResourceError when no size is small enough.
         """
-        indices = self._indices(step)
+        indices = self._indices(step) if indices is None else indices
+        lines: list[str] = []
+        while (sums := self._gradients(step, indices, ask=ask)) is None:
+            lines.append(self._take_less(step, indices))
+        self._apply(step, indices, self.place.sum(sums))
+        return lines
+
+    def accumulation(self) -> int:
+        """Micro-batches of a full step on each process."""
+        return -(-self.batch_size // (self.micro_batch_size * self.place.world.size))
+
+    def _gradients(self, step: int, indices: np.ndarray, *, ask: bool) -> torch.Tensor | None:
+        """The gradients of a step, and the (3,) sums of loss, count and asking; None when memory ran out."""
+        try:
+            return self._pass(step, indices, ask=ask)
+        except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
+            if not out_of_memory(error):
+                raise
+            return None  # leaving here drops the error, and with its frames the tensors they hold
+
+    def _take_less(self, step: int, indices: np.ndarray) -> str:
+        """Halve the micro-batch and forget the step's gradients. Raises ResourceError when it holds one example."""
+        size = -(-len(indices) // -(-len(indices) // self.micro_batch_size))  # as plan.micro_batches cuts
+        where = f"step {step + 1}: out of memory with {size} example{'s' if size > 1 else ''} at a time"
+        longest = int(self.features.lengths[indices].max())
+        if size == 1:
+            raise ResourceError(
+                f"{where}, of up to {longest:,} tokens",
+                "make examples shorter, take a smaller model or train.precision=bfloat16, or use a larger machine",
+            )
+        if self.place.world.size > 1:  # the other processes are inside the step, and wait for these gradients
+            raise ResourceError(
+                f"{where}, and several processes cannot repeat a step",
+                f"start again with train.micro_batch_size={size // 2}",
+            )
+        self.micro_batch_size = size // 2
+        self.optimizer.zero_grad(set_to_none=True)
+        give_back(self.place.device)
+        return f"{where}; repeated with {size // 2}, which stays (steps are of {self.batch_size})"
+
+    def _pass(self, step: int, indices: np.ndarray, *, ask: bool) -> torch.Tensor:
         parts = micro_batches(indices, self.features.lengths, self.micro_batch_size, by_length=not self._packed)
         self.model.train()
         sums = torch.zeros(
@@ -115,7 +162,7 @@ class Training:
                 self.place.accelerator.backward(loss * (weight * self.place.world.size / self.batch_size))
             counted = torch.as_tensor(count, device=sums.device).to(sums.dtype)
             sums[:2] += weight * torch.stack([loss.detach().to(sums.dtype), counted])
-        self._apply(step, indices, self.place.sum(sums))
+        return sums
 
     def finished(self, *, wait: bool) -> Iterator[StepDone]:
         """Steps whose loss can be read; all of them with `wait`. Raises DivergenceError when one is not finite."""

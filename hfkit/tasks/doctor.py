@@ -6,7 +6,7 @@ that another order of the classes would mend, and gives the score of always sayi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,17 +29,19 @@ Order = tuple[int, ...]  # Order[predicted class] = the class that it is read as
 
 
 def settle_labels(
-    task: Task, predictions: Sequence[Prediction], rows: Sequence[Row]
-) -> tuple[Task, list[Prediction], Tested | None]:
+    task: Task, predictions: Iterable[Prediction], rows: Sequence[Row]
+) -> tuple[Task, Iterable[Prediction], Tested | None]:
     """The task and predictions with classes in place of labels that `nli.model_labels=auto` asks to find out.
 
+    Predictions are passed on as they came unless all must be seen: there may be millions, made as they are asked for.
     Raises ModelError when no order of the labels fits the rows certainly better than the others.
     """
     if not isinstance(task, NLI):
-        return task, list(predictions), None
-    labels = labels_said(task, predictions)
+        return task, predictions, None
+    labels = task.head_labels or labels_said(task, predictions := list(predictions))
     if task.settings.model_labels != "auto" or all(map(names.meaning, labels)):
-        return task.saying(labels), list(predictions), None
+        return task.saying(labels), predictions, None
+    predictions = list(predictions)
     tested = try_orders(task, labels, predictions, rows)
     return task.saying(labels, tested.best), [renamed(item, tested.best) for item in predictions], tested
 

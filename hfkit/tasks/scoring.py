@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,7 @@ def columns_of(task: Task, predictions: Iterable[Prediction], rows: Iterable[Row
     A statistic that some rows lack, such as probabilities that a file gives for some rows only, is left out: what is
     made of it can only be said of all rows.
     """
-    lists: dict[str, list[float]] = {}
+    lists: dict[str, array[float]] = {}  # 8 bytes a value: a million rows are measured
     rows_in, rows_out = 0, 0
     for prediction, row in zip(predictions, rows, strict=True):
         measured = task.measure(prediction, row)
@@ -41,7 +42,7 @@ def columns_of(task: Task, predictions: Iterable[Prediction], rows: Iterable[Row
             continue
         rows_in += 1
         for name, value in measured.items():
-            lists.setdefault(name, []).append(value)
+            lists.setdefault(name, array("d")).append(value)
     whole = {name: values for name, values in lists.items() if len(values) == rows_in}
     return {name: np.asarray(values, dtype=np.float64) for name, values in whole.items()}, rows_out
 

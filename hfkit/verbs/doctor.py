@@ -13,7 +13,6 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import metadata
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hfkit.events import Event, progress
-from hfkit.machine import cpus
+from hfkit.machine import cpus, memory
 from hfkit.run import runs_folder
 
 FLOORS = {  # as in pyproject.toml; a test compares them
@@ -153,25 +152,12 @@ def gpu() -> list[Check]:
 def limits() -> list[Check]:
     """CPU cores and memory that this process may use, containers' limits included."""
     checks = [Check("cpu", "ok", f"{cpus()} cores may be used of {os.cpu_count()}")]
-    memory = memory_bytes()
-    if memory is not None:
-        low = memory < LOW_MEMORY
+    found = memory()
+    if found is not None:
+        low = found.total < LOW_MEMORY
         hint = "use a small model, and train.micro_batch_size=4 or less" if low else None
-        checks.append(Check("memory", "warning" if low else "ok", f"{memory / 1e9:.1f} GB may be used", hint))
+        checks.append(Check("memory", "warning" if low else "ok", f"{found.total / 1e9:.1f} GB may be used", hint))
     return checks
-
-
-def memory_bytes() -> float | None:
-    """The smaller of the machine's memory and the cgroup's limit; None where neither can be read."""
-    known = []
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            known.append(float(Path(name).read_text(encoding="ascii").strip()))
-        except (OSError, ValueError):  # absent, or the word "max"
-            continue
-    with suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
-        known.append(float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
-    return min(known, default=None)
 
 
 def shared_memory() -> list[Check]:

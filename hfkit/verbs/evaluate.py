@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfkit.data import describe
-from hfkit.data.predictions import REJECTED, write_predictions, write_rejected
+from hfkit.data.predictions import REJECTED, write_rejected, written
 from hfkit.data.validators import duplicate_ids, named, raise_failures
 from hfkit.errors import DataError, UsageError
 from hfkit.events import Event, note, warning
@@ -22,7 +22,7 @@ from hfkit.verbs.trained import answering, find_trained, precision_of, read_rows
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
-    from hfkit.tasks.base import Prediction, Task
+    from hfkit.tasks.base import Task
 
 
 def evaluate(
@@ -70,27 +70,31 @@ def evaluate(
     )  # fmt: skip
     if not work.main:
         return
-    fitted, predictions, labels = yield from settled(work.task, list(work.answers), rows)
-    columns, unscored = columns_of(fitted, predictions, rows_of(fitted, rows, work.features))
-    scores = score_columns(fitted, columns, unscored)
-    yield from doubts(fitted, columns)
-    baselines = (yield from majority_baseline(fitted, columns, rows.name)) if majority else {}
-    if unscored:
-        yield warning(f"{unscored:,} of {len(predictions):,} rows have no gold and are not scored")
-    result = {
-        "task": task_name,
-        "model": found.name,
-        "data": rows.name,
-        **score_fields(scores),
-        **labels,
-        **baselines,
-        "unscored": unscored,
-        "precision": work.precision,
-        "throughput": work.throughput(time.time() - started),
-        "run": str(found.run) if found.run else None,
-        "output": str(folder),
-    }
-    write_results(folder, predictions, {**result, "settings": fitted.settings.model_dump(mode="json")}, rows)
+    fitted, answers, labels = yield from settled(work.task, work.answers, rows)
+    with atomic_folder(folder) as place:
+        with written(place / "predictions.jsonl", answers) as predictions:  # none is held: there may be millions
+            columns, unscored = columns_of(fitted, predictions, rows_of(fitted, rows, work.features))
+        scores = score_columns(fitted, columns, unscored)
+        yield from doubts(fitted, columns)
+        baselines = (yield from majority_baseline(fitted, columns, rows.name)) if majority else {}
+        if unscored:
+            yield warning(f"{unscored:,} of {scores.rows + unscored:,} rows have no gold and are not scored")
+        result = {
+            "task": task_name,
+            "model": found.name,
+            "data": rows.name,
+            **score_fields(scores),
+            **labels,
+            **baselines,
+            "unscored": unscored,
+            "precision": work.precision,
+            "throughput": work.throughput(time.time() - started),
+            "run": str(found.run) if found.run else None,
+            "output": str(folder),
+        }
+        write_json(place / "metrics.json", {**result, "settings": fitted.settings.model_dump(mode="json")})
+        write_rejected(place / REJECTED, rows)
+        remove_folder(folder)  # an older evaluation stays until this one is whole
     yield Event("scored", {"name": rows.name, **score_fields(scores)})
     yield Event("saved", {"what": "predictions and metrics", "path": shown_path(folder)})
     yield Event("result", result)
@@ -132,12 +136,3 @@ def check_room(folder: Path, *, overwrite: bool) -> None:
                 f"{shown_path(folder)} was not written by hfkit eval, so it is not overwritten", "choose another --name"
             )
     probe_writable(folder.parent)
-
-
-def write_results(folder: Path, predictions: Sequence[Prediction], metrics: Mapping[str, Any], rows: Rows) -> None:
-    """Write predictions.jsonl and metrics.json as one folder, in place of an older one; skipped rows beside them."""
-    remove_folder(folder)
-    with atomic_folder(folder) as place:
-        write_predictions(place / "predictions.jsonl", predictions)
-        write_json(place / "metrics.json", metrics)
-        write_rejected(place / REJECTED, rows)

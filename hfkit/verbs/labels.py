@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hfkit.errors import UsageError
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def settled(
-    task: Task, predictions: Sequence[Prediction], rows: Sequence[Row]
-) -> Generator[Event, None, tuple[Task, list[Prediction], dict[str, Any]]]:
+    task: Task, predictions: Iterable[Prediction], rows: Sequence[Row]
+) -> Generator[Event, None, tuple[Task, Iterable[Prediction], dict[str, Any]]]:
     """The task and predictions whose labels have a name, and the fields of the result that say how they were read.
 
     Yields the orders that were tried. Raises ModelError when none fits.

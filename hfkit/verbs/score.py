@@ -49,8 +49,8 @@ def score(
         columns, unscored = columns_of(bound, made, made)  # a block's prediction holds all that is measured
     else:
         bound, made = yield from fitted(bound, made, rows, predictions)
-        bound, made, labels = yield from settled(bound, made, rows)
-        columns, unscored = columns_of(bound, made, rows)
+        bound, answers, labels = yield from settled(bound, made, rows)
+        columns, unscored = columns_of(bound, answers, rows)
     scores = score_columns(bound, columns, unscored)
     yield from doubts(bound, columns)
     if unscored:

@@ -53,14 +53,58 @@ def test_a_whole_run(command: Command, tmp_path: Path) -> None:
     assert helpers.weights(run / "model") == helpers.weights(best)
 
 
-def test_a_dry_run_trains_nothing_and_writes_no_run(
+def test_a_dry_run_measures_and_writes_no_run(command: Command, tmp_path: Path) -> None:
+    code, result, err = helpers.call(command(tmp_path / "run", "--dry-run", max_steps=40))
+    assert code == 0, err
+    plan, found = result["plan"], result["measured"]
+    assert plan["steps"].startswith("40 of 8 examples")
+    assert plan["batches"] == "8 examples a step, packed, without padding"
+    assert " GB of " in plan["memory"] and plan["time"].startswith("about ")
+    assert found["micro_batch_size"] == 8 and found["accumulation"] == 1 and found["batch_size"] == 8
+    assert 10**7 < found["peak_memory_bytes"] < found["memory_bytes"]
+    assert found["seconds"] > 40 * found["seconds_per_step"] > 0 and found["tokens_per_s"] > found["rows_per_s"] > 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_little_memory_halves_what_is_computed_at_once(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hfkit.engine.train.Training.advance", lambda *_, **__: pytest.fail("a step was done"))
-    code, result, err = helpers.call(command(tmp_path / "run", "--dry-run"))
+    from hfkit.tasks.classify import Classify
+
+    honest = Classify.loss
+
+    def scarce(task: Any, outputs: Any, batch: Any) -> Any:
+        if len(batch["input_ids"]) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return honest(task, outputs, batch)
+
+    monkeypatch.setattr(Classify, "loss", scarce)
+    run = tmp_path / "run"
+    code, result, err = helpers.call(command(run, max_steps=4))
     assert code == 0, err
-    assert result["plan"]["steps"].startswith("8 of 8 examples")
-    assert not (tmp_path / "run").exists()
+    assert result["steps"] == 4
+    assert "step 1: out of memory with 8 examples at a time; repeated with 4" in err
+    assert "step 1: out of memory with 4 examples at a time; repeated with 2" in err
+    assert facts(run)["batches"] == {"batch_size": 8, "micro_batch_size": 2, "accumulation": 4}
+    assert facts(run)["resolved"]["train.micro_batch_size"] == 8
+    state = json.loads((run / "checkpoints/step-00000004/state.json").read_text("utf-8"))
+    assert state["micro_batch_size"] == 2
+    code, result, err = helpers.call(command(tmp_path / "dry", "--dry-run"))
+    assert code == 0, err
+    assert result["measured"]["micro_batch_size"] == 2 and result["measured"]["accumulation"] == 4
+    assert "8 examples at a time do not fit: train with train.micro_batch_size=2" in err
+
+
+def test_not_even_one_example_fits(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> Any:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("hfkit.tasks.classify.Classify.loss", full)
+    code, result, err = helpers.call(command(tmp_path / "run"))
+    assert code == 5 and result["error"]["kind"] == "resources"
+    assert "out of memory with 1 example at a time, of up to" in result["error"]["message"] and "Traceback" not in err
+    assert facts(tmp_path / "run")["status"] == "failed"
+    assert helpers.call(command(tmp_path / "dry", "--dry-run"))[0] == 5
 
 
 def test_the_time_limit_ends_scored(command: Command, tmp_path: Path) -> None:

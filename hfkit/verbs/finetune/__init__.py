@@ -66,7 +66,12 @@ def finetune(
     from hfkit.verbs.finetune.shown import plan_items, result_of
 
     if dry_run:
-        yield Event("result", {"plan": plan_items(fit), "world": place.world.size})
+        from hfkit.verbs.finetune.dry import measured
+
+        items, numbers = yield from measured(fit)
+        plan = {**plan_items(fit), **items}
+        yield Event("result", {"plan": plan, "measured": numbers, "world": place.world.size})
+        place.close()
         return
     if prior is not None:
         yield from map(warning, changed_since(prior, early))

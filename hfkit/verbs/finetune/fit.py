@@ -49,6 +49,7 @@ class Fit:
         """Steps until the end. Raises DivergenceError, ResourceError."""
         settings = self.ready.recipe.train
         self.ready.place.track(run.path, settings.model_dump(mode="json"))
+        self._record_batches(run)
         if self.step:
             yield note(f"continuing at step {self.step} of {self.steps}")
         elif settings.eval_first:
@@ -56,7 +57,9 @@ class Fit:
         saved_at = time.time()
         self.pace.start()
         while self.step < self.steps and not self.validation.stopped():
-            self.training.advance(self.step, ask=self._wants_to_confer(saved_at))
+            if lines := self.training.advance(self.step, ask=self._wants_to_confer(saved_at)):
+                yield from map(note, lines)
+                self._record_batches(run)
             self.step += 1
             due = self.step % self.evaluate_every == 0 or self.step == self.steps
             save_now = bool(settings.save_steps and self.step % settings.save_steps == 0)
@@ -73,11 +76,20 @@ class Fit:
     def restore(self, state: dict[str, Any]) -> None:
         """Take up where a checkpoint was written."""
         self.step, self.fitted, self.seconds_before = state["step"], state["fitted"], state["seconds"]
+        made = self.training
+        made.micro_batch_size = min(made.micro_batch_size, state.get("micro_batch_size", made.micro_batch_size))
         self.validation.restore(state)
         self._end_at(state["steps"])
         scaler = self.ready.place.accelerator.scaler
         if scaler is not None and state.get("scaler"):
             scaler.load_state_dict(state["scaler"])
+
+    def _record_batches(self, run: Run) -> None:
+        """Into run.json: examples of a step, examples at once, micro-batches of a step on each process."""
+        if self.ready.place.world.main:
+            made = self.training
+            sizes = {"batch_size": made.batch_size, "micro_batch_size": made.micro_batch_size}
+            run.update(batches={**sizes, "accumulation": made.accumulation()})
 
     def _pause(self, run: Run, *, evaluate: bool) -> Generator[Event, None, float]:
         """Evaluate when that is due, write a checkpoint, go on; returns when that was."""
@@ -164,6 +176,7 @@ class Fit:
                 **self.validation.state(),
                 "seconds": self.seconds_before + time.time() - self.started,
                 "seed": ready.recipe.train.seed,
+                "micro_batch_size": self.training.micro_batch_size,  # smaller than it began where memory ran out
                 "scaler": scaler.state_dict() if scaler is not None else None,
             }
             path = save(

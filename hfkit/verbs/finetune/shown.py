@@ -6,8 +6,9 @@ import time
 from typing import Any
 
 from hfkit.data.validators import rows_text
+from hfkit.engine.memory import peak_memory
 from hfkit.engine.packing import Packed
-from hfkit.engine.place import peak_memory
+from hfkit.engine.train import Training
 from hfkit.run import Run
 from hfkit.verbs.finetune.fit import Fit
 
@@ -30,10 +31,22 @@ def plan_items(fit: Fit) -> dict[str, str]:
         "steps": f"{schedule.steps:,} of {settings.batch_size} examples ({epochs}){limit}",
         "learning rate": f"{schedule.peak:g}, {schedule.warmup_steps} warm-up steps, {settings.schedule}",
         "precision": ready.place.precision,
-        "batches": "packed, without padding" if isinstance(fit.training.bare, Packed) else "padded",
+        "batches": batches_text(fit.training),
         "device": ready.place.describe(),
         "evaluation": f"every {fit.evaluate_every:,} steps, best by {ready.metric}",
     }
+
+
+def batches_text(training: Training) -> str:
+    """How a step is cut, and whether there is padding in it."""
+    form = "packed, without padding" if isinstance(training.bare, Packed) else "padded"
+    count, size = training.accumulation(), min(training.micro_batch_size, training.batch_size)
+    devices = f" on each of {training.place.world.size} devices" if training.place.world.size > 1 else ""
+    return (
+        f"{count} x {size} examples a step{devices}, {form}"
+        if count > 1
+        else f"{size} examples a step{devices}, {form}"
+    )
 
 
 def result_of(fit: Fit, run: Run) -> dict[str, Any]:
