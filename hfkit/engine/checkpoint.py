@@ -1,8 +1,11 @@
 """Checkpoints: a folder that is whole or absent, loads as a model, and continues a run bit-identically on CPU.
 
 A checkpoint holds the model as `save_model` writes it, the optimizer's moments in safetensors, the position in JSON,
-and a manifest (size and sha256 of every file) written last. The random state needs no file: every draw of a run is
-keyed by (seed, step, micro-batch), see engine/train.py.
+and a manifest (size and sha256 of every file, and of itself) written last. The random state needs no file: every draw
+of a run is keyed by (seed, step, micro-batch), see engine/train.py.
+
+The commit: the first process alone writes into .tmp-step-N-xxxxxxxx, each file is synced, then the manifest, then the
+folder; one rename, and the sync of the parent. Whatever moment the process dies in, the folder is whole or absent.
 """
 
 from __future__ import annotations
@@ -19,11 +22,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from hfkit.errors import ModelError
-from hfkit.files import as_os_error, atomic_folder, cannot_write, remove_folder, sha256_of, write_json
+from hfkit.files import as_os_error, atomic_folder, cannot_write, remove_folder, write_json
 from hfkit.models import save_model
+from hfkit.models.manifest import problem_of, step_name, write_manifest
 
-MANIFEST = "manifest.json"
-NEEDED = ("config.json", "optimizer.safetensors", "state.json")  # besides the weights, which may be several files
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -44,9 +46,14 @@ def save(
     optimizer: torch.optim.Optimizer,
     saved: Mapping[str, Any],
     state: Mapping[str, Any],
+    facts: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write `folder`/step-NNNNNNNN and return it. `state` is plain JSON and has "step". Raises ResourceError."""
-    path = folder / f"step-{int(state['step']):08d}"
+    """Write `folder`/step-NNNNNNNN and return it; one that is there and whole is left as it is.
+
+    `state` is plain JSON, has "step", and is what a run goes on from; `facts` (epoch, examples, world, versions, ...)
+    stand in the manifest for people. Raises ResourceError.
+    """
+    path = folder / step_name(int(state["step"]))
     if path.exists() and not problem_of(path):
         return path
     remove_folder(path)
@@ -57,43 +64,34 @@ def save(
         except SafetensorError as error:
             raise cannot_write(path, as_os_error(error)) from error
         write_json(temporary / "state.json", dict(state))
-        write_json(temporary / MANIFEST, {"step": state["step"], "files": dict(_facts(temporary))})
+        write_manifest(temporary, {"step": state["step"], **(facts or {})})
     return path
 
 
 def find_newest(folder: Path) -> Found:
-    """The newest checkpoint whose manifest fits its files; leftovers of a killed save are removed."""
+    """The newest checkpoint that a run can go on from; leftovers of a killed save are removed.
+
+    Its files are as its manifest says, and so is the best checkpoint before it, whose weights the run may end with.
+    """
     skipped: list[str] = []
-    present = False
     for leftover in folder.glob(".tmp-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    for path in sorted(folder.glob("step-*"), reverse=True):
-        present = True
-        problem = problem_of(path)
+    paths = sorted(folder.glob("step-*"), reverse=True)
+    for path in paths:
+        problem = problem_of(path, named=True) or _problem_of_best(path)
         if problem is None:
             return Found(path, skipped, True)
         skipped.append(f"{path.name}: {problem}")
-    return Found(None, skipped, present)
+    return Found(None, skipped, bool(paths))
 
 
-def problem_of(path: Path) -> str | None:
-    """Why a checkpoint cannot be trusted; None when every file is as its manifest says."""
-    try:
-        files = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["files"]
-        known = {str(name): (int(facts["size"]), str(facts["sha256"])) for name, facts in files.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return f"no readable {MANIFEST}"
-    if not set(NEEDED) <= set(known):
-        return f"{MANIFEST} does not list {', '.join(sorted(set(NEEDED) - set(known)))}"
-    for name, (size, digest) in known.items():
-        target = path / name
-        if not target.is_file():
-            return f"{name} is missing"
-        if target.stat().st_size != size:
-            return f"{name} has {target.stat().st_size:,} bytes instead of {size:,}"
-        if sha256_of(target) != digest:
-            return f"{name} differs from its sha256"
-    return None
+def _problem_of_best(path: Path) -> str | None:
+    best = read_state(path).get("best")
+    name = step_name(best["step"]) if best else path.name
+    if name == path.name:
+        return None
+    problem = problem_of(path.with_name(name), named=True)
+    return f"its best is {name}, where {problem}" if problem else None
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -117,13 +115,22 @@ def load_optimizer(path: Path, model: torch.nn.Module, optimizer: torch.optim.Op
         }
 
 
-def rotate(folder: Path, keep: int, best_step: int | None) -> None:
-    """Remove all but the `keep` newest checkpoints and the best; each is renamed first, so no half of one is left."""
-    paths = sorted(folder.glob("step-*"))
-    for path in paths[:-keep]:
-        if best_step is not None and path.name == f"step-{best_step:08d}":
-            continue
-        remove_folder(path)
+def rotate(folder: Path, keep: int, *, newest: int, best_step: int | None) -> None:
+    """Remove all but the `keep` newest checkpoints and the best, counted down from step `newest`, which is whole.
+
+    Damaged ones do not count, and those of later steps (which a resume passed over) are left to be written again, so
+    at least one valid checkpoint stands at any moment. Each is renamed first. Raises ResourceError.
+    """
+    paths = [path for path in sorted(folder.glob("step-*"), reverse=True) if path.name <= step_name(newest)]
+    kept = 0
+    for path in paths:
+        whole = problem_of(path, thorough=False) is None
+        if kept >= keep and not (best_step is not None and path.name == step_name(best_step)):
+            try:
+                remove_folder(path)
+            except OSError as error:
+                raise cannot_write(path, error) from error
+        kept += whole
 
 
 def _moments(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
@@ -131,11 +138,6 @@ def _moments(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterat
         state = optimizer.state.get(parameter)
         for kind in MOMENTS if state else ():
             yield f"{kind}.{name}", torch.as_tensor(state[kind]).detach().cpu().contiguous().clone()
-
-
-def _facts(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        yield path.relative_to(folder).as_posix(), {"size": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def bare(optimizer: Any) -> Any:

@@ -14,6 +14,8 @@ from hfkit.engine.pace import Pace, parse_time
 from hfkit.engine.packing import plain
 from hfkit.engine.train import Training, steps_per_epoch
 from hfkit.events import Event, note
+from hfkit.machine import versions
+from hfkit.recipe.load import identity
 from hfkit.run import Run
 from hfkit.verbs.finetune.ready import Ready
 from hfkit.verbs.finetune.validation import Validation
@@ -166,9 +168,25 @@ class Fit:
             }
             path = save(
                 run.checkpoints, model=plain(self.training.bare), tokenizer=ready.tokenizer,
-                optimizer=bare(self.training.optimizer), saved=ready.saved, state=state,
+                optimizer=bare(self.training.optimizer), saved=ready.saved, state=state, facts=self._facts(),
             )  # fmt: skip
-            rotate(run.checkpoints, ready.recipe.train.keep_checkpoints, best["step"] if best else None)
+            rotate(
+                run.checkpoints, ready.recipe.train.keep_checkpoints,
+                newest=self.step, best_step=best["step"] if best else None,
+            )  # fmt: skip
             yield Event("saved", {"what": "checkpoint", "path": str(path)}, step=self.step)
         ready.place.barrier()
         self.checkpoint_seconds += time.time() - begun
+
+    def _facts(self) -> dict[str, Any]:
+        """Where and by what a checkpoint was written, for its manifest."""
+        ready, epoch = self.ready, self.step // self.per_epoch
+        within = (self.step - epoch * self.per_epoch) * ready.recipe.train.batch_size
+        return {
+            "epoch": epoch,
+            "examples": epoch * len(ready.train) + within,
+            "world": ready.place.world.size,
+            "recipe": identity(ready.recipe),
+            "data": ready.train_rows.fingerprint,
+            "versions": versions(),
+        }
