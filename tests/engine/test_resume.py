@@ -13,6 +13,8 @@ from typing import Any
 import engine_helpers as helpers
 import pytest
 
+from hfkit.lock import Hold
+
 Command = Callable[..., list[str]]
 LONG = {"max_steps": 20, "eval_steps": 5, "save_steps": 2, "batch_size": 8, "micro_batch_size": 4}
 KILLS = 3
@@ -170,3 +172,36 @@ def test_a_folder_that_is_taken(command: Command, tmp_path: Path) -> None:
     assert helpers.call(command(folder, "--resume"))[0] == 2
     assert helpers.call(command(folder, "--overwrite"))[0] == 2
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_in_use_is_refused(command: Command, tmp_path: Path, finished: Path) -> None:
+    interrupted(finished, after=8)
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    with Hold() as hold:
+        hold.take(finished)
+        for flag in ("--resume", "--overwrite"):
+            code, result, _ = helpers.call(command(finished, flag, max_steps=12, eval_steps=4))
+            assert code == 2 and "in use by process" in result["error"]["message"]
+        (tmp_path / "new").mkdir()
+        other = Hold()
+        other.take(tmp_path / "new")
+        assert helpers.call(command(tmp_path / "new", "--resume", max_steps=1))[0] == 2
+        other.__exit__()
+        (finished / ".lock").unlink()
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()} == before
+
+
+def test_a_killed_run_does_not_stay_running(
+    command: Command, tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HFKIT_RUNS", str(finished.parent))
+
+    def status() -> str:
+        return helpers.call(["runs", "list"])[1]["runs"][0]["status"]
+
+    assert status() == "done"
+    interrupted(finished, after=8)
+    assert status() == "interrupted"
+    with Hold() as hold:
+        hold.take(finished)
+        assert status() == "running"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,8 @@ from hfkit import run as runs
 from hfkit.data.predictions import REJECTED, write_rejected
 from hfkit.data.rows import Rows
 from hfkit.errors import DivergenceError, HfkitError, ModelError, Stopped, UsageError
-from hfkit.events import Event
+from hfkit.events import Event, note
+from hfkit.lock import Hold, foreign, refuse_held
 from hfkit.machine import start_facts
 from hfkit.models.intake import weights_sha256
 from hfkit.recipe import Recipe
@@ -30,6 +31,8 @@ def find_prior(recipe: Recipe, output: Path | None, *, resume: bool, overwrite: 
             raise UsageError(
                 f"{output} is not empty", "add --resume or --overwrite, or choose another folder with --output"
             )
+        if output is not None:
+            refuse_held(output)
         runs.check_output(output if output is not None else runs.runs_folder())
         return None
     path = output if output is not None else runs.find_by_suffix(identity(recipe))
@@ -37,6 +40,7 @@ def find_prior(recipe: Recipe, output: Path | None, *, resume: bool, overwrite: 
         if path is not None and runs.is_taken(path):
             raise UsageError(f"{path} is not a run", "choose another folder with --output")
         return None
+    refuse_held(path)
     written = path / "recipe.yaml"  # after run.json, so a run killed in its first moment lacks it
     changed = differences(as_dict(recipe), written) if written.exists() else []
     if changed:
@@ -46,20 +50,35 @@ def find_prior(recipe: Recipe, output: Path | None, *, resume: bool, overwrite: 
     return Run(path.absolute())
 
 
-def open_or_create(recipe: Recipe, ready: Ready, prior: Run | None, output: Path | None, *, overwrite: bool) -> Run:
-    """The run folder on the main process; the others learn its path."""
-    world = ready.place.world
-    run: Run | None = None
+def take_over(prior: Run, place: Any, hold: Hold) -> Generator[Event, None, None]:
+    """Hold the folder of the run to continue, before its checkpoints are looked at. Raises UsageError."""
+    if place.world.main and (other := foreign(prior.path)):
+        yield note(f"{prior.path} is locked by {other}; watching whether that still runs")
+    together(place, lambda: hold.take(prior.path))
+
+
+def open_or_create(
+    recipe: Recipe, ready: Ready, prior: Run | None, output: Path | None, hold: Hold, *, overwrite: bool
+) -> Run:
+    """The run folder, held and opened by the main process; the others learn its path."""
+    if prior is not None:
+        return together(ready.place, lambda: open_again(prior, recipe))
+    return together(ready.place, lambda: new_run(recipe, ready, output, hold, overwrite=overwrite))
+
+
+def together(place: Any, work: Callable[[], T]) -> T:
+    """What `work` gives on the main process, told to all. Raises on all what it raises there."""
+    outcome: T | None = None
     failure: HfkitError | None = None
-    if world.main:
+    if place.world.main:
         try:
-            run = open_again(prior, recipe) if prior else new_run(recipe, ready, output, overwrite=overwrite)
+            outcome = work()
         except HfkitError as error:
             failure = error
-    told = ready.place.gather((run, failure))[0]
-    if told[1] is not None:
-        raise told[1]
-    return told[0]
+    outcome, failure = place.gather((outcome, failure))[0]
+    if failure is not None:
+        raise failure
+    return outcome
 
 
 def open_again(prior: Run, recipe: Recipe) -> Run:
@@ -71,10 +90,12 @@ def open_again(prior: Run, recipe: Recipe) -> Run:
     return run
 
 
-def new_run(recipe: Recipe, ready: Ready, output: Path | None, *, overwrite: bool) -> Run:
-    """A fresh run folder with recipe.yaml and run.json."""
+def new_run(recipe: Recipe, ready: Ready, output: Path | None, hold: Hold, *, overwrite: bool) -> Run:
+    """A fresh run folder, held, with recipe.yaml and run.json."""
     suffix = identity(recipe)
-    run = runs.create(recipe.name, recipe.model, suffix, output=output, overwrite=overwrite)
+    folder = runs.make_folder(recipe.name, recipe.model, suffix, output)
+    hold.take(folder)
+    run = runs.create(folder, overwrite=overwrite)
     place = ready.place
     run.update(
         **start_facts(
@@ -148,10 +169,11 @@ def changed_since(prior: Run, events: Sequence[Event]) -> list[str]:
     return [f"{key} was {before[key]} when the run began and is {now[key]} now" for key in changed]
 
 
-def recorded(run: Run, main: bool, events: Iterator[Event]) -> Iterator[Event]:
-    """The same events, each also appended to the run's events.jsonl."""
+def recorded(run: Run, hold: Hold, main: bool, events: Iterator[Event]) -> Iterator[Event]:
+    """The same events, each also appended to the run's events.jsonl. Raises UsageError when the lock was lost."""
     for event in events:
         if main:
+            hold.check()
             run.append(event)
         yield event
 
