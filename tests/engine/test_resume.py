@@ -115,6 +115,37 @@ def test_changed_data_is_refused(command: Command, small: Path, tmp_path: Path, 
     assert code == 2 and "train data changed" in result["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("tokenizer_sha256", "0" * 64, "the tokenizer changed"),
+        ("model_sha256", "0" * 64, "the model's weights changed"),
+        ("settings", {"labels": ["salt", "bread"]}, "classify.labels: ['salt', 'bread'] -> ['bread', 'salt']"),
+        ("settings", {"max_length": 5}, "classify.max_length: 5 -> "),
+    ],
+)
+def test_what_changed_beneath_is_named(command: Command, finished: Path, key: str, value: Any, named: str) -> None:
+    interrupted(finished, after=8)
+    facts = json.loads((finished / "run.json").read_text("utf-8"))
+    facts[key] = {**facts[key], **value} if isinstance(value, dict) else value
+    (finished / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    code, result, _ = helpers.call(command(finished, "--resume", max_steps=12, eval_steps=4))
+    assert code == 2 and named in result["error"]["message"]
+
+
+def test_what_may_change_on_the_way(command: Command, finished: Path) -> None:
+    weights = helpers.weights(finished / "checkpoints/step-00000012")
+    interrupted(finished, after=8)
+    facts = json.loads((finished / "run.json").read_text("utf-8"))
+    (finished / "run.json").write_text(json.dumps({**facts, "world": 4}), encoding="utf-8")
+    code, _, err = helpers.call(command(finished, "--resume", max_steps=12, eval_steps=3, save_steps=1))
+    assert code == 0
+    assert "train.eval_steps: 4 -> 3" in err and "the number of processes was 4 when the run began and is 1 now" in err
+    assert helpers.weights(finished / "checkpoints/step-00000012") == weights
+    assert "eval_steps: 3" in (finished / "recipe.yaml").read_text("utf-8")
+    assert json.loads((finished / "run.json").read_text("utf-8"))["world"] == 1
+
+
 def test_a_damaged_checkpoint_is_passed_over_by_name(command: Command, finished: Path) -> None:
     weights = helpers.weights(finished / "model")
     interrupted(finished, after=12)

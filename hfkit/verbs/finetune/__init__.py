@@ -79,7 +79,7 @@ def finetune(
             yield Event("result", {"plan": plan_items(fit), "world": place.world.size})
             return
         if prior is not None:
-            yield from map(warning, changed_since(prior, early))
+            yield from map(warning, changed_since(prior, recipe, early, place.world.size))
         run = open_or_create(recipe, fit.ready, prior, output, hold, overwrite=overwrite)
         with ending(run, place):
             yield from trained(fit, run, hold, early)
