@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hfkit.errors import Stopped
-
 if TYPE_CHECKING:
     from hfkit.events import Event
 
@@ -36,9 +34,6 @@ def perform(command: str, verb: Callable[[], Events], *, json: bool, quiet: bool
             os.environ[name] = "1"  # the libraries read it once, when they are imported
     from hfkit.report import show
 
-    try:
-        result = show(verb(), command=command, mode="quiet" if quiet else None, json=json)
-    except KeyboardInterrupt:
-        raise Stopped("interrupted") from None
+    result = show(verb(), command=command, mode="quiet" if quiet else None, json=json)
     if "error" in result:  # a command that found out what it was asked for, and that it is bad (doctor)
         raise typer.Exit(result["error"]["code"])

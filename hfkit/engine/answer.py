@@ -6,7 +6,7 @@ Serves `eval`, `predict`, the evaluations of a training run, and a server.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from hfkit.engine.forward import forward
 from hfkit.engine.packing import plain
 from hfkit.engine.place import Place
 from hfkit.engine.plan import answer_batches
+from hfkit.stopping import Left
 from hfkit.tasks.base import Prediction, Row, Task
 
 if TYPE_CHECKING:
@@ -53,18 +54,22 @@ def reading(
     place: Place,
     pad_id: int,
     micro_batch_size: int | None = None,
+    leave: Callable[[], bool] = lambda: False,
 ) -> Generator[int, None, Reads]:
     """Pass all features through the model, yielding how many are done; returns what `task.read` kept, in feature order.
 
-    The result is complete on the main process. `micro_batch_size` limits the features of one batch.
+    The result is complete on the main process. `micro_batch_size` limits the features of one batch. `leave` is asked
+    before each batch; when any process says yes, all raise Left.
     """
     batches = answer_batches(features.lengths, batch_tokens(model, task, place.device.type), micro_batch_size)
     store = _Store(len(features))
-    training = model.training
+    training, left = model.training, False
     model.eval()
     try:
         done = 0
         for indices in batches[place.world.rank :: place.world.size]:
+            if left := leave():
+                break
             with torch.inference_mode():
                 batch = collate(features.take(indices.tolist()), pad_id)
                 batch = {name: values.to(place.device) for name, values in batch.items()}
@@ -73,8 +78,11 @@ def reading(
             yield min(len(features), done * place.world.size)
     finally:
         model.train(training)
+    parts = place.gather((left, store.part() if place.world.size > 1 else None))
+    if any(gone for gone, _ in parts):
+        raise Left
     if place.world.size > 1:
-        for rank, part in enumerate(place.gather(store.part())):
+        for rank, (_, part) in enumerate(parts):
             if rank != place.world.rank:
                 store.put_part(*part)
     if place.world.main:

@@ -13,9 +13,9 @@ from types import FrameType
 
 from hfkit.engine.world import Launch
 from hfkit.machine import cpus
+from hfkit.stopping import AGAIN_SECONDS, NUMBERS, forwarding
 
 GRACE_SECONDS = 10.0
-FORWARDED = ("SIGTERM", "SIGINT", "SIGUSR1")
 
 
 def launch(plan: Launch, command: Sequence[str] | None = None) -> int:
@@ -23,9 +23,11 @@ def launch(plan: Launch, command: Sequence[str] | None = None) -> int:
     command = list(command) if command is not None else [sys.executable, "-m", "hfkit", *sys.argv[1:]]
     port = plan.port or free_port()
     children = [subprocess.Popen(command, env=_environment(plan, i, port)) for i in range(plan.local_size)]
-    restore = _forward(children)
+    heard: list[float] = []  # when signals were handed on
+    restore = _forward(children, heard)
     try:
-        return _wait(children)
+        with forwarding():
+            return _wait(children, heard)
     finally:
         restore()
         for child in children:
@@ -47,7 +49,7 @@ def _environment(plan: Launch, local_rank: int, port: int) -> dict[str, str]:
     return {**os.environ, **threads, **started_by, **plan.place(local_rank).environment(plan.master, port)}
 
 
-def _wait(children: list[subprocess.Popen[bytes]]) -> int:
+def _wait(children: list[subprocess.Popen[bytes]], heard: Sequence[float]) -> int:
     failed: int | None = None
     deadline = 0.0
     while True:
@@ -55,6 +57,8 @@ def _wait(children: list[subprocess.Popen[bytes]]) -> int:
         if failed is None:
             failed = next((_exit_code(c) for c in codes if c), None)
             deadline = time.monotonic() + GRACE_SECONDS
+        if len(heard) > 1 and heard[-1] - heard[0] > AGAIN_SECONDS:  # asked twice: they leave at once, or are made to
+            failed, deadline = failed or 130, min(deadline, heard[-1] + 1)
         if all(code is not None for code in codes):
             return failed or 0
         if failed is not None and time.monotonic() > deadline:
@@ -69,15 +73,15 @@ def _exit_code(code: int) -> int:
     return 128 - code if code < 0 else code
 
 
-def _forward(children: list[subprocess.Popen[bytes]]) -> Callable[[], None]:
+def _forward(children: list[subprocess.Popen[bytes]], heard: list[float]) -> Callable[[], None]:
     def forward(number: int, frame: FrameType | None) -> None:
+        heard.append(time.monotonic())
         for child in children:
             if child.poll() is None:
                 child.send_signal(number)
 
-    signals = [getattr(signal, name) for name in FORWARDED if hasattr(signal, name)]
     try:
-        previous = {number: signal.signal(number, forward) for number in signals}
+        previous = {number: signal.signal(number, forward) for number in NUMBERS}
     except ValueError:  # not in the main thread (a notebook's worker): nothing to forward
         return lambda: None
 

@@ -15,12 +15,14 @@ from hfkit.card import model_card
 from hfkit.data import load_training
 from hfkit.data.validators import named
 from hfkit.engine.pace import parse_time
+from hfkit.errors import Stopped
 from hfkit.events import Event, note, warning
 from hfkit.lock import Hold
 from hfkit.models import find
 from hfkit.recipe import Recipe
 from hfkit.recipe.paths import with_absolute_paths
 from hfkit.run import Run
+from hfkit.stopping import saving_first
 from hfkit.tasks import task_class
 from hfkit.verbs.finetune.closing import closing, finish, next_commands
 from hfkit.verbs.finetune.folder import (
@@ -81,8 +83,12 @@ def finetune(
         if prior is not None:
             yield from map(warning, changed_since(prior, recipe, early, place.world.size))
         run = open_or_create(recipe, fit.ready, prior, output, hold, overwrite=overwrite)
-        with ending(run, place):
-            yield from trained(fit, run, hold, early)
+        try:
+            with ending(run, place), saving_first():
+                yield from trained(fit, run, hold, early)
+        except Stopped:  # on all processes, so that they can part
+            place.close()
+            raise
         place.close()
 
 
@@ -94,7 +100,9 @@ def trained(fit: Fit, run: Run, hold: Hold, early: list[Event]) -> Iterator[Even
     if main:
         log_early(run, early)
     yield from recorded(run, hold, main, fit.train(run))
+    fit.leave_if_asked("all of it saved")
     yield from recorded(run, hold, main, finish(fit, run))
+    fit.leave_if_asked("all of it saved")
     result = result_of(fit, run)
     if main:
         run.write("README.md", model_card(run, recipe, result))
