@@ -34,6 +34,8 @@ def _run(arguments: Sequence[str]) -> int:
         code = run(checked(arguments))
     except Delegated as done:
         code = done.code
+        if done.problem is not None:
+            _fail(done.problem, [word for word in arguments if word != "--json" or not done.said])
     except (Exception, KeyboardInterrupt) as error:
         code = _fail(error, arguments)
     return code if isinstance(code, int) else 0

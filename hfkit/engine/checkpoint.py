@@ -56,7 +56,7 @@ def save(
     path = folder / step_name(int(state["step"]))
     if path.exists() and not problem_of(path):
         return path
-    remove_folder(path)
+    _remove(path)
     with atomic_folder(path) as temporary:
         save_model(model, tokenizer, temporary, dict(saved))
         try:
@@ -126,11 +126,15 @@ def rotate(folder: Path, keep: int, *, newest: int, best_step: int | None) -> No
     for path in paths:
         whole = problem_of(path, thorough=False) is None
         if kept >= keep and not (best_step is not None and path.name == step_name(best_step)):
-            try:
-                remove_folder(path)
-            except OSError as error:
-                raise cannot_write(path, error) from error
+            _remove(path)
         kept += whole
+
+
+def _remove(path: Path) -> None:
+    try:
+        remove_folder(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def _moments(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:

@@ -19,7 +19,7 @@ from accelerate.utils import gather_object
 from hfkit.engine.launch import launch
 from hfkit.engine.optimize import Precision, auto_precision
 from hfkit.engine.world import Launch, World, find_place, join
-from hfkit.errors import Delegated, UsageError
+from hfkit.errors import UsageError
 from hfkit.machine import cpus
 
 MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
@@ -90,7 +90,7 @@ def take_place(
         )
         raise UsageError(message, "ask for at most one process per GPU, or add --cpu")
     if isinstance(found, Launch):
-        raise Delegated(launch(found))
+        raise launch(found)
     os.environ.update(join(found))
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, cpus() // found.local_size))

@@ -117,6 +117,14 @@ class Training:
             sums[:2] += weight * torch.stack([loss.detach().to(sums.dtype), counted])
         self._apply(step, indices, self.place.sum(sums))
 
+    def halve(self) -> bool:
+        """Take half as many examples at once, after memory ran out in `advance`; False when it is one already."""
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.micro_batch_size == 1:
+            return False
+        self.micro_batch_size = -(-min(self.micro_batch_size, self.batch_size) // 2)
+        return True
+
     def finished(self, *, wait: bool) -> Iterator[StepDone]:
         """Steps whose loss can be read; all of them with `wait`. Raises DivergenceError when one is not finite."""
         while len(self._pending) > (0 if wait else 1):

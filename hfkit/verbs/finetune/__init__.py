@@ -75,6 +75,7 @@ def finetune(
         fit = yield from kept(begin, early)
         place = fit.ready.place
 
+        from hfkit.engine.watch import lost
         from hfkit.verbs.finetune.shown import plan_items
 
         if dry_run:
@@ -88,6 +89,10 @@ def finetune(
                 yield from trained(fit, run, hold, early)
         except Stopped:  # on all processes, so that they can part
             place.close()
+            raise
+        except RuntimeError as error:
+            if gone := lost(error, place.world):
+                raise gone from error
             raise
         place.close()
 

@@ -9,11 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from hfkit.engine.checkpoint import bare, rotate, save
+from hfkit.engine.memory import OutOfMemory, recognised, too_little
 from hfkit.engine.optimize import warmup_steps
 from hfkit.engine.pace import Pace, parse_time
 from hfkit.engine.packing import plain
 from hfkit.engine.train import Training, steps_per_epoch
-from hfkit.events import Event, note
+from hfkit.engine.watch import Watch
+from hfkit.events import Event, note, warning
 from hfkit.machine import versions
 from hfkit.recipe.load import identity
 from hfkit.run import Run
@@ -36,8 +38,10 @@ class Fit:
         self.per_epoch = steps_per_epoch(len(ready.train), ready.recipe.train.batch_size)
         self.evaluate_every = self._evaluation_interval()
         self.evaluation_due = False  # of the step that was just done
+        self.halved: int | None = None  # examples at once, after memory ran out
         self.alone = ready.place.world.size == 1
         training.pulse = self._between
+        self.watch = Watch(ready.place.world, None)
         self.limit = parse_time(ready.recipe.train.time) if ready.recipe.train.time else None
         self.fitted = self.limit is None  # whether the schedule ends where the time limit says
         self.started = started
@@ -55,6 +59,7 @@ class Fit:
         """Steps until the end. Raises DivergenceError, ResourceError, and Stopped when asked to, all saved."""
         settings = self.ready.recipe.train
         self.ready.place.track(run.path, settings.model_dump(mode="json"))
+        self.watch = Watch.of(self.ready.place.world)
         try:
             if self.step:
                 yield note(f"continuing at step {self.step} of {self.steps}")
@@ -65,6 +70,8 @@ class Fit:
             yield from self._steps(run)
         except Left:
             yield from self._leave(run)
+        finally:
+            self.watch.end()
         if self.validation.stopped():
             metric, patience = self.ready.metric, settings.patience
             yield note(f"stopped at step {self.step}: no better {metric} in {patience} evaluations")
@@ -75,8 +82,7 @@ class Fit:
         saved_at = time.time()
         self.pace.start()
         while self.step < self.steps and not self.validation.stopped():
-            self.training.advance(self.step, ask=self._wants_to_confer(saved_at))
-            self.step += 1
+            yield from self._advance(ask=self._wants_to_confer(saved_at))
             self.evaluation_due = self.step % self.evaluate_every == 0 or self.step == self.steps
             save_now = bool(save_steps and self.step % save_steps == 0)
             leaving = self.alone and asked() is not None
@@ -88,10 +94,26 @@ class Fit:
             if leaving:
                 raise Left
             if self.evaluation_due or save_now:
+                self.watch.resting()
                 saved_at = yield from self._pause(run)
+
+    def _advance(self, *, ask: bool) -> Events:
+        """One step; when memory runs out, the same step again with half as many examples at once."""
+        while True:
+            try:
+                with recognised():
+                    self.training.advance(self.step, ask=ask)
+                self.step += 1
+                return
+            except OutOfMemory:
+                if not self.alone or not self.training.halve():
+                    raise too_little(f"at step {self.step + 1}") from None
+            self.halved = self.training.micro_batch_size
+            yield warning(f"out of memory at step {self.step + 1}: train.micro_batch_size is {self.halved} from now on")
 
     def _leave(self, run: Run) -> Events:
         """Asked to stop: save where the training stands, then raise Stopped. On all processes together."""
+        self.watch.resting()
         yield from self._report(wait=True)
         self.training.check_weights()
         if self.step:
@@ -106,6 +128,7 @@ class Fit:
 
     def _between(self) -> None:
         """Before each micro-batch: a process that is alone may leave the step there, and do all of it again."""
+        self.watch.moved()
         if self.alone and asked():
             raise Left
 
@@ -113,6 +136,8 @@ class Fit:
         """Take up where a checkpoint was written."""
         self.step, self.fitted, self.seconds_before = state["step"], state["fitted"], state["seconds"]
         self.evaluation_due = state["evaluation_due"]
+        if state["halved"]:
+            self.halved = self.training.micro_batch_size = min(state["halved"], self.training.micro_batch_size)
         self.validation.restore(state)
         self._end_at(state["steps"])
         scaler = self.ready.place.accelerator.scaler
@@ -206,6 +231,7 @@ class Fit:
                 "steps": self.steps,
                 "fitted": self.fitted,
                 "evaluation_due": self.evaluation_due,
+                "halved": self.halved,
                 **self.validation.state(),
                 "seconds": self.seconds_before + time.time() - self.started,
                 "seed": ready.recipe.train.seed,

@@ -202,7 +202,7 @@ def ending(run: Run, place: Any) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if place.world.main:
+        if place.world.main and run.path.is_dir():  # a folder that is gone is not made again for this
             with suppress(HfkitError):  # a full disk must not hide what happened
                 run.update(status=status_of(error), finished=time.time(), exit_code=exit_code_of(error))
         raise

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from hfkit.data.predictions import write_predictions
 from hfkit.errors import UsageError
-from hfkit.events import Event
+from hfkit.events import Event, warning
 from hfkit.files import write_json
 from hfkit.run import Run
 from hfkit.stopping import asked
@@ -29,6 +29,7 @@ class Validation:
         self.bad = 0  # evaluations since the best
         self.first: dict[str, Any] | None = None  # metrics and ci95 before the first step
         self.seconds = 0.0
+        self.at_once: int | None = None  # features, after memory ran out; None: as the device holds
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
@@ -65,10 +66,7 @@ class Validation:
     def _scores(self, step: int) -> Generator[Event, None, tuple[list[Any], Scores | None]]:
         """Predictions and scores on the main process; nothing on the others. Raises UsageError without the metric."""
         begun, ready = time.time(), self.ready
-        answers = yield from answers_of(
-            self.model, ready.task, ready.validation_rows, ready.validation,
-            place=ready.place, pad_id=ready.pad_id, stage="evaluating", leave=lambda: bool(asked()),
-        )  # fmt: skip
+        answers = yield from self._answers()
         predictions, scores = list(answers), None
         if ready.place.world.main:
             rows = rows_of(ready.task, ready.validation_rows, ready.validation)
@@ -80,6 +78,27 @@ class Validation:
             yield Event("scored", {"name": NAME, **score_fields(scores)}, step=step)
         self.seconds += time.time() - begun
         return predictions, scores
+
+    def _answers(self) -> Generator[Event, None, Iterator[Any]]:
+        """Predictions; when memory runs out, again with fewer features at once. Raises ResourceError, Left."""
+        from hfkit.engine.memory import OutOfMemory, recognised, too_little
+
+        ready = self.ready
+        while True:
+            try:
+                with recognised():
+                    return (
+                        yield from answers_of(
+                            self.model, ready.task, ready.validation_rows, ready.validation,
+                            place=ready.place, pad_id=ready.pad_id, stage="evaluating",
+                            micro_batch_size=self.at_once, leave=lambda: bool(asked()),
+                        )
+                    )  # fmt: skip
+            except OutOfMemory:
+                if ready.place.world.size > 1 or self.at_once == 1:
+                    raise too_little("in the evaluation") from None
+            self.at_once = max(1, (self.at_once or 16) // 4)
+            yield warning(f"out of memory in the evaluation: {self.at_once} at once from now on")
 
     def _is_better(self, metrics: dict[str, float]) -> bool:
         if self.best is None:
