@@ -30,7 +30,8 @@ def sigterm(drill: Drill) -> None:
         asked_to_end(drill, run, process, signal.SIGTERM, 143)
     for stage, hook in stages().items():
         run = drill.path("stage")
-        with hook(signal_here("SIGTERM")):
+        cache = {"HFKIT_CACHE": str(drill.path("cache"))}  # so that there is something to tokenise
+        with patched(os, "environ", {**os.environ, **cache}), hook(signal_here("SIGTERM")):
             code, result, err = drill.call(run)
         drill.note(code == 143 and result["error"]["kind"] == "stopped", f"{stage}: {code} {err}")
         drill.resume(run, stage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,4 +26,4 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("name", sorted(DRILLS))
 def test_drill(name: str, tmp_path: Path) -> None:
     line = run_drill(name, tmp_path, full=False)
-    assert line["drill"] == name and line["fail"] == 0 and line["pass"] == line["n"] > 0, line
+    assert line["drill"] == name and line["fail"] == 0 and line["pass"] == line["n"] > 0, json.dumps(line)
