@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("name", help="FD01 to FD22, or all")
     parser.add_argument("--full", action="store_true", help="the long form; without it what CI runs")
     parser.add_argument("--trials", type=int, help="trials of the long form, where it is a matter of chance")
+    parser.add_argument("--minutes", type=float, help="begin no further trial after so long")
     given = parser.parse_args()
     names = sorted(DRILLS) if given.name == "all" else [given.name.upper()]
     failed = 0
@@ -29,7 +30,7 @@ def main() -> int:
             os.environ.update(
                 OMP_NUM_THREADS="1", HFKIT_CACHE=f"{folder}/cache", HF_HOME=f"{folder}/hf", HF_HUB_OFFLINE="1"
             )
-            line = run_drill(name, Path(folder), full=given.full, trials=given.trials)
+            line = run_drill(name, Path(folder), full=given.full, trials=given.trials, minutes=given.minutes)
         failed += line["fail"]
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()

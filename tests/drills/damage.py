@@ -34,7 +34,8 @@ def matrix(drill: Drill) -> None:
     names = sorted(path.name for path in (drill.whole() / "checkpoints" / NEWEST).iterdir())
     cases = [(name, how) for name in names for how in DAMAGES]
     drill.details["silent"] = 0
-    for name, how in cases if drill.full else cases[:: len(cases) // 4]:
+    drill.draw.shuffle(cases)
+    for name, how in (cases[i] for i in drill.times(len(cases), 4)):
         run = drill.stopped("damaged", 8)
         path, other = (run / "checkpoints" / step / name for step in (NEWEST, OLDER))
         before = path.read_bytes()

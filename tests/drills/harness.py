@@ -32,6 +32,7 @@ class Drill:
     folder: Path
     full: bool
     trials: int | None = None  # of the full form, where fewer or more are wanted
+    minutes: float | None = None  # after which no further trial is begun
     passed: int = 0
     failures: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
@@ -39,9 +40,12 @@ class Drill:
     _made: int = 0
     _whole: Path | None = None
 
-    def times(self, full: int, quick: int) -> range:
-        """How often a trial is made."""
-        return range((self.trials or full) if self.full else quick)
+    def times(self, full: int, quick: int) -> Iterator[int]:
+        """The numbers of the trials; `minutes` ends them early, as `n` in the drill's line tells."""
+        end = time.monotonic() + 60 * self.minutes if self.minutes else float("inf")
+        for number in range((self.trials or full) if self.full else quick):
+            if time.monotonic() < end:
+                yield number
 
     def note(self, good: bool, what: str) -> None:
         """Count a trial."""

@@ -70,7 +70,8 @@ def system_calls(drill: Drill) -> None:
     count = dying(drill, run, 10**6, after=False)
     shutil.rmtree(run)
     drill.details["calls"] = count
-    for number in range(1, count + 1) if drill.full else (count // 2, count - 1):
+    numbers = list(range(1, count + 1)) if drill.full else [count // 2, count - 1]
+    for number in (numbers[i] for i in drill.times(len(numbers), len(numbers))):
         for after in (False, True) if drill.full else (number % 2 == 0,):
             run = drill.stopped("cut", 6)
             dying(drill, run, number, after=after)

@@ -14,13 +14,15 @@ PARTS = (kills, signals, damage, disk, finite, contract, world, hub)
 DRILLS: dict[str, Callable[[Drill], None]] = {name: drill for part in PARTS for name, drill in part.DRILLS.items()}
 
 
-def run_drill(name: str, folder: Path, *, full: bool, trials: int | None = None) -> dict[str, Any]:
+def run_drill(
+    name: str, folder: Path, *, full: bool, trials: int | None = None, minutes: float | None = None
+) -> dict[str, Any]:
     """Run one drill in an empty folder; returns {drill, n, pass, fail, seconds, ...}."""
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    drill = Drill(name, folder, full, trials)
+    drill = Drill(name, folder, full, trials, minutes)
     begun = time.monotonic()
     try:
         DRILLS[name](drill)

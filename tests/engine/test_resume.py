@@ -1,11 +1,9 @@
-"""A run that was killed goes on to the very weights of one that was not; what must not go on is refused."""
+"""Going on with a run: what must not go on is refused by name. What kills lead to, the drills FD02 to FD04 show."""
 
 from __future__ import annotations
 
 import json
-import random
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,19 +14,6 @@ import pytest
 from hfkit.lock import Hold
 
 Command = Callable[..., list[str]]
-LONG = {"max_steps": 20, "eval_steps": 5, "save_steps": 2, "batch_size": 8, "micro_batch_size": 4}
-KILLS = 3
-
-
-def wait_for(condition: Callable[[], bool], process: Any, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition() and process.is_alive():
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.002)
-
-
-def newest(run: Path) -> int:
-    return max((int(path.name[-8:]) for path in (run / "checkpoints").glob("step-*")), default=0)
 
 
 @pytest.fixture
@@ -38,32 +23,6 @@ def finished(command: Command, tmp_path: Path) -> Path:
     assert code == 0, err
     assert result["best"]["step"] in (4, 8, 12)
     return tmp_path / "run"
-
-
-def test_three_kills_lead_to_the_same_weights(command: Command, tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    code, expected, err = helpers.call(command(whole, **LONG))
-    assert code == 0, err
-    draw = random.Random(5)
-    for attempt in range(KILLS):
-        reached = newest(killed)
-        process = helpers.start(command(killed, *(["--resume"] if attempt else []), **LONG), tmp_path / f"log{attempt}")
-        wait_for(lambda before=reached: newest(killed) > before, process)
-        time.sleep(draw.uniform(0, 0.3) if attempt else 0)  # the first right after the first checkpoint
-        process.kill()
-        process.join()
-        assert not (killed / "model").exists(), "the run was over before it was killed"
-    code, result, err = helpers.call(command(killed, "--resume", **LONG))
-    assert code == 0, err
-    assert helpers.weights(killed / "model") == helpers.weights(whole / "model")
-    assert result["best"] == expected["best"]
-    assert (killed / "eval/validation/predictions.jsonl").read_bytes() == (
-        whole / "eval/validation/predictions.jsonl"
-    ).read_bytes()
-    last = [json.loads((run / "checkpoints/step-00000020/manifest.json").read_text("utf-8")) for run in (killed, whole)]
-    assert last[0]["files"]["optimizer.safetensors"] == last[1]["files"]["optimizer.safetensors"]
-    assert json.loads((killed / "run.json").read_text("utf-8"))["attempt"] == KILLS
-    assert not [path for path in killed.rglob(".*") if ".tmp" in path.name]
 
 
 def test_a_finished_run_says_the_same_again(command: Command, finished: Path) -> None:
