@@ -13,7 +13,7 @@ from hfkit.errors import ModelError, NetworkError, ResourceError
 from hfkit.files import sha256_of
 
 PROBE_SECONDS = 5.0
-STALL_SECONDS = 4
+STALL_SECONDS = 3
 SHA256 = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 NEEDED = (

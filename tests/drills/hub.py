@@ -18,6 +18,7 @@ from pathlib import Path
 from drills.harness import Drill
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+JSON = "application/json"
 LIMITS = {"closed": 5, "503": 5, "silent": 15, "stall": 30, "wrong": 30}
 
 
@@ -61,6 +62,10 @@ def handler(how: str, files: Path) -> type[BaseHTTPRequestHandler]:
         def answer(self, *, body: bool) -> None:
             if how == "503":
                 return self.plain(503, b"down", body)
+            if "/tree/" in self.path:
+                return self.plain(
+                    200, json.dumps([entry(path) for path in sorted(files.iterdir())]).encode(), body, JSON
+                )
             if "/resolve/" not in self.path:
                 siblings = [{"rfilename": path.name} for path in sorted(files.iterdir())]
                 model = {
@@ -72,7 +77,7 @@ def handler(how: str, files: Path) -> type[BaseHTTPRequestHandler]:
                     "tags": [],
                     "downloads": 0,
                 }
-                return self.plain(200, json.dumps(model).encode(), body, "application/json")
+                return self.plain(200, json.dumps(model).encode(), body, JSON)
             path = files / self.path.rpartition("/")[2]
             if not path.is_file():
                 return self.plain(404, b"", body)
@@ -103,6 +108,18 @@ def handler(how: str, files: Path) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(content)
 
     return Handler
+
+
+def entry(path: Path) -> dict[str, object]:
+    """A file as the Hub lists it; weights are large files, named by their sha256."""
+    content = path.read_bytes()
+    listed: dict[str, object] = {"type": "file", "path": path.name, "size": len(content)}
+    if path.suffix == ".safetensors":
+        digest = hashlib.sha256(content).hexdigest()
+        listed |= {"oid": "0" * 40, "lfs": {"oid": digest, "size": len(content), "pointerSize": 130}}
+    else:
+        listed["oid"] = hashlib.sha1(content).hexdigest()
+    return listed
 
 
 def unreachable(drill: Drill) -> None:
