@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from drills.harness import Drill, at_call, clean, facts, patched, signal_here, stepping, wait_for
@@ -48,7 +48,8 @@ def duration(drill: Drill) -> float:
 def asked_to_end(drill: Drill, run: Any, process: Any, number: int, code: int) -> None:
     """Send a signal, count how it ends, and that the run goes on to the same end."""
     begun = time.monotonic()
-    os.kill(process.pid, number)
+    with suppress(ProcessLookupError):  # it was through
+        os.kill(process.pid, number)
     process.join(60)
     seconds = time.monotonic() - begun
     over = process.exitcode == 0 and facts(run)["status"] == "done"  # it was through before the signal came
