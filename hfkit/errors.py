@@ -62,11 +62,17 @@ class NetworkError(HfkitError):
 
 
 class Delegated(Exception):
-    """The work was done by child processes, who showed it; the parent adds nothing and ends with their exit code."""
+    """The work was done by child processes, who showed it; the parent ends with their exit code.
 
-    def __init__(self, code: int) -> None:
+    It adds nothing, but for `problem`: a child that was killed could not say so. `said` tells whether the first child
+    lived to print its own JSON.
+    """
+
+    def __init__(self, code: int, problem: HfkitError | None = None, *, said: bool = True) -> None:
         super().__init__(f"child processes ended with exit code {code}")
         self.code = code
+        self.problem = problem
+        self.said = said
 
 
 class Stopped(HfkitError):

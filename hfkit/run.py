@@ -84,26 +84,44 @@ class Run:
         write_text(self.path / name, text)
 
 
-def create(
-    recipe_name: str, model: str, suffix: str, *, output: Path | None, overwrite: bool, hint: str = "--resume"
-) -> Run:
-    """A new, empty run folder. Raises UsageError when it is there and not empty, ResourceError when not writable."""
-    if output is None:
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        base = runs_folder() / f"{stamp}-{slug(recipe_name)}-{slug(Path(model).name or model)}-{suffix}"
-        output = next(p for p in _numbered(base) if not p.exists())
-    check_output(output)
-    if is_taken(output):
+def make_folder(recipe_name: str, model: str, suffix: str, output: Path | None) -> Path:
+    """The folder of a new run, made if need be; one that is made here has a name no other process got.
+
+    Raises UsageError when it cannot become a run, ResourceError when it is not writable.
+    """
+    if output is not None:
+        check_output(output)
+        _make(output, there=True)
+        return output.absolute()
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    base = runs_folder() / f"{stamp}-{slug(recipe_name)}-{slug(Path(model).name or model)}-{suffix}"
+    check_output(base)
+    return next(path.absolute() for path in _numbered(base) if _make(path, there=False))
+
+
+def create(folder: Path, *, overwrite: bool) -> Run:
+    """A new run in `folder`, which this process holds. Raises UsageError when it is not empty, ResourceError."""
+    if is_taken(folder):
         if not overwrite:
             raise UsageError(
-                f"{output} is not empty", f"add {hint} or --overwrite, or choose another folder with --output"
+                f"{folder} is not empty", "add --resume or --overwrite, or choose another folder with --output"
             )
-        _empty(output)
+        try:
+            _empty(folder)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+    return Run(folder)
+
+
+def _make(folder: Path, *, there: bool) -> bool:
+    """Make a folder; returns whether it was made, or may be there already. Raises ResourceError."""
     try:
-        output.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=there)
+    except FileExistsError:
+        return False
     except OSError as error:
-        raise cannot_write(output, error) from error
-    return Run(output.absolute())
+        raise cannot_write(folder, error) from error
+    return True
 
 
 def check_output(output: Path) -> None:
@@ -135,14 +153,19 @@ def _numbered(base: Path) -> Iterator[Path]:
 
 def is_taken(folder: Path) -> bool:
     """Whether a folder holds anything but what a run leaves that was killed in its first moment."""
-    return folder.is_dir() and any(
-        item.name != ".probe" and not (item.name.startswith(".") and item.suffix == ".tmp") for item in folder.iterdir()
-    )
+    return folder.is_dir() and any(not _is_scrap(item) for item in folder.iterdir())
+
+
+def _is_scrap(item: Path) -> bool:
+    """A lock, a probe, or a file whose writer was killed."""
+    return item.name in (".lock", ".probe") or (item.name.startswith(".") and item.suffix == ".tmp")
 
 
 def _empty(folder: Path) -> None:
-    """Remove what a run writes."""
+    """Remove what a run writes; not the lock, which is ours by now."""
     for item in folder.iterdir():
+        if item.name == ".lock":
+            continue
         if item.is_dir() and not item.is_symlink():
             shutil.rmtree(item)
         else:
@@ -178,6 +201,8 @@ def open_run(path: Path) -> Run:
     """An existing run folder, one attempt further, its torn last event line cut off."""
     attempt = int(Run(path).facts().get("attempt", 0)) + 1
     run = Run(path.absolute(), attempt)
+    for scrap in (*path.glob(".*.tmp"), *path.glob(".tmp-*"), *path.glob("eval/*/.*.tmp")):
+        shutil.rmtree(scrap, ignore_errors=True) if scrap.is_dir() else scrap.unlink(missing_ok=True)
     _cut_torn_line(path / "events.jsonl")
     run.update(attempt=attempt)
     return run

@@ -7,10 +7,26 @@ from collections.abc import Sequence
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. The entry point of `hfkit` and of `python -m hfkit`."""
-    from hfkit.errors import Delegated
+    from hfkit.stopping import asked, end_now, listening
 
     arguments = list(sys.argv[1:] if argv is None else argv)
     make_streams_safe()
+    with listening(last_words=lambda error: _fail(error, arguments)):
+        code = _run(arguments)
+        if argv is None and asked():  # all is saved and said; taking down the libraries would take seconds more
+            end_now(code)
+        return code
+
+
+def _fail(error: BaseException, arguments: Sequence[str]) -> int:
+    from hfkit.cli.failure import Caller, fail
+
+    return fail(error, Caller.of(arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    from hfkit.errors import Delegated
+
     try:
         from hfkit.cli.app import run
         from hfkit.cli.words import checked
@@ -18,10 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = run(checked(arguments))
     except Delegated as done:
         code = done.code
+        if done.problem is not None:
+            _fail(done.problem, [word for word in arguments if word != "--json" or not done.said])
     except (Exception, KeyboardInterrupt) as error:
-        from hfkit.cli.failure import Caller, fail
-
-        code = fail(error, Caller.of(arguments))
+        code = _fail(error, arguments)
     return code if isinstance(code, int) else 0
 
 

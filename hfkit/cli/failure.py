@@ -8,6 +8,7 @@ import typer
 
 from hfkit.cli.commands import GROUPS
 from hfkit.errors import HfkitError, ResourceError, Stopped, UsageError
+from hfkit.stopping import AskedToStop
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ def as_hfkit_error(error: BaseException, command: str) -> HfkitError:
         from hfkit.cli.words import usage_error
 
         return usage_error(error, command)
+    if isinstance(error, AskedToStop):
+        return Stopped(f"stopped by {error.name}", code=error.code)
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return Stopped("interrupted")
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _too_little_memory(error)):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hfkit.errors import Stopped
+from hfkit.stopping import AskedToStop
 
 if TYPE_CHECKING:
     from hfkit.events import Event
@@ -38,7 +39,7 @@ def perform(command: str, verb: Callable[[], Events], *, json: bool, quiet: bool
 
     try:
         result = show(verb(), command=command, mode="quiet" if quiet else None, json=json)
-    except KeyboardInterrupt:
-        raise Stopped("interrupted") from None
+    except AskedToStop as request:  # typer would make of it an interruption, whichever signal it was
+        raise Stopped(f"stopped by {request.name}", code=request.code) from None
     if "error" in result:  # a command that found out what it was asked for, and that it is bad (doctor)
         raise typer.Exit(result["error"]["code"])

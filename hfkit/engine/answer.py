@@ -6,7 +6,7 @@ Serves `eval`, `predict`, the evaluations of a training run, and a server.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from hfkit.engine.memory import give_back, out_of_memory
 from hfkit.engine.packing import plain
 from hfkit.engine.place import Place
 from hfkit.engine.plan import answer_batches
+from hfkit.stopping import Left
 from hfkit.tasks.base import Prediction, Row, Task
 
 if TYPE_CHECKING:
@@ -53,10 +54,12 @@ def reading(
     place: Place,
     pad_id: int,
     micro_batch_size: int | None = None,
+    leave: Callable[[], bool] = lambda: False,
 ) -> Generator[int, None, Reads]:
     """Pass all features through the model, yielding how many are done; returns what `task.read` kept, in feature order.
 
-    The result is complete on the main process. `micro_batch_size` limits the features of one batch.
+    The result is complete on the main process. `micro_batch_size` limits the features of one batch. `leave` is asked
+    before each batch; when any process says yes, all raise Left.
     """
     limit = batch_tokens(model, task, place.device.type)
     reads = Reads()
@@ -67,6 +70,8 @@ def reading(
             batches = answer_batches(features.lengths[first:last], limit, micro_batch_size)
             done, store = 0, _Store(first, last)
             for indices, real in _mine(batches, place):
+                if not place.sharded and leave():  # where weights are gathered, all must go on to the end of the part
+                    break
                 waiting = [indices + first]
                 while waiting:
                     part = waiting.pop()
@@ -78,7 +83,7 @@ def reading(
                         store.put(part, read)
                 done += len(indices) if real else 0
                 yield min(last, first + done * place.world.size)
-            _meet(store, place)
+            _meet(store, place, left=leave())
             if place.world.main:
                 reads.add(first, store.whole())
     finally:
@@ -97,13 +102,15 @@ def parts(rows: np.ndarray, blocks: bool, size: int = PART) -> Iterator[tuple[in
         first = last
 
 
-def _meet(store: _Store, place: Place) -> None:
-    """Give every process what the others read."""
-    if place.world.size == 1:
-        return
-    for rank, (indices, reads) in enumerate(place.gather(store.part())):
-        if rank != place.world.rank:
-            store.put(indices, reads)
+def _meet(store: _Store, place: Place, *, left: bool) -> None:
+    """Give every process what the others read. Raises Left on all when one left."""
+    alone = place.world.size == 1
+    parts = [(left, None)] if alone else place.gather((left, store.part()))
+    if any(gone for gone, _ in parts):
+        raise Left
+    for rank, (_, part) in enumerate(parts):
+        if part is not None and rank != place.world.rank:
+            store.put(*part)
 
 
 def batch_tokens(model: torch.nn.Module, task: Task, device: str) -> int:

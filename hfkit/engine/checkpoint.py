@@ -1,15 +1,18 @@
 """Checkpoints: a folder that is whole or absent, loads as a model, and continues a run bit-identically on CPU.
 
 A checkpoint holds the model as `save_model` writes it, the optimizer's moments in safetensors, the position in JSON,
-and a manifest (size and sha256 of every file) written last. The random state needs no file: every draw of a run is
-keyed by (seed, step, micro-batch), see engine/train.py.
+and a manifest (size and sha256 of every file, and of itself) written last. The random state needs no file: every draw
+of a run is keyed by (seed, step, micro-batch), see engine/train.py.
+
+The commit: the first process alone writes into .tmp-step-N-xxxxxxxx, each file is synced, then the manifest, then the
+folder; one rename, and the sync of the parent. Whatever moment the process dies in, the folder is whole or absent.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +23,10 @@ from safetensors.torch import load_file, save_file
 
 from hfkit.engine.shard import shared_like, trained_weights, whole_moments, whole_weights
 from hfkit.errors import ModelError
-from hfkit.files import as_os_error, atomic_folder, cannot_write, remove_folder, sha256_of, write_json
+from hfkit.files import as_os_error, atomic_folder, cannot_write, remove_folder, write_json
 from hfkit.models import save_model
+from hfkit.models.manifest import problem_of, step_name, write_manifest
 
-MANIFEST = "manifest.json"
-NEEDED = ("config.json", "optimizer.safetensors", "state.json")  # besides the weights, which may be several files
 TRAINED = "trained.safetensors"  # adapters and head, where the weights hold them merged
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -55,17 +57,19 @@ def save(
     optimizer: torch.optim.Optimizer,
     saved: Mapping[str, Any],
     state: Mapping[str, Any],
+    facts: Mapping[str, Any] | None = None,
     whole: Whole | None = None,
 ) -> Path:
-    """Write `folder`/step-NNNNNNNN and return it. `state` is plain JSON and has "step". Raises ResourceError.
+    """Write `folder`/step-NNNNNNNN and return it; one that is there and whole is left as it is.
 
-    `whole` is what `collected` gave.
+    `state` is plain JSON, has "step", and is what a run goes on from; `facts` (epoch, examples, world, versions, ...)
+    stand in the manifest for people. `whole` is what `collected` gave. Raises ResourceError.
     """
     whole = whole or collected(model, optimizer, keep=True)
-    path = folder / f"step-{int(state['step']):08d}"
+    path = folder / step_name(int(state["step"]))
     if path.exists() and not problem_of(path):
         return path
-    remove_folder(path)
+    _remove(path)
     with atomic_folder(path) as temporary:
         save_model(model, tokenizer, temporary, dict(saved), weights=whole.weights)
         try:
@@ -75,7 +79,7 @@ def save(
         except SafetensorError as error:
             raise cannot_write(path, as_os_error(error)) from error
         write_json(temporary / "state.json", dict(state))
-        write_json(temporary / MANIFEST, {"step": state["step"], "files": dict(_facts(temporary))})
+        write_manifest(temporary, {"step": state["step"], **(facts or {})})
     return path
 
 
@@ -89,38 +93,29 @@ def collected(model: Any, optimizer: torch.optim.Optimizer, *, keep: bool) -> Wh
 
 
 def find_newest(folder: Path) -> Found:
-    """The newest checkpoint whose manifest fits its files; leftovers of a killed save are removed."""
+    """The newest checkpoint that a run can go on from; leftovers of a killed save are removed.
+
+    Its files are as its manifest says, and so is the best checkpoint before it, whose weights the run may end with.
+    """
     skipped: list[str] = []
-    present = False
     for leftover in folder.glob(".tmp-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    for path in sorted(folder.glob("step-*"), reverse=True):
-        present = True
-        problem = problem_of(path)
+    paths = sorted(folder.glob("step-*"), reverse=True)
+    for path in paths:
+        problem = problem_of(path, named=True) or _problem_of_best(path)
         if problem is None:
             return Found(path, skipped, True)
         skipped.append(f"{path.name}: {problem}")
-    return Found(None, skipped, present)
+    return Found(None, skipped, bool(paths))
 
 
-def problem_of(path: Path) -> str | None:
-    """Why a checkpoint cannot be trusted; None when every file is as its manifest says."""
-    try:
-        files = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["files"]
-        known = {str(name): (int(facts["size"]), str(facts["sha256"])) for name, facts in files.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return f"no readable {MANIFEST}"
-    if not set(NEEDED) <= set(known):
-        return f"{MANIFEST} does not list {', '.join(sorted(set(NEEDED) - set(known)))}"
-    for name, (size, digest) in known.items():
-        target = path / name
-        if not target.is_file():
-            return f"{name} is missing"
-        if target.stat().st_size != size:
-            return f"{name} has {target.stat().st_size:,} bytes instead of {size:,}"
-        if sha256_of(target) != digest:
-            return f"{name} differs from its sha256"
-    return None
+def _problem_of_best(path: Path) -> str | None:
+    best = read_state(path).get("best")
+    name = step_name(best["step"]) if best else path.name
+    if name == path.name:
+        return None
+    problem = problem_of(path.with_name(name), named=True)
+    return f"its best is {name}, where {problem}" if problem else None
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -159,18 +154,28 @@ def load_trained(path: Path, model: torch.nn.Module) -> None:
             parameter.copy_(tensors[name])
 
 
-def rotate(folder: Path, keep: int, best_step: int | None) -> None:
-    """Remove all but the `keep` newest checkpoints and the best; each is renamed first, so no half of one is left."""
-    paths = sorted(folder.glob("step-*"))
-    for path in paths[:-keep]:
-        if best_step is not None and path.name == f"step-{best_step:08d}":
-            continue
+def rotate(folder: Path, keep: int, *, newest: int, best_step: int | None) -> None:
+    """Remove all but the `keep` newest checkpoints and the best, counted down from step `newest`, which is whole.
+
+    Damaged ones do not count, and those of later steps (which a resume passed over) are left to be written again, so
+    at least one valid checkpoint stands at any moment. Each is renamed first. Raises ResourceError.
+    """
+    paths = [path for path in sorted(folder.glob("step-*"), reverse=True) if path.name <= step_name(newest)]
+    kept = 0
+    for path in paths:
+        whole = problem_of(path, thorough=False) is None
+        if kept >= keep and not (best_step is not None and path.name == step_name(best_step)):
+            _remove(path)
+        kept += whole
+
+
+def _remove(path: Path) -> None:
+    try:
         remove_folder(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
-def _facts(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        yield path.relative_to(folder).as_posix(), {"size": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def bare(optimizer: Any) -> Any:

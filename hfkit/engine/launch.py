@@ -12,20 +12,24 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 from hfkit.engine.world import Launch
+from hfkit.errors import Delegated, ResourceError
 from hfkit.machine import cpus
+from hfkit.stopping import AGAIN_SECONDS, NUMBERS, forwarding
 
 GRACE_SECONDS = 10.0
-FORWARDED = ("SIGTERM", "SIGINT", "SIGUSR1")
 
 
-def launch(plan: Launch, command: Sequence[str] | None = None) -> int:
-    """Start the processes of `plan` and wait; returns 0 or the exit code of the first that failed."""
+def launch(plan: Launch, command: Sequence[str] | None = None) -> Delegated:
+    """Start the processes of `plan` and wait; returns how it ended: 0, or the exit code of the first that failed."""
     command = list(command) if command is not None else [sys.executable, "-m", "hfkit", *sys.argv[1:]]
     port = plan.port or free_port()
     children = [subprocess.Popen(command, env=_environment(plan, i, port)) for i in range(plan.local_size)]
-    restore = _forward(children)
+    heard: list[float] = []  # when signals were handed on
+    restore = _forward(children, heard)
     try:
-        return _wait(children)
+        with forwarding():
+            code, first = _wait(children, heard)
+            return Delegated(code, _killed(plan, first, children), said=(children[0].returncode or 0) >= 0)
     finally:
         restore()
         for child in children:
@@ -47,16 +51,34 @@ def _environment(plan: Launch, local_rank: int, port: int) -> dict[str, str]:
     return {**os.environ, **threads, **started_by, **plan.place(local_rank).environment(plan.master, port)}
 
 
-def _wait(children: list[subprocess.Popen[bytes]]) -> int:
+def _killed(plan: Launch, first: int | None, children: list[subprocess.Popen[bytes]]) -> ResourceError | None:
+    """Words for the child that failed first, where a signal killed it."""
+    if first is None or (code := children[first].returncode) is None or code >= 0:
+        return None
+    rank = plan.first_rank + first
+    problem = ResourceError(
+        f"process {rank} of {plan.size} was killed by {signal.Signals(-code).name}",
+        "memory may have run out; add --resume to the same command to go on",
+    )
+    problem.code = _exit_code(code)
+    return problem
+
+
+def _wait(children: list[subprocess.Popen[bytes]], heard: Sequence[float]) -> tuple[int, int | None]:
+    """(exit code, number of the child that failed first)."""
     failed: int | None = None
+    first: int | None = None
     deadline = 0.0
     while True:
         codes = [child.poll() for child in children]
         if failed is None:
-            failed = next((_exit_code(c) for c in codes if c), None)
+            first = next((i for i, code in enumerate(codes) if code), None)
+            failed = _exit_code(codes[first] or 0) if first is not None else None
             deadline = time.monotonic() + GRACE_SECONDS
+        if len(heard) > 1 and heard[-1] - heard[0] > AGAIN_SECONDS:  # asked twice: they leave at once, or are made to
+            failed, deadline = failed or 130, min(deadline, heard[-1] + 1)
         if all(code is not None for code in codes):
-            return failed or 0
+            return failed or 0, first
         if failed is not None and time.monotonic() > deadline:
             for child in children:
                 if child.poll() is None:
@@ -69,15 +91,15 @@ def _exit_code(code: int) -> int:
     return 128 - code if code < 0 else code
 
 
-def _forward(children: list[subprocess.Popen[bytes]]) -> Callable[[], None]:
+def _forward(children: list[subprocess.Popen[bytes]], heard: list[float]) -> Callable[[], None]:
     def forward(number: int, frame: FrameType | None) -> None:
+        heard.append(time.monotonic())
         for child in children:
             if child.poll() is None:
                 child.send_signal(number)
 
-    signals = [getattr(signal, name) for name in FORWARDED if hasattr(signal, name)]
     try:
-        previous = {number: signal.signal(number, forward) for number in signals}
+        previous = {number: signal.signal(number, forward) for number in NUMBERS}
     except ValueError:  # not in the main thread (a notebook's worker): nothing to forward
         return lambda: None
 

@@ -22,7 +22,7 @@ from torch.distributed import distributed_c10d
 from hfkit.engine.launch import launch
 from hfkit.engine.optimize import Precision, auto_precision
 from hfkit.engine.world import Launch, World, find_place, join
-from hfkit.errors import Delegated, ResourceError, UsageError
+from hfkit.errors import ResourceError, UsageError
 from hfkit.machine import cpus
 
 PATIENCE = timedelta(days=7)  # the longest that the first process may take to read and encode
@@ -141,7 +141,7 @@ def take_place(
         )
         raise UsageError(message, "ask for at most one process per GPU, or add --cpu")
     if isinstance(found, Launch):
-        raise Delegated(launch(found))
+        raise launch(found)
     sharded = distributed == "fsdp"
     if sharded and found.size == 1:
         raise UsageError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,7 @@ class StepDone:
     lr: float
     features: int
     tokens: int
-    asked: bool  # whether the main process asked all to confer after this step
+    asked: bool  # whether a process asked all to confer after this step
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
@@ -91,6 +91,7 @@ class Training:
         self._per_epoch = steps_per_epoch(len(features), batch_size)
         self._order: tuple[int, np.ndarray] | None = None
         self._pending: deque[tuple[int, int, int, float, torch.Tensor]] = deque()
+        self.pulse: Callable[[], None] = lambda: None
         self._first_loss: float | None = None
         self._exploded = 0  # steps in a row
         self._parameters = [p for p in model.parameters() if p.requires_grad]
@@ -99,7 +100,8 @@ class Training:
     def advance(self, step: int, *, ask: bool = False, indices: np.ndarray | None = None) -> list[str]:
         """Do optimizer step `step`, counted from 0. Its loss is read later, so the device is never waited for.
 
-        `ask` on the main process travels with the sum of the counts and comes back in every process's StepDone.
+        `ask` of any process travels with the sum of the counts and comes back in every process's StepDone.
+        `pulse` is called before each micro-batch; what it raises leaves the weights as they were before the step.
         `indices` are features to take in place of the plan's, for a trial. Returns lines to show: when memory ran out,
         `micro_batch_size` is now smaller. Raises ResourceError when no size is small enough.
         """
@@ -149,8 +151,9 @@ class Training:
         sums = torch.zeros(
             3, dtype=torch.float64 if self.place.device.type != "mps" else torch.float32, device=self.place.device
         )
-        sums[2] = float(ask and self.place.world.main)
+        sums[2] = float(ask)
         for index, part, weight, last in self._mine(parts):
+            self.pulse()
             torch.manual_seed(draw_seed(self.seed, step, index))
             batch = {
                 k: v.to(self.place.device, non_blocking=True)

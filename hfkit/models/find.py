@@ -10,6 +10,7 @@ from hfkit.errors import HfkitError, ModelError, NetworkError, UsageError
 from hfkit.models import hub
 from hfkit.models.checkpoint import Checkpoint
 from hfkit.models.intake import check_tokenizer, check_weights, listing, read_config, read_saved
+from hfkit.models.manifest import problem_of
 from hfkit.models.starter import HUB_NAME, INSTALL, NOTE, starter_folder, verify_starter
 from hfkit.run import runs_folder
 
@@ -25,6 +26,8 @@ def find(
     found = locate(model, revision=revision, convert=convert, offline=offline, runs=runs)
     if found.folder is None:
         return found
+    if found.folder.parent.name == "checkpoints" and (problem := problem_of(found.folder)):
+        raise ModelError(f"{found.folder}: damaged: {problem}", "name another checkpoint of the run")
     kind = check_weights(found.folder)
     if kind == "none":
         raise ModelError(

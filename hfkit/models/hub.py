@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from hfkit.errors import ModelError, NetworkError, ResourceError
+from hfkit.files import sha256_of
 
 PROBE_SECONDS = 5.0
+STALL_SECONDS = 3
+SHA256 = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 NEEDED = (
     "config.json",
@@ -161,13 +164,21 @@ def _wanted(name: str, info: Any, convert: bool) -> list[str]:
 
 
 def _download(name: str, info: Any, files: list[str]) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.utils import disable_progress_bars
 
     if not sys.stderr.isatty():
         disable_progress_bars()
+    if "HF_HUB_DOWNLOAD_TIMEOUT" not in os.environ:  # a transfer that stalls is tried six times
+        constants.HF_HUB_DOWNLOAD_TIMEOUT = STALL_SECONDS
+    blobs = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "blobs"
+    before = {path.name for path in blobs.glob("*")}
     try:
-        return Path(snapshot_download(name, revision=info.sha, allow_patterns=files))
+        folder = Path(snapshot_download(name, revision=info.sha, allow_patterns=files))
+        _check_new(folder, before)
+        return folder
+    except NetworkError:
+        raise
     except OSError as error:
         if error.errno is not None and not isinstance(error, ConnectionError):
             raise ResourceError(
@@ -180,3 +191,13 @@ def _download(name: str, info: Any, files: list[str]) -> Path:
         raise NetworkError(
             f"the download of {name} broke off ({type(error).__name__})", "run it again: finished files are kept"
         ) from error
+
+
+def _check_new(folder: Path, before: set[str]) -> None:
+    """Compare each new large file with the sha256 that the Hub named it by; one that differs is removed."""
+    for path in folder.iterdir():
+        blob = path.resolve()
+        if SHA256.fullmatch(blob.name) and blob.name not in before and sha256_of(blob) != blob.name:
+            blob.unlink()
+            path.unlink()
+            raise NetworkError(f"{path.name} arrived damaged: it differs from the Hub's sha256", "run it again")

@@ -26,6 +26,7 @@ SHAPE = "a recipe is a YAML file; see one with `hfkit recipes show qa`"
 READING = ("columns", "names", "encoding", "limit", "on_bad_row")
 # What decides when to save or whom to tell, not what is computed: left out of a run's identity.
 CADENCE = ("save_steps", "save_minutes", "keep_checkpoints", "trackers")
+ON_THE_WAY = ("eval_steps", "micro_batch_size")  # may change between two attempts of a run, and are said then
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -156,12 +157,17 @@ def identity(recipe: Recipe) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def differences(values: Mapping[str, Any], path: Path) -> list[str]:
-    """Lines `key: then -> now` for what a recipe computes differently from the one at `path`; cadence is left out."""
+def differences(values: Mapping[str, Any], path: Path) -> tuple[list[str], list[str]]:
+    """What a recipe computes differently from the one at `path`, as lines `key: then -> now`; cadence is left out.
+
+    Two lists: what a run cannot go on with, and what it can.
+    """
     then, now = _flat(read_mapping(path)), _flat(values)
     ignored = {f"train.{key}" for key in CADENCE}
     keys = [k for k in {**then, **now} if k not in ignored and then.get(k) != now.get(k)]
-    return [f"{k}: {then.get(k)!r} -> {now.get(k)!r}" for k in keys]
+    mild = {f"train.{key}" for key in ON_THE_WAY}
+    lines = {k: f"{k}: {then.get(k)!r} -> {now.get(k)!r}" for k in keys}
+    return [lines[k] for k in keys if k not in mild], [lines[k] for k in keys if k in mild]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

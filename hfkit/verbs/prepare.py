@@ -102,11 +102,12 @@ def answers_of(
     pad_id: int,
     stage: str,
     micro_batch_size: int | None = None,
+    leave: Callable[[], bool] = lambda: False,
 ) -> Generator[Event, None, Iterator[Prediction]]:
-    """The predictions of rows, in row order, on the main process."""
+    """The predictions of rows, in row order, on the main process. Raises Left on all when `leave` says so on one."""
     from hfkit.engine.answer import merged, reading
 
-    work = reading(model, task, features, place=place, pad_id=pad_id, micro_batch_size=micro_batch_size)
+    work = reading(model, task, features, place=place, pad_id=pad_id, micro_batch_size=micro_batch_size, leave=leave)
     while True:
         try:
             done = next(work)

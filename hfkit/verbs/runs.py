@@ -10,6 +10,7 @@ from typing import Any
 
 from hfkit.errors import HfkitError, UsageError
 from hfkit.events import Event
+from hfkit.lock import is_held
 from hfkit.run import Run, all_runs, runs_folder
 
 
@@ -100,7 +101,7 @@ def summary(run: Run) -> dict[str, Any]:
     return {
         "name": run.path.name,
         "path": str(run.path.absolute()),
-        "status": facts.get("status", "unknown"),
+        "status": status(run, facts),
         "command": facts.get("command"),
         "recipe": facts.get("recipe"),
         "task": facts.get("task"),
@@ -111,6 +112,12 @@ def summary(run: Run) -> dict[str, Any]:
         "step": (best or {}).get("step"),
         "metrics": (best or {}).get("metrics") or facts.get("metrics") or {},
     }
+
+
+def status(run: Run, facts: Mapping[str, Any]) -> str:
+    """How a run stands; one that was killed could not say so, but nobody holds its folder any more."""
+    said = facts.get("status", "unknown")
+    return "interrupted" if said == "running" and not is_held(run.path) else said
 
 
 def model_name(value: Any) -> str | None:

@@ -13,7 +13,8 @@ import torch
 from hfkit.engine import checkpoint as checkpoints
 from hfkit.engine.optimize import build_optimizer
 from hfkit.errors import ModelError
-from hfkit.models import load_model, load_tokenizer, locate
+from hfkit.models import find, load_model, load_tokenizer, locate
+from hfkit.models.manifest import problem_of, write_manifest
 
 
 def loaded(folder: Path) -> tuple[Any, Any]:
@@ -49,8 +50,16 @@ def folder(saved: tuple[Path, Any, Any], tmp_path: Path) -> Path:
     """A copy of it, and an older one of step 2, to be damaged."""
     copy = tmp_path / "checkpoints"
     shutil.copytree(saved[0], copy)
-    shutil.copytree(copy / "step-00000004", copy / "step-00000002")
+    copied(copy, 4, 2)
     return copy
+
+
+def copied(folder: Path, step: int, other: int) -> None:
+    """The checkpoint of a step again as another step's, with a manifest that fits."""
+    path = folder / f"step-{other:08d}"
+    shutil.copytree(folder / f"step-{step:08d}", path)
+    (path / "manifest.json").unlink()
+    write_manifest(path, {"step": other})
 
 
 def test_round_trip(saved: tuple[Path, Any, Any]) -> None:
@@ -96,10 +105,12 @@ def test_damage_is_named_and_the_older_one_found(folder: Path, name: str, damage
 
 
 @pytest.mark.parametrize(
-    "content", [None, "", "{", "[]", '{"step": 1}', '{"files": {}}', '{"files": {"../x": {}}}', '{"files": 3}']
+    "content", [None, "", "{", "[]", "other", '{"step": 1}', '{"files": {}}', '{"files": {"../x": {}}}', '{"files": 3}']
 )
 def test_a_damaged_manifest_is_named(folder: Path, content: str | None) -> None:
     manifest = folder / "step-00000004" / "manifest.json"
+    if content == "other":  # the manifest of another step fits its own files only
+        content = (folder / "step-00000002" / "manifest.json").read_text(encoding="utf-8")
     manifest.unlink() if content is None else manifest.write_text(content, encoding="utf-8")
     found = checkpoints.find_newest(folder)
     assert found.path == folder / "step-00000002"
@@ -122,13 +133,53 @@ def test_leftovers_of_a_killed_save_are_swept(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["step-00000002", "step-00000004"]
 
 
-def test_rotation_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
-    for step in range(1, 7):
-        (tmp_path / f"step-{step:08d}").mkdir()
-    checkpoints.rotate(tmp_path, 2, best_step=3)
-    assert sorted(int(path.name[-8:]) for path in tmp_path.iterdir()) == [3, 5, 6]
-    checkpoints.rotate(tmp_path, 1, best_step=None)
-    assert sorted(int(path.name[-8:]) for path in tmp_path.iterdir()) == [6]
+def steps(folder: Path) -> list[int]:
+    return sorted(int(path.name[-8:]) for path in folder.iterdir())
+
+
+def test_rotation_keeps_the_newest_and_the_best(saved: tuple[Path, Any, Any], tmp_path: Path) -> None:
+    shutil.copytree(saved[0], tmp_path, dirs_exist_ok=True)
+    for step in (1, 2, 3, 5, 6):
+        copied(tmp_path, 4, step)
+    checkpoints.rotate(tmp_path, 2, newest=6, best_step=3)
+    assert steps(tmp_path) == [3, 5, 6]
+    checkpoints.rotate(tmp_path, 1, newest=6, best_step=None)
+    assert steps(tmp_path) == [6]
+
+
+def test_rotation_never_counts_a_damaged_one(saved: tuple[Path, Any, Any], tmp_path: Path) -> None:
+    shutil.copytree(saved[0], tmp_path, dirs_exist_ok=True)
+    for step in (1, 2, 3, 6):
+        copied(tmp_path, 4, step)
+    for step in (3, 6):
+        (tmp_path / f"step-{step:08d}" / "model.safetensors").write_bytes(b"")
+    checkpoints.rotate(tmp_path, 2, newest=4, best_step=None)  # 6 was passed over, and 4 done after it
+    assert steps(tmp_path) == [2, 3, 4, 6]
+    checkpoints.rotate(tmp_path, 1, newest=4, best_step=None)
+    assert steps(tmp_path) == [4, 6]
+
+
+def test_a_checkpoint_whose_best_is_damaged_is_passed_over(saved: tuple[Path, Any, Any], tmp_path: Path) -> None:
+    _, model, optimizer = saved
+    tokenizer = loaded(saved[0] / "step-00000004")[1]
+    for step, best in ((1, None), (2, {"step": 2}), (3, {"step": 2})):
+        facts = {"model": model, "tokenizer": tokenizer, "optimizer": optimizer, "saved": {}}
+        checkpoints.save(tmp_path, **facts, state={"step": step, "best": best})
+    assert checkpoints.find_newest(tmp_path).path == tmp_path / "step-00000003"
+    (tmp_path / "step-00000002" / "model.safetensors").unlink()
+    found = checkpoints.find_newest(tmp_path)
+    assert found.path == tmp_path / "step-00000001"
+    assert "its best is step-00000002, where model.safetensors is missing" in found.skipped[0]
+
+
+def test_a_damaged_checkpoint_is_no_model_to_start_from(folder: Path) -> None:
+    path = folder / "step-00000004"
+    assert find(str(path)).folder == path
+    weights = bytearray((path / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (path / "model.safetensors").write_bytes(weights)
+    with pytest.raises(ModelError, match="model.safetensors differs from its sha256"):
+        find(str(path))
 
 
 def test_a_step_that_is_saved_is_not_saved_again_unless_damaged(
@@ -143,7 +194,7 @@ def test_a_step_that_is_saved_is_not_saved_again_unless_damaged(
     assert (path / "manifest.json").stat().st_mtime_ns == before
     (path / "state.json").write_text("{}", encoding="utf-8")
     checkpoints.save(folder, **facts)
-    assert checkpoints.problem_of(path) is None
+    assert problem_of(path) is None
 
 
 def test_moments_of_another_model_are_refused(saved: tuple[Path, Any, Any], small: Path, tmp_path: Path) -> None:
@@ -159,4 +210,8 @@ def test_the_manifest_lists_every_file(saved: tuple[Path, Any, Any]) -> None:
     path = saved[0] / "step-00000004"
     listed = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
     assert listed["step"] == 4
+    (path / "manifest.json").write_text(json.dumps({**listed, "step": 5}), encoding="utf-8")
+    assert problem_of(path) == "manifest.json differs from its own digest"
+    (path / "manifest.json").write_text(json.dumps(listed), encoding="utf-8")
+    assert problem_of(path) is None
     assert {*listed["files"], "manifest.json"} == {file.name for file in path.iterdir()}

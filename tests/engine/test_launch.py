@@ -25,7 +25,7 @@ def python(code: str) -> list[str]:
 
 def test_each_child_knows_its_place(tmp_path: Path) -> None:
     code = f"open(r'{tmp_path}/' + str(rank), 'w').write(' '.join(os.environ[n] for n in '{NAMES}'.split()))"
-    assert launch(TWO, python(code)) == 0
+    assert launch(TWO, python(code)).code == 0
     first, second = ((tmp_path / name).read_text().split() for name in "01")
     assert first[:4] == ["0", "2", "0", "2"]
     assert second[:4] == ["1", "2", "1", "2"]
@@ -37,16 +37,19 @@ def test_each_child_knows_its_place(tmp_path: Path) -> None:
 def test_the_first_failure_ends_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launching, "GRACE_SECONDS", 0.5)
     begun = time.monotonic()
-    assert launch(TWO, python("sys.exit(4) if rank else time.sleep(60)")) == 4
+    assert launch(TWO, python("sys.exit(4) if rank else time.sleep(60)")).code == 4
     assert 0.4 < time.monotonic() - begun < 20
 
 
 def test_the_rest_may_end_by_itself_within_the_grace_period() -> None:
-    assert launch(TWO, python("sys.exit(6) if rank else (time.sleep(0.4), sys.exit(3))")) == 6
+    assert launch(TWO, python("sys.exit(6) if rank else (time.sleep(0.4), sys.exit(3))")).code == 6
 
 
 def test_a_killed_child_counts_as_a_shell_counts() -> None:
-    assert launch(TWO, python("os.kill(os.getpid(), signal.SIGKILL) if rank else None")) == 137
+    ended = launch(TWO, python("os.kill(os.getpid(), signal.SIGKILL) if rank else None"))
+    assert ended.code == 137 and ended.said
+    assert ended.problem is not None and ended.problem.message == "process 1 of 2 was killed by SIGKILL"
+    assert not launch(TWO, python("None if rank else os.kill(os.getpid(), signal.SIGKILL)")).said
 
 
 def test_signals_reach_the_children(tmp_path: Path) -> None:
@@ -63,5 +66,5 @@ def test_signals_reach_the_children(tmp_path: Path) -> None:
 
     previous = signal.getsignal(signal.SIGTERM)
     threading.Thread(target=terminate, daemon=True).start()
-    assert launch(TWO, python(code)) == 143
+    assert launch(TWO, python(code)).code == 143
     assert signal.getsignal(signal.SIGTERM) == previous

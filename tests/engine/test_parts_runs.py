@@ -75,7 +75,7 @@ def test_adapters_do_not_go_on_beside_another_base(command: Command, small: Path
     interrupted(tmp_path / "run")
     helpers.checkpoint(base, initializer_range=0.03)
     code, result, _ = helpers.call([*arguments, "--resume"])
-    assert code == 4 and "changed since the run began" in result["error"]["message"]
+    assert code == 2 and "the model's weights changed" in result["error"]["message"]
 
 
 def test_frozen_layers_stay(command: Command, small: Path, tmp_path: Path) -> None:

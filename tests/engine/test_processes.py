@@ -13,6 +13,7 @@ import engine_helpers as helpers
 import pytest
 
 from hfkit.engine.launch import free_port
+from hfkit.errors import Delegated
 
 Command = Callable[..., list[str]]
 SHORT: dict[str, Any] = {"max_steps": 6, "eval_steps": 3, "micro_batch_size": 3}
@@ -125,7 +126,7 @@ def test_the_parent_says_nothing_and_ends_with_the_code_of_its_children(
 ) -> None:
     from hfkit.cli import main
 
-    monkeypatch.setattr("hfkit.engine.place.launch", lambda plan: 6)
+    monkeypatch.setattr("hfkit.engine.place.launch", lambda plan: Delegated(6))
     assert main([*command(tmp_path / "run", "--processes", "2"), "--json"]) == 6
     assert capfd.readouterr() == ("", "")
     assert not (tmp_path / "run").exists()

@@ -191,7 +191,7 @@ def test_a_dumped_recipe_loads_to_an_equal_one(task: str, tmp_path: Path) -> Non
     again = load(str(tmp_path / "mine.yaml"))
     assert again == recipe
     assert dump(again) == text
-    assert differences(as_dict(recipe), tmp_path / "mine.yaml") == []
+    assert differences(as_dict(recipe), tmp_path / "mine.yaml") == ([], [])
 
 
 def test_identity_ignores_cadence_and_nothing_else() -> None:
@@ -223,12 +223,14 @@ def test_identity_ignores_cadence_and_nothing_else() -> None:
 def test_differences_name_the_keys(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(dump(build({"task": "qa"})), encoding="utf-8")
-    now = build({"task": "qa"}, ["train.lr=1e-4", "train.save_steps=3", "data.columns={question: q}"])
-    assert sorted(differences(as_dict(now), path)) == [
+    given = ["train.lr=1e-4", "train.save_steps=3", "data.columns={question: q}", "train.eval_steps=9"]
+    hard, mild = differences(as_dict(build({"task": "qa"}, given)), path)
+    assert sorted(hard) == [
         "data.columns.question: None -> 'q'",
         "data.columns: {} -> None",
         "train.lr: 'auto' -> 0.0001",
     ]
+    assert mild == ["train.eval_steps: 'auto' -> 9"]
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))

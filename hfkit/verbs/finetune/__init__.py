@@ -16,15 +16,27 @@ from hfkit.data import load_training
 from hfkit.data.validators import named
 from hfkit.engine.pace import parse_time
 from hfkit.engine.world import launched
+from hfkit.errors import Stopped
 from hfkit.events import Event, note, warning
+from hfkit.lock import Hold
 from hfkit.models import find
 from hfkit.recipe import Recipe
 from hfkit.recipe.paths import with_absolute_paths
 from hfkit.run import Run
+from hfkit.stopping import saving_first
 from hfkit.tasks import task_class
 from hfkit.tasks.base import Task
 from hfkit.verbs.finetune.closing import closing, finish, next_commands
-from hfkit.verbs.finetune.folder import changed_since, ending, find_prior, kept, log_early, open_or_create, recorded
+from hfkit.verbs.finetune.folder import (
+    changed_since,
+    ending,
+    find_prior,
+    kept,
+    log_early,
+    open_or_create,
+    recorded,
+    take_over,
+)
 from hfkit.verbs.finetune.parts import check_parts
 from hfkit.verbs.finetune.ready import Ready, check_metric, make_ready, with_run_found, without_effect
 
@@ -59,42 +71,66 @@ def finetune(
         yield Event("result", done)
         return
     early: list[Event] = []  # shown before the run has a folder to log them in
-    begin = begun(recipe, prior, started, resume=resume, dry_run=dry_run, cpu=cpu, processes=processes, offline=offline)
-    fit = yield from kept(begin, early)
-    place = fit.ready.place
+    with Hold() as hold:
+        begin = begun(
+            recipe, prior, started, hold,
+            resume=resume, dry_run=dry_run, cpu=cpu, processes=processes, offline=offline,
+        )  # fmt: skip
+        fit = yield from kept(begin, early)
+        place = fit.ready.place
 
-    from hfkit.verbs.finetune.shown import plan_items, result_of
+        from hfkit.engine.watch import lost
+        from hfkit.verbs.finetune.shown import plan_items
 
-    if dry_run:
-        from hfkit.verbs.finetune.dry import measured
+        if dry_run:
+            from hfkit.verbs.finetune.dry import measured
 
-        items, numbers = yield from measured(fit)
-        plan = {**plan_items(fit), **items}
-        yield Event("result", {"plan": plan, "measured": numbers, "world": place.world.size})
+            items, numbers = yield from measured(fit)
+            plan = {**plan_items(fit), **items}
+            yield Event("result", {"plan": plan, "measured": numbers, "world": place.world.size})
+            place.close()
+            return
+        if prior is not None:
+            yield from map(warning, changed_since(prior, recipe, early, place.world.size))
+        run = open_or_create(recipe, fit.ready, prior, output, hold, overwrite=overwrite)
+        try:
+            with ending(run, place), saving_first():
+                yield from trained(fit, run, hold, early)
+        except Stopped:  # on all processes, so that they can part
+            place.close()
+            raise
+        except RuntimeError as error:
+            if gone := lost(error, place.world):
+                raise gone from error
+            raise
         place.close()
-        return
-    if prior is not None:
-        yield from map(warning, changed_since(prior, early))
-    run = open_or_create(recipe, fit.ready, prior, output, overwrite=overwrite)
-    with ending(run, place):
-        if place.world.main:
-            log_early(run, early)
-        yield from recorded(run, place.world.main, fit.train(run))
-        yield from recorded(run, place.world.main, finish(fit, run))
-        result = result_of(fit, run)
-        if place.world.main:
-            run.write("README.md", model_card(run, recipe, result))
-            run.update(status="done", finished=time.time(), exit_code=0, best=result["best"], result=result)
-            yield from recorded(run, True, closing(fit.ready, run, result))
-            yield Event("next", {"commands": next_commands(run, fit.ready)})
-        yield Event("result", result)
-    place.close()
+
+
+def trained(fit: Fit, run: Run, hold: Hold, early: list[Event]) -> Iterator[Event]:
+    """From the first step to the result: the loop, the model, the card, what to type next."""
+    from hfkit.verbs.finetune.shown import result_of
+
+    main, recipe = fit.ready.place.world.main, fit.ready.recipe
+    if main:
+        log_early(run, early)
+    yield from recorded(run, hold, main, fit.train(run))
+    fit.leave_if_asked("all of it saved")
+    yield from recorded(run, hold, main, finish(fit, run))
+    fit.leave_if_asked("all of it saved")
+    result = result_of(fit, run)
+    if main:
+        run.write("README.md", model_card(run, recipe, result))
+        run.update(status="done", finished=time.time(), exit_code=0, best=result["best"], result=result)
+        yield from recorded(run, hold, True, closing(fit.ready, run, result))
+        yield Event("next", {"commands": next_commands(run, fit.ready)})
+    yield Event("result", result)
 
 
 def begun(
     recipe: Recipe,
     prior: Run | None,
     started: float,
+    hold: Hold,
     *,
     resume: bool,
     dry_run: bool,
@@ -115,6 +151,8 @@ def begun(
     else:
         work = read(recipe, task, place, cpu=cpu, processes=processes, offline=offline, starts=resume and prior is None)
         ready = yield from (told_to_others(place, work) if place is not None else work)
+    if prior is not None and not dry_run:
+        yield from take_over(prior, ready.place, hold)
 
     from hfkit.verbs.finetune.assemble import assemble
     from hfkit.verbs.finetune.shown import plan_items

@@ -20,7 +20,7 @@ from hfkit.events import Event, note, resolved, warning
 from hfkit.models import load_model, locate
 from hfkit.run import Run
 from hfkit.verbs.finetune.fit import Fit
-from hfkit.verbs.finetune.folder import refuse_changed_data
+from hfkit.verbs.finetune.folder import refuse_changed
 from hfkit.verbs.finetune.parts import choose_parts
 from hfkit.verbs.finetune.ready import Ready
 
@@ -30,14 +30,14 @@ MICRO_TOKENS = {"cpu": 1536, "cuda": 16384}  # tokens that pass through the mode
 def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Generator[Event, None, Fit]:
     """The training of `ready`, fresh or at the newest valid checkpoint of a run. Yields what every `auto` became.
 
-    Raises ModelError when a run has checkpoints but none is valid, UsageError when its data changed.
+    Raises ModelError when a run has checkpoints but none is valid, UsageError when its inputs changed.
     """
     import torch
 
     settings, place = ready.recipe.train, ready.place
     checkpoint = None
     if resume_from is not None:
-        refuse_changed_data(resume_from, ready)
+        refuse_changed(resume_from, ready)
         checkpoint = yield from newest_checkpoint(resume_from)
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace

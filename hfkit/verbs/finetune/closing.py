@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from hfkit.errors import ModelError
 from hfkit.events import Event, warning
 from hfkit.files import remove_folder
 from hfkit.run import Run, shown_path
@@ -26,13 +27,20 @@ def finish(fit: Fit, run: Run) -> Iterator[Event]:
     from hfkit.engine.packing import plain
     from hfkit.engine.shard import whole_weights
     from hfkit.models import load_model, locate, save_model
+    from hfkit.models.manifest import problem_of, step_name
 
     ready, best = fit.ready, fit.validation.best
     model: Any = plain(fit.training.bare)
     weights = whole_weights(model, keep=ready.place.world.main)
     if ready.place.world.main:
         if best is not None and best["step"] != fit.step:
-            kept = locate(str(run.checkpoints / f"step-{best['step']:08d}"))
+            folder = run.checkpoints / step_name(best["step"])
+            if problem := problem_of(folder, named=True):
+                raise ModelError(
+                    f"{folder}, the best checkpoint: {problem}",
+                    "add --resume to the command: what is lost is done again",
+                )
+            kept = locate(str(folder))
             weights = None
             model, _ = load_model(kept, ready.task.head, model_config=ready.task.model_config(), fresh_head="refuse")
         remove_folder(run.model)  # of a run that was killed after this point

@@ -13,8 +13,12 @@ from hfkit.engine.optimize import warmup_steps
 from hfkit.engine.pace import Pace, parse_time
 from hfkit.engine.packing import plain
 from hfkit.engine.train import Training, steps_per_epoch
+from hfkit.engine.watch import Watch
 from hfkit.events import Event, note
+from hfkit.machine import versions
+from hfkit.recipe.load import identity
 from hfkit.run import Run
+from hfkit.stopping import Left, asked, stopped
 from hfkit.verbs.finetune.ready import Ready
 from hfkit.verbs.finetune.validation import Validation
 
@@ -32,6 +36,10 @@ class Fit:
         self.step = 0
         self.per_epoch = steps_per_epoch(len(ready.train), ready.recipe.train.batch_size)
         self.evaluate_every = self._evaluation_interval()
+        self.evaluation_due = False  # of the step that was just done
+        self.alone = ready.place.world.size == 1
+        training.pulse = self._between
+        self.watch = Watch(ready.place.world, None)
         self.limit = parse_time(ready.recipe.train.time) if ready.recipe.train.time else None
         self.fitted = self.limit is None  # whether the schedule ends where the time limit says
         self.started = started
@@ -46,14 +54,30 @@ class Fit:
         return self.training.schedule.steps
 
     def train(self, run: Run) -> Events:
-        """Steps until the end. Raises DivergenceError, ResourceError."""
+        """Steps until the end. Raises DivergenceError, ResourceError, and Stopped when asked to, all saved."""
         settings = self.ready.recipe.train
         self.ready.place.track(run.path, settings.model_dump(mode="json"))
         self._record_batches(run)
-        if self.step:
-            yield note(f"continuing at step {self.step} of {self.steps}")
-        elif settings.eval_first:
-            yield from self.validation.before()
+        self.watch = Watch.of(self.ready.place.world)
+        try:
+            if self.step:
+                yield note(f"continuing at step {self.step} of {self.steps}")
+            elif settings.eval_first:
+                yield from self.validation.before()
+            if self.evaluation_due:
+                yield from self._pause(run)
+            yield from self._steps(run)
+        except Left:
+            yield from self._leave(run)
+        finally:
+            self.watch.end()
+        if self.validation.stopped():
+            metric, patience = self.ready.metric, settings.patience
+            yield note(f"stopped at step {self.step}: no better {metric} in {patience} evaluations")
+
+    def _steps(self, run: Run) -> Events:
+        """Steps, and what is due between them. Raises Left when asked to stop, on all processes."""
+        save_steps = self.ready.recipe.train.save_steps
         saved_at = time.time()
         self.pace.start()
         while self.step < self.steps and not self.validation.stopped():
@@ -61,28 +85,19 @@ class Fit:
                 yield from map(note, lines)
                 self._record_batches(run)
             self.step += 1
-            due = self.step % self.evaluate_every == 0 or self.step == self.steps
-            save_now = bool(settings.save_steps and self.step % settings.save_steps == 0)
-            if (yield from self._report(wait=due or save_now)):
-                save_now = (yield from self._confer(saved_at)) or save_now
-                due = due or self.step == self.steps
-                yield from self._report(wait=due or save_now)
-            if due or save_now:
-                saved_at = yield from self._pause(run, evaluate=due)
-        if self.validation.stopped():
-            metric, patience = self.ready.metric, settings.patience
-            yield note(f"stopped at step {self.step}: no better {metric} in {patience} evaluations")
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take up where a checkpoint was written."""
-        self.step, self.fitted, self.seconds_before = state["step"], state["fitted"], state["seconds"]
-        made = self.training
-        made.micro_batch_size = min(made.micro_batch_size, state.get("micro_batch_size", made.micro_batch_size))
-        self.validation.restore(state)
-        self._end_at(state["steps"])
-        scaler = self.ready.place.accelerator.scaler
-        if scaler is not None and state.get("scaler"):
-            scaler.load_state_dict(state["scaler"])
+            self.evaluation_due = self.step % self.evaluate_every == 0 or self.step == self.steps
+            save_now = bool(save_steps and self.step % save_steps == 0)
+            leaving = self.alone and asked() is not None
+            if (yield from self._report(wait=self.evaluation_due or save_now)):
+                save_due, leaving = yield from self._confer(saved_at)
+                save_now = save_due or save_now
+                self.evaluation_due = self.evaluation_due or self.step == self.steps
+                yield from self._report(wait=self.evaluation_due or save_now)
+            if leaving:
+                raise Left
+            if self.evaluation_due or save_now:
+                self.watch.resting()
+                saved_at = yield from self._pause(run)
 
     def _record_batches(self, run: Run) -> None:
         """Into run.json: examples of a step, examples at once, micro-batches of a step on each process."""
@@ -91,14 +106,48 @@ class Fit:
             sizes = {"batch_size": made.batch_size, "micro_batch_size": made.micro_batch_size}
             run.update(batches={**sizes, "accumulation": made.accumulation()})
 
-    def _pause(self, run: Run, *, evaluate: bool) -> Generator[Event, None, float]:
-        """Evaluate when that is due, write a checkpoint, go on; returns when that was."""
-        begun = time.time()
+    def _leave(self, run: Run) -> Events:
+        """Asked to stop: save where the training stands, then raise Stopped. On all processes together."""
+        self.watch.resting()
+        yield from self._report(wait=True)
         self.training.check_weights()
-        if evaluate:
+        if self.step:
+            yield from self._save(run)
+        self.leave_if_asked("and saved" if self.step else "before the first step")
+
+    def leave_if_asked(self, what: str) -> None:
+        """Raise Stopped on all processes when one was asked to stop; `what` was done about it."""
+        name = next(filter(None, self.ready.place.gather(asked())), None)
+        if name is not None:
+            raise stopped(name, f"at step {self.step} of {self.steps}, {what}")
+
+    def _between(self) -> None:
+        """Before each micro-batch: a process that is alone may leave the step there, and do all of it again."""
+        self.watch.moved()
+        if self.alone and asked():
+            raise Left
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up where a checkpoint was written."""
+        self.step, self.fitted, self.seconds_before = state["step"], state["fitted"], state["seconds"]
+        self.evaluation_due = state["evaluation_due"]
+        made = self.training
+        made.micro_batch_size = min(made.micro_batch_size, state.get("micro_batch_size", made.micro_batch_size))
+        self.validation.restore(state)
+        self._end_at(state["steps"])
+        scaler = self.ready.place.accelerator.scaler
+        if scaler is not None and state.get("scaler"):
+            scaler.load_state_dict(state["scaler"])
+
+    def _pause(self, run: Run) -> Generator[Event, None, float]:
+        """Evaluate when that is due, write a checkpoint, go on; returns when that was."""
+        begun, evaluated = time.time(), self.evaluation_due
+        self.training.check_weights()
+        if evaluated:
             yield from self.validation.evaluate(run, self.step)
+            self.evaluation_due = False
         yield from self._save(run)
-        if evaluate:
+        if evaluated:
             self.pause_seconds = time.time() - begun
         self.pace.start()
         return time.time()
@@ -118,19 +167,24 @@ class Fit:
         return asked
 
     def _wants_to_confer(self, saved_at: float) -> bool:
-        """Whether the clock asks for a checkpoint or another end; the answer comes back a step later, to all."""
+        """Whether a signal, or the main process's clock, asks for something; all know it a step later."""
+        if asked() is not None:
+            return True
+        if not self.ready.place.world.main:
+            return False
         return self._save_is_due(saved_at) or (self.limit is not None and self._better_end() is not None)
 
-    def _confer(self, saved_at: float) -> Generator[Event, None, bool]:
-        """What the main process's clock says, done by all: perhaps an earlier end; returns whether to save now."""
-        save_now, end = self.ready.place.gather((self._save_is_due(saved_at), self._better_end()))[0]
+    def _confer(self, saved_at: float) -> Generator[Event, None, tuple[bool, bool]]:
+        """What the main process's clock says, done by all: perhaps an earlier end. Returns whether to save, leave."""
+        told = self.ready.place.gather((self._save_is_due(saved_at), self._better_end(), asked() is not None))
+        save_now, end, _ = told[0]
         if end is not None:
             first, self.fitted = not self.fitted, True
             if end < self.steps:
                 self._end_at(max(self.step, end))
                 if first:
                     yield note(f"{self.ready.recipe.train.time} allow {self.steps:,} steps; the schedule ends there")
-        return save_now
+        return save_now, any(leaving for *_, leaving in told)
 
     def _save_is_due(self, saved_at: float) -> bool:
         settings = self.ready.recipe.train
@@ -173,6 +227,7 @@ class Fit:
                 "step": self.step,
                 "steps": self.steps,
                 "fitted": self.fitted,
+                "evaluation_due": self.evaluation_due,
                 **self.validation.state(),
                 "seconds": self.seconds_before + time.time() - self.started,
                 "seed": ready.recipe.train.seed,
@@ -181,9 +236,25 @@ class Fit:
             }
             path = save(
                 run.checkpoints, model=model, tokenizer=ready.tokenizer, optimizer=optimizer, saved=ready.saved,
-                state=state, whole=whole,
+                state=state, facts=self._facts(), whole=whole,
             )  # fmt: skip
-            rotate(run.checkpoints, ready.recipe.train.keep_checkpoints, best["step"] if best else None)
+            rotate(
+                run.checkpoints, ready.recipe.train.keep_checkpoints,
+                newest=self.step, best_step=best["step"] if best else None,
+            )  # fmt: skip
             yield Event("saved", {"what": "checkpoint", "path": str(path)}, step=self.step)
         ready.place.barrier()
         self.checkpoint_seconds += time.time() - begun
+
+    def _facts(self) -> dict[str, Any]:
+        """Where and by what a checkpoint was written, for its manifest."""
+        ready, epoch = self.ready, self.step // self.per_epoch
+        within = (self.step - epoch * self.per_epoch) * ready.recipe.train.batch_size
+        return {
+            "epoch": epoch,
+            "examples": epoch * len(ready.train) + within,
+            "world": ready.place.world.size,
+            "recipe": identity(ready.recipe),
+            "data": ready.train_rows.fingerprint,
+            "versions": versions(),
+        }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from hfkit import run as runs
 from hfkit.data.predictions import REJECTED, write_rejected
 from hfkit.data.rows import Rows
-from hfkit.errors import DivergenceError, HfkitError, ModelError, Stopped, UsageError
-from hfkit.events import Event
+from hfkit.errors import DivergenceError, HfkitError, Stopped, UsageError
+from hfkit.events import Event, note
+from hfkit.lock import Hold, foreign, refuse_held
 from hfkit.machine import start_facts
 from hfkit.models.intake import weights_sha256
 from hfkit.recipe import Recipe
@@ -30,6 +31,8 @@ def find_prior(recipe: Recipe, output: Path | None, *, resume: bool, overwrite: 
             raise UsageError(
                 f"{output} is not empty", "add --resume or --overwrite, or choose another folder with --output"
             )
+        if output is not None:
+            refuse_held(output)
         runs.check_output(output if output is not None else runs.runs_folder())
         return None
     path = output if output is not None else runs.find_by_suffix(identity(recipe))
@@ -37,8 +40,9 @@ def find_prior(recipe: Recipe, output: Path | None, *, resume: bool, overwrite: 
         if path is not None and runs.is_taken(path):
             raise UsageError(f"{path} is not a run", "choose another folder with --output")
         return None
+    refuse_held(path)
     written = path / "recipe.yaml"  # after run.json, so a run killed in its first moment lacks it
-    changed = differences(as_dict(recipe), written) if written.exists() else []
+    changed, _ = differences(as_dict(recipe), written) if written.exists() else ([], [])
     if changed:
         raise UsageError(
             f"{path} was started with another recipe:\n" + "\n".join(changed[:8]), "start a new run without --resume"
@@ -46,35 +50,53 @@ def find_prior(recipe: Recipe, output: Path | None, *, resume: bool, overwrite: 
     return Run(path.absolute())
 
 
-def open_or_create(recipe: Recipe, ready: Ready, prior: Run | None, output: Path | None, *, overwrite: bool) -> Run:
-    """The run folder on the main process; the others learn its path."""
-    world = ready.place.world
-    run: Run | None = None
+def take_over(prior: Run, place: Any, hold: Hold) -> Generator[Event, None, None]:
+    """Hold the folder of the run to continue, before its checkpoints are looked at. Raises UsageError."""
+    if place.world.main and (other := foreign(prior.path)):
+        yield note(f"{prior.path} is locked by {other}; watching whether that still runs")
+    together(place, lambda: hold.take(prior.path))
+
+
+def open_or_create(
+    recipe: Recipe, ready: Ready, prior: Run | None, output: Path | None, hold: Hold, *, overwrite: bool
+) -> Run:
+    """The run folder, held and opened by the main process; the others learn its path."""
+    if prior is not None:
+        return together(ready.place, lambda: open_again(prior, recipe, ready))
+    return together(ready.place, lambda: new_run(recipe, ready, output, hold, overwrite=overwrite))
+
+
+def together(place: Any, work: Callable[[], T]) -> T:
+    """What `work` gives on the main process, told to all. Raises on all what it raises there."""
+    outcome: T | None = None
     failure: HfkitError | None = None
-    if world.main:
+    if place.world.main:
         try:
-            run = open_again(prior, recipe) if prior else new_run(recipe, ready, output, overwrite=overwrite)
+            outcome = work()
         except HfkitError as error:
             failure = error
-    told = ready.place.gather((run, failure))[0]
-    if told[1] is not None:
-        raise told[1]
-    return told[0]
+    outcome, failure = place.gather((outcome, failure))[0]
+    if failure is not None:
+        raise failure
+    return outcome
 
 
-def open_again(prior: Run, recipe: Recipe) -> Run:
+def open_again(prior: Run, recipe: Recipe, ready: Ready) -> Run:
     """The run, one attempt further."""
     run = runs.open_run(prior.path)
-    run.update(status="running")
-    if not (run.path / "recipe.yaml").exists():
-        run.write("recipe.yaml", dump(recipe))
+    run.update(status="running", world=ready.place.world.size, devices=ready.place.describe())
+    run.write("recipe.yaml", dump(recipe))  # cadence may be another now, or a run killed in its first moment lacks it
     return run
 
 
-def new_run(recipe: Recipe, ready: Ready, output: Path | None, *, overwrite: bool) -> Run:
-    """A fresh run folder with recipe.yaml and run.json."""
+def new_run(recipe: Recipe, ready: Ready, output: Path | None, hold: Hold, *, overwrite: bool) -> Run:
+    """A fresh run folder, held, with recipe.yaml and run.json."""
+    from hfkit.data.features import tokenizer_digest
+
     suffix = identity(recipe)
-    run = runs.create(recipe.name, recipe.model, suffix, output=output, overwrite=overwrite)
+    folder = runs.make_folder(recipe.name, recipe.model, suffix, output)
+    hold.take(folder)
+    run = runs.create(folder, overwrite=overwrite)
     place = ready.place
     run.update(
         **start_facts(
@@ -85,6 +107,7 @@ def new_run(recipe: Recipe, ready: Ready, output: Path | None, *, overwrite: boo
                 "task": recipe.task,
                 "model": ready.found.name,
                 "model_sha256": weights_sha256(ready.found.folder),
+                "tokenizer_sha256": tokenizer_digest(ready.tokenizer),
                 "devices": place.describe(),
                 "world": place.world.size,
                 "precision": place.precision,
@@ -110,22 +133,28 @@ def data_facts(rows: Rows) -> dict[str, Any]:
     }
 
 
-def refuse_changed_data(run: Run, ready: Ready) -> None:
-    """A run goes on only with the data and settings it began with. Raises UsageError, ModelError."""
-    before: dict[str, Any] = run.facts().get("data", {})
+def refuse_changed(run: Run, ready: Ready) -> None:
+    """A run goes on only with the data, model, tokenizer and settings it began with. Raises UsageError naming them."""
+    from hfkit.data.features import tokenizer_digest
+
+    facts, changed = run.facts(), []
     names: Sequence[tuple[str, Rows]] = (("train", ready.train_rows), ("validation", ready.validation_rows))
     for name, rows in names:
-        known = before.get(name, {}).get("fingerprint")
+        known = facts.get("data", {}).get(name, {}).get("fingerprint")
         if known and known != rows.fingerprint:
-            raise UsageError(f"the {name} data changed since {run.path} began", "start a new run without --resume")
-    base = run.facts().get("model_sha256")
-    if ready.recipe.lora.rank is not None and base != weights_sha256(ready.found.folder):
-        raise ModelError(
-            f"{ready.found.name} changed since the run began, and its adapters do not fit it any more",
-            "start a new run without --resume",
+            changed.append(f"the {name} data changed: {rows.name}")
+    if facts.get("tokenizer_sha256") not in (None, tokenizer_digest(ready.tokenizer)):
+        changed.append(f"the tokenizer changed: {ready.found.name}")
+    if facts.get("model_sha256") not in (None, weights_sha256(ready.found.folder)):
+        changed.append(f"the model's weights changed: {ready.found.name}")
+    then, now = facts.get("settings") or {}, ready.task.settings.model_dump(mode="json")
+    for key in now if then else ():
+        if then.get(key) != now[key]:
+            changed.append(f"{ready.task.name}.{key}: {then.get(key)!r} -> {now[key]!r}"[:300])
+    if changed:
+        raise UsageError(
+            f"{run.path} began with something else:\n" + "\n".join(changed[:8]), "start a new run without --resume"
         )
-    if run.facts().get("settings") not in (None, ready.task.settings.model_dump(mode="json")):
-        raise ModelError("the resolved settings changed since the run began", "start a new run without --resume")
 
 
 def kept(events: Generator[Event, None, T], into: list[Event]) -> Generator[Event, None, T]:
@@ -146,18 +175,23 @@ def log_early(run: Run, events: Sequence[Event]) -> None:
     run.update(resolved={e.fields["key"]: e.fields["value"] for e in events if e.kind == "resolved"})
 
 
-def changed_since(prior: Run, events: Sequence[Event]) -> list[str]:
-    """Lines for each `auto` that became something else than when the run began, as on another kind of machine."""
-    before = prior.facts().get("resolved", {})
-    now = {e.fields["key"]: e.fields["value"] for e in events if e.kind == "resolved"}
+def changed_since(prior: Run, recipe: Recipe, events: Sequence[Event], world: int) -> list[str]:
+    """Lines for what is not as it was when the run began, and yet lets it go on: the same samples, other last bits."""
+    facts = prior.facts()
+    before = {"the number of processes": facts.get("world", world), **facts.get("resolved", {})}
+    now = {"the number of processes": world}
+    now |= {e.fields["key"]: e.fields["value"] for e in events if e.kind == "resolved"}
     changed = [key for key in now if key in before and before[key] != now[key]]
-    return [f"{key} was {before[key]} when the run began and is {now[key]} now" for key in changed]
+    lines = [f"{key} was {before[key]} when the run began and is {now[key]} now" for key in changed]
+    written = prior.path / "recipe.yaml"
+    return lines + (differences(as_dict(recipe), written)[1] if written.exists() else [])
 
 
-def recorded(run: Run, main: bool, events: Iterator[Event]) -> Iterator[Event]:
-    """The same events, each also appended to the run's events.jsonl."""
+def recorded(run: Run, hold: Hold, main: bool, events: Iterator[Event]) -> Iterator[Event]:
+    """The same events, each also appended to the run's events.jsonl. Raises UsageError when the lock was lost."""
     for event in events:
         if main:
+            hold.check()
             run.append(event)
         yield event
 
@@ -168,7 +202,7 @@ def ending(run: Run, place: Any) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if place.world.main:
+        if place.world.main and run.path.is_dir():  # a folder that is gone is not made again for this
             with suppress(HfkitError):  # a full disk must not hide what happened
                 run.update(status=status_of(error), finished=time.time(), exit_code=exit_code_of(error))
         raise

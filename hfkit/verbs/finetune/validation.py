@@ -11,6 +11,7 @@ from hfkit.errors import UsageError
 from hfkit.events import Event
 from hfkit.files import write_json
 from hfkit.run import Run
+from hfkit.stopping import asked
 from hfkit.tasks.scoring import Scores, columns_of, score_columns, score_fields
 from hfkit.verbs.finetune.ready import Ready
 from hfkit.verbs.prepare import answers_of, rows_of
@@ -66,7 +67,7 @@ class Validation:
         begun, ready = time.time(), self.ready
         answers = yield from answers_of(
             self.model, ready.task, ready.validation_rows, ready.validation,
-            place=ready.place, pad_id=ready.pad_id, stage="evaluating",
+            place=ready.place, pad_id=ready.pad_id, stage="evaluating", leave=lambda: bool(asked()),
         )  # fmt: skip
         predictions, scores = list(answers), None
         if ready.place.world.main:

@@ -1,0 +1,151 @@
+"""Runs that are asked to stop: FD05 to FD07."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from drills.harness import Drill, at_call, clean, facts, patched, signal_here, stepping, wait_for
+
+GRACE_SECONDS = 10.0
+
+
+def sigterm(drill: Drill) -> None:
+    """FD05: SIGTERM at random moments as a process; in each stage in this process."""
+    length = duration(drill) if drill.full else 0.0
+    for _ in drill.times(50, 1):
+        run = drill.path("terminated")
+        process = drill.start(run)
+        if drill.full:
+            process.join(
+                drill.draw.uniform(0.15, 0.9) * length
+            )  # its handlers stand a tenth of a second after the fork
+        else:
+            wait_for(lambda run=run: stepping(run), process)
+        asked_to_end(drill, run, process, signal.SIGTERM, 143)
+    for stage, hook in stages().items():
+        run = drill.path("stage")
+        cache = {"HFKIT_CACHE": str(drill.path("cache"))}  # so that there is something to tokenise
+        with patched(os, "environ", {**os.environ, **cache}), hook(signal_here("SIGTERM")):
+            code, result, err = drill.call(run)
+        drill.note(code == 143 and result["error"]["kind"] == "stopped", f"{stage}: {code} {err}")
+        drill.resume(run, stage)
+
+
+def duration(drill: Drill) -> float:
+    """Seconds of a whole run as a process."""
+    drill.whole()
+    begun = time.monotonic()
+    drill.start(drill.path("timed")).join()
+    return time.monotonic() - begun
+
+
+def asked_to_end(drill: Drill, run: Any, process: Any, number: int, code: int) -> None:
+    """Send a signal, count how it ends, and that the run goes on to the same end."""
+    begun = time.monotonic()
+    with suppress(ProcessLookupError):  # it was through
+        os.kill(process.pid, number)
+    process.join(60)
+    seconds = time.monotonic() - begun
+    over = process.exitcode == 0 and facts(run)["status"] == "done"  # it was through before the signal came
+    good = (process.exitcode == code and clean(run)) or over
+    drill.details["slowest"] = max(round(seconds, 2), drill.details.get("slowest", 0))
+    drill.note(good and seconds <= GRACE_SECONDS, f"exit code {process.exitcode} after {seconds:.1f} s")
+    drill.resume(run, f"after signal {number}")
+
+
+def stages() -> dict[str, Callable[[Callable[[], None]], Any]]:
+    """Stage -> a context in which an action happens in that stage."""
+    import hfkit.data.features as features
+    import hfkit.verbs.finetune.fit as fit
+    import hfkit.verbs.finetune.validation as validation
+    from hfkit.engine.train import Training
+
+    closing = sys.modules["hfkit.verbs.finetune.closing"]  # the package has a function of that name
+
+    def evaluating(action: Callable[[], None]) -> Any:
+        original = validation.answers_of
+
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            work = original(*arguments, **named)
+            yield next(work)
+            action()
+            return (yield from work)
+
+        return patched(validation, "answers_of", wrapped)
+
+    return {
+        "tokenisation": lambda action: at_call(features, "_write_features", 1, action),
+        "first step": lambda action: at_call(Training, "advance", 1, action),
+        "in a step": lambda action: at_call(Training, "_apply", 5, action),
+        "evaluation": evaluating,
+        "save": lambda action: at_call(fit, "save", 2, action, after=False),
+        "after a save": lambda action: at_call(fit, "rotate", 2, action, after=True),
+        "the model": lambda action: at_call(closing, "remove_folder", 1, action),
+    }
+
+
+def then_killed(drill: Drill) -> None:
+    """FD06: SIGTERM, and SIGKILL two seconds later or, in the quick form, in the save that the first one began."""
+    for _ in drill.times(10, 0):
+        run = drill.path("both")
+        process = drill.start(run)
+        wait_for(lambda run=run: stepping(run), process)
+        time.sleep(drill.draw.uniform(0, 0.5))
+        os.kill(process.pid, signal.SIGTERM)
+        process.join(drill.draw.uniform(0, 2))
+        process.kill()
+        process.join()
+        drill.resume(run, "SIGTERM, then SIGKILL")
+    if drill.full:
+        return
+    from hfkit.engine.train import Training
+
+    run = drill.path("both")
+    with at_call(Training, "_apply", 3, signal_here("SIGTERM")), broken_save():
+        code, _, _ = drill.call(run)
+    drill.note(code == 1, str(code))
+    drill.resume(run, "the save after SIGTERM broke off")
+
+
+@contextmanager
+def broken_save() -> Iterator[None]:
+    """Each save leaves a half-written temporary folder, as a killed one does."""
+    import hfkit.verbs.finetune.fit as fit
+
+    def save(folder: Any, **_: Any) -> None:
+        half = folder / ".tmp-step-00000003-0123abcd"
+        half.mkdir(parents=True)
+        (half / "model.safetensors").write_bytes(b"half")
+        raise ZeroDivisionError
+
+    with patched(fit, "save", save):
+        yield
+
+
+def sigint(drill: Drill) -> None:
+    """FD07: once saves and leaves with 130; twice leaves at once, and harms nothing."""
+    for _ in drill.times(10, 1):
+        run = drill.path("once")
+        process = drill.start(run, **({} if drill.full else {"max_steps": 12}))
+        wait_for(lambda run=run: stepping(run), process)
+        asked_to_end(drill, run, process, signal.SIGINT, 130)
+    for _ in drill.times(10, 0):
+        run = drill.path("twice")
+        process = drill.start(run)
+        wait_for(lambda run=run: stepping(run), process)
+        os.kill(process.pid, signal.SIGINT)
+        time.sleep(0.35)
+        begun = time.monotonic()
+        os.kill(process.pid, signal.SIGINT)
+        process.join(30)
+        drill.note(process.exitcode == 130 and time.monotonic() - begun <= 1, f"{process.exitcode}")
+        drill.resume(run, "SIGINT twice")
+
+
+DRILLS = {"FD05": sigterm, "FD06": then_killed, "FD07": sigint}
