@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from hfkit.errors import DataError
+from hfkit.metrics.weights import mean
 
 HEURISTICS = ("lexical_overlap", "subsequence", "constituent")
 
@@ -27,10 +28,10 @@ def reduce_hans(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
     cells = {}
     for label, name in ((1, "entailment"), (0, "non_entailment")):
         for number, title in enumerate(HEURISTICS):
-            inside = (heuristic == number) & (entailed == label)
-            if inside.any():
-                cells[f"{title}_{name}"] = 100.0 * float(np.mean(correct[inside]))
-    metrics = {"accuracy": 100.0 * float(np.mean(correct)), **cells}
+            share = mean(columns, correct, (heuristic == number) & (entailed == label))
+            if share is not None:
+                cells[f"{title}_{name}"] = 100.0 * share
+    metrics = {"accuracy": 100.0 * (mean(columns, correct) or 0.0), **cells}
     if len(cells) == 2 * len(HEURISTICS):
         metrics["overall"] = sum(cells.values()) / len(cells)
     return metrics

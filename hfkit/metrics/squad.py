@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hfkit.errors import DataError
+from hfkit.metrics.weights import mean
 
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
@@ -85,7 +86,7 @@ def measure_squad2(prediction: str, golds: Sequence[str]) -> dict[str, float]:
 
 def reduce_squad(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
     """`exact_match` and `f1` in percent from the columns `em` and `f1` (0-1). Raises DataError without rows."""
-    return {"exact_match": _percent(columns["em"]), "f1": _percent(columns["f1"])}
+    return {"exact_match": _percent(columns, "em"), "f1": _percent(columns, "f1")}
 
 
 def reduce_squad2(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -96,12 +97,12 @@ def reduce_squad2(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
     """
     metrics = reduce_squad(columns)
     answerable = np.asarray(columns["has_answer"]) > 0.5
-    if answerable.any():
-        metrics["has_answer_exact_match"] = _percent(columns["em"][answerable])
-        metrics["has_answer_f1"] = _percent(columns["f1"][answerable])
-    if not answerable.all():
-        metrics["no_answer_exact_match"] = _percent(columns["em"][~answerable])
-    return metrics
+    parts = {
+        "has_answer_exact_match": mean(columns, columns["em"], answerable),
+        "has_answer_f1": mean(columns, columns["f1"], answerable),
+        "no_answer_exact_match": mean(columns, columns["em"], ~answerable),
+    }
+    return metrics | {name: 100.0 * value for name, value in parts.items() if value is not None}
 
 
 def best_threshold(
@@ -138,7 +139,8 @@ def _overlap_f1(predicted: list[str], gold: list[str]) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def _percent(values: np.ndarray) -> float:
-    if len(values) == 0:
+def _percent(columns: Mapping[str, np.ndarray], name: str) -> float:
+    value = mean(columns, np.asarray(columns[name]))
+    if value is None:
         raise DataError("there are no rows to score")
-    return 100.0 * float(np.mean(values))
+    return 100.0 * value

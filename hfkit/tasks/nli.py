@@ -13,6 +13,7 @@ from hfkit.errors import DataError, ModelError
 from hfkit.metrics.classification import reduce_single
 from hfkit.metrics.definitions import definition
 from hfkit.metrics.hans import HEURISTICS, reduce_hans
+from hfkit.metrics.weights import WEIGHT
 from hfkit.recipe.section import Auto, Section, key
 from hfkit.tasks import labels as names
 from hfkit.tasks import outputs as heads
@@ -212,10 +213,14 @@ class NLI:
             gold, predicted = (gold > 0).astype(np.int64), (predicted > 0).astype(np.int64)
             chances = [chances[0], np.sum(chances[1:], axis=0)] if chances else []
         table = {"gold": gold, "predicted": predicted, **{f"p_{place}": values for place, values in enumerate(chances)}}
+        if WEIGHT in columns:
+            table[WEIGHT] = columns[WEIGHT]
         metrics = reduce_single(table, names.THREE_WAY if three else names.TWO_WAY)
         metrics.pop("roc_auc", None)
         if not three and "heuristic" in columns:
             cells = {"correct": gold == predicted, "entailed": gold == 0, "heuristic": columns["heuristic"]}
+            if WEIGHT in columns:
+                cells[WEIGHT] = columns[WEIGHT]
             metrics |= {key: value for key, value in reduce_hans(cells).items() if key != "accuracy"}
         return metrics
 
