@@ -16,13 +16,16 @@ from hfkit.files import atomic_write, json_line, write_text
 from hfkit.tasks.base import Prediction
 
 REJECTED = "rejected.jsonl"  # in a run or an evaluation: the rows that data.on_bad_row=skip left out
+_HANS_HEADER = "pairID,gold_label"
 ASKED = "give predictions as hfkit writes them: jsonl, json {id: text}, or csv with columns id and prediction"
 
 
-def read_predictions(path: Path) -> list[Prediction]:
+def read_predictions(path: Path, *, numbered: bool = False) -> list[Prediction]:
     """Predictions of a file, each with an id (a string) and a prediction. Raises DataError naming the line.
 
-    .jsonl has one object a line, .json is {id: text} or a list of objects, .csv has columns id and prediction.
+    .jsonl has one object a line, .json is {id: text} or a list of objects, .csv has columns id and prediction, .txt is
+    what HANS' own script reads: a line `pairID,gold_label`, then one line a row. With `numbered` ids are put aside and
+    rows are counted from 0, also where there are no ids; a .txt is then also one prediction a line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -31,12 +34,16 @@ def read_predictions(path: Path) -> list[Prediction]:
         raise DataError(f"{path}: cannot be read ({reason})", ASKED) from error
     if not text.strip():
         raise DataError(f"{path} is empty", ASKED)
-    if path.suffix == ".csv":
-        found = _from_csv(path, text)
+    if path.suffix == ".csv" or (path.suffix == ".txt" and text.startswith(_HANS_HEADER)):
+        found = [_hans(item) for item in _from_csv(path, text)]
+    elif path.suffix == ".txt" and numbered:
+        found = [{"prediction": line} for line in text.removesuffix("\n").split("\n")]
     elif path.suffix == ".json":
         found = _from_json(path, text)
     else:
         found = [_line(path, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if numbered:
+        found = [{**item, "id": str(number)} for number, item in enumerate(found)]
     for number, item in enumerate(found, 1):
         absent = [name for name in ("id", "prediction") if name not in item or (name == "id" and item[name] is None)]
         if absent:
@@ -61,6 +68,11 @@ def _from_csv(path: Path, text: str) -> list[Prediction]:
     others = [name for name in reader.fieldnames or [] if name not in ("id", "prediction")]
     numbers = [_numbers(row, others) for row in found] if others else [None]
     return found if None in numbers else [_with_numbers(*pair) for pair in zip(found, numbers, strict=True)]
+
+
+def _hans(item: Prediction) -> Prediction:
+    """The columns of HANS' text form by our names."""
+    return {"id": item["pairID"], "prediction": item["gold_label"]} if {*item} == {"pairID", "gold_label"} else item
 
 
 def _with_numbers(row: Prediction, numbers: Any) -> Prediction:

@@ -95,9 +95,7 @@ def reduce_regression(columns: Columns, targets: int = 1) -> dict[str, float]:
     return metrics
 
 
-def confusion(
-    gold: np.ndarray, predicted: np.ndarray, classes: int, weight: np.ndarray | None = None
-) -> np.ndarray:
+def confusion(gold: np.ndarray, predicted: np.ndarray, classes: int, weight: np.ndarray | None = None) -> np.ndarray:
     """Counts [classes, classes]: row = gold class, column = predicted class; rows count once, or `weight` times."""
     cells = gold * classes + predicted
     return np.bincount(cells, weights=weight, minlength=classes * classes).reshape(classes, classes)

@@ -131,6 +131,15 @@ def best_threshold(
     return 100.0 * float(totals[best]) / len(scores), threshold
 
 
+def decided(
+    scores: np.ndarray, null_gaps: np.ndarray, has_answer: np.ndarray, non_empty: np.ndarray, threshold: float
+) -> float:
+    """The corpus score in percent when "" is answered where the gap is above `threshold`; arguments as above."""
+    silent = (np.asarray(null_gaps) > threshold) | (np.asarray(non_empty) < 0.5)
+    answerable = np.asarray(has_answer) > 0.5
+    return 100.0 * float(np.mean(np.where(answerable, np.where(silent, 0.0, scores), silent.astype(float))))
+
+
 def _overlap_f1(predicted: list[str], gold: list[str]) -> float:
     common = sum((Counter(predicted) & Counter(gold)).values())
     if common == 0:

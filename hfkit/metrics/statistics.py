@@ -106,15 +106,16 @@ def grouped_wilson(values: np.ndarray, groups: np.ndarray | None = None) -> tupl
     """95 % interval (0-1) of the mean of values within 0 and 1, rows of one group being dependent; for small slices.
 
     Wilson's interval at the effective number of rows (Dean & Pagano 2015): as many as would give independent rows the
-    variance that the sums over groups have, never more than there are rows. Without values: (0, 1).
+    variance that the sums over groups have, never more than there are rows. `groups` are numbers from 0. Without
+    values: (0, 1).
     """
     count = len(values)
     if not count:
         return 0.0, 1.0
     share = float(np.mean(values))
-    member = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
+    member = np.arange(count) if groups is None else groups
     sums = np.bincount(member, weights=values - share)
-    units = len(sums)
+    units = int(np.count_nonzero(np.bincount(member)))
     spread = float(sums @ sums) / count**2 * units / max(units - 1, 1)
     effective = float(units) if spread <= 1e-12 else min(share * (1 - share) / spread, count)
     return _wilson(share, effective, 0.95)

@@ -15,6 +15,7 @@ from hfkit.tasks import tally
 from hfkit.tasks.base import Column, Feature, Prediction, Read, Resolution, Row
 from hfkit.tasks.labels import head_labels, in_order, label_text, model_labels
 from hfkit.tasks.pairs import encode_texts, model_length, resolve_length
+from hfkit.tasks.slicing import classify_slices
 from hfkit.tasks.targets import Target, decide, empty, gold_of, judge, label_names, refuse_unknown, scale, survey
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ class Classify:
         if not self.usable(row):
             return None
         target = self.settings.target if self.settings.target != "auto" else tally.target_said(prediction)
-        names = self.settings.labels or tally.names_said(prediction) or self._of_gold or ["value"]
+        names = self._places(prediction)
         if target == "single":
             names = in_order(names)  # places in ascending order, whatever the head's: quadratic kappa needs them so
         places = {name: place for place, name in enumerate(names)}
@@ -226,9 +227,31 @@ class Classify:
     def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
         return tally.reduce(columns)
 
+    def means(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return tally.means(columns)
+
+    def classes(
+        self, columns: Mapping[str, np.ndarray], prediction: Prediction
+    ) -> tuple[Mapping[str, np.ndarray], list[str]] | None:
+        return (columns, in_order(self._places(prediction))) if "gold" in columns else None
+
+    @property
+    def without_prediction(self) -> None:
+        return None
+
+    def counted(self, ids: Sequence[str], columns: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        return None
+
+    def slices(self, row: Row) -> dict[str, str]:
+        return classify_slices(row)
+
     def definitions(self) -> dict[str, str]:
         """Of the metrics that this target can have; without a target: of all."""
         return tally.definitions(self.settings.target)
+
+    def _places(self, prediction: Prediction) -> list[str]:
+        """The labels that the statistics of a row count by their places."""
+        return self.settings.labels or tally.names_said(prediction) or self._of_gold or ["value"]
 
     def _names(self) -> list[str]:
         return self.settings.labels or []

@@ -152,6 +152,22 @@ class LanguageModel:
     def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
         return reduce_perplexity(columns)
 
+    def means(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {}
+
+    def classes(self, columns: Mapping[str, np.ndarray], prediction: Prediction) -> None:
+        return None
+
+    @property
+    def without_prediction(self) -> None:
+        return None
+
+    def counted(self, ids: Sequence[str], columns: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        return None
+
+    def slices(self, row: Row) -> dict[str, str]:
+        return {}
+
     def definitions(self) -> dict[str, str]:
         """Each metric with how the text was joined, the block, the stride, and which tokens are scored."""
         join = {True: "none (one text)", False: "an end token between rows", None: "none in .txt, else an end token"}

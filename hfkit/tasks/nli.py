@@ -19,6 +19,7 @@ from hfkit.tasks import labels as names
 from hfkit.tasks import outputs as heads
 from hfkit.tasks.base import Column, Feature, Prediction, Read, Resolution, Row
 from hfkit.tasks.pairs import encode_texts, model_length, resolve_length
+from hfkit.tasks.slicing import nli_slices
 
 if TYPE_CHECKING:
     import torch
@@ -205,24 +206,34 @@ class NLI:
         return values
 
     def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
-        gold, predicted = np.asarray(columns["gold"]), np.asarray(columns["predicted"])
-        chances = [columns[name] for name in sorted(columns) if name.startswith("p_")]
-        other = names.CLASSES.index(names.OTHER)
-        three = not ((gold == other).any() or (predicted == other).any() or len(chances) == len(names.TWO_WAY))
-        if not three:
-            gold, predicted = (gold > 0).astype(np.int64), (predicted > 0).astype(np.int64)
-            chances = [chances[0], np.sum(chances[1:], axis=0)] if chances else []
-        table = {"gold": gold, "predicted": predicted, **{f"p_{place}": values for place, values in enumerate(chances)}}
-        if WEIGHT in columns:
-            table[WEIGHT] = columns[WEIGHT]
+        table, three = _decided(columns)
         metrics = reduce_single(table, names.THREE_WAY if three else names.TWO_WAY)
         metrics.pop("roc_auc", None)
         if not three and "heuristic" in columns:
-            cells = {"correct": gold == predicted, "entailed": gold == 0, "heuristic": columns["heuristic"]}
-            if WEIGHT in columns:
-                cells[WEIGHT] = columns[WEIGHT]
-            metrics |= {key: value for key, value in reduce_hans(cells).items() if key != "accuracy"}
+            cells = {"correct": table["gold"] == table["predicted"], "entailed": table["gold"] == 0}
+            kept = {name: columns[name] for name in ("heuristic", WEIGHT) if name in columns}
+            metrics |= {key: value for key, value in reduce_hans({**cells, **kept}).items() if key != "accuracy"}
         return metrics
+
+    def means(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        table, _ = _decided(columns)
+        return {"accuracy": (table["gold"] == table["predicted"]).astype(np.float64)}
+
+    def classes(
+        self, columns: Mapping[str, np.ndarray], prediction: Prediction
+    ) -> tuple[Mapping[str, np.ndarray], list[str]]:
+        table, three = _decided(columns)
+        return table, list(names.THREE_WAY if three else names.TWO_WAY)
+
+    @property
+    def without_prediction(self) -> None:
+        return None
+
+    def counted(self, ids: Sequence[str], columns: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        return None
+
+    def slices(self, row: Row) -> dict[str, str]:
+        return nli_slices(row)
 
     def definitions(self) -> dict[str, str]:
         decided = "; a three-way answer on two-way gold is decided first, then read as entailment or not"
@@ -284,6 +295,21 @@ class NLI:
         read = {value: name for value, name in matched.items() if name and names.meaning(value) != name}
         why = "as given" if self.settings.labels else "the order of the Hub's glue, snli and xnli"
         return [Resolution("nli.labels", read, why)] if read else []
+
+
+def _decided(columns: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], bool]:
+    """The columns as classification has them, and whether there are three classes, or entailment and the rest."""
+    gold, predicted = np.asarray(columns["gold"]), np.asarray(columns["predicted"])
+    chances = [columns[name] for name in sorted(columns) if name.startswith("p_")]
+    other = names.CLASSES.index(names.OTHER)
+    three = not ((gold == other).any() or (predicted == other).any() or len(chances) == len(names.TWO_WAY))
+    if not three:
+        gold, predicted = (gold > 0).astype(np.int64), (predicted > 0).astype(np.int64)
+        chances = [chances[0], np.sum(chances[1:], axis=0)] if chances else []
+    table = {"gold": gold, "predicted": predicted, **{f"p_{place}": values for place, values in enumerate(chances)}}
+    if WEIGHT in columns:
+        table[WEIGHT] = columns[WEIGHT]
+    return table, three
 
 
 def _class(name: Any) -> str:

@@ -15,7 +15,8 @@ from hfkit.events import Event, note, warning
 from hfkit.files import atomic_folder, remove_folder, write_json
 from hfkit.models import Checkpoint
 from hfkit.run import probe_writable, runs_folder, shown_path, slug
-from hfkit.tasks.scoring import columns_of, score_columns, score_fields
+from hfkit.tasks.analysis import analysis
+from hfkit.tasks.scoring import measured, score_columns, score_fields
 from hfkit.verbs.prepare import rows_of
 from hfkit.verbs.trained import answering, find_trained, precision_of, read_rows
 
@@ -63,15 +64,17 @@ def evaluate(
     if not work.main:
         return
     predictions = list(work.answers)
-    columns, unscored = columns_of(work.task, predictions, rows_of(work.task, rows, work.features))
-    scores = score_columns(work.task, columns, unscored)
+    counted = measured(work.task, predictions, rows_of(work.task, rows, work.features), group=settings.group)
+    scores = score_columns(work.task, counted)
+    fields = {**score_fields(scores), **analysis(work.task, counted, predictions, rows, columns=settings.slices)}
+    unscored = scores.unscored
     if unscored:
         yield warning(f"{unscored:,} of {len(predictions):,} rows have no gold and are not scored")
     result = {
         "task": task_name,
         "model": found.name,
         "data": rows.name,
-        **score_fields(scores),
+        **fields,
         "unscored": unscored,
         "precision": work.precision,
         "throughput": work.throughput(time.time() - started),
@@ -79,7 +82,7 @@ def evaluate(
         "output": str(folder),
     }
     write_results(folder, predictions, {**result, "settings": work.task.settings.model_dump(mode="json")}, rows)
-    yield Event("scored", {"name": rows.name, **score_fields(scores)})
+    yield Event("scored", {"name": rows.name, **fields})
     yield Event("saved", {"what": "predictions and metrics", "path": shown_path(folder)})
     yield Event("result", result)
 

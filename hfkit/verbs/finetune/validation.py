@@ -11,7 +11,7 @@ from hfkit.errors import UsageError
 from hfkit.events import Event
 from hfkit.files import write_json
 from hfkit.run import Run
-from hfkit.tasks.scoring import Scores, columns_of, score_columns, score_fields
+from hfkit.tasks.scoring import Scores, measured, score_columns, score_fields
 from hfkit.verbs.finetune.ready import Ready
 from hfkit.verbs.prepare import answers_of, rows_of
 
@@ -71,8 +71,8 @@ class Validation:
         predictions, scores = list(answers), None
         if ready.place.world.main:
             rows = rows_of(ready.task, ready.validation_rows, ready.validation)
-            columns, unscored = columns_of(ready.task, predictions, rows)
-            scores = score_columns(ready.task, columns, unscored)
+            found = measured(ready.task, predictions, rows, group=ready.recipe.data.group)
+            scores = score_columns(ready.task, found)
             if ready.metric not in scores.metrics:
                 known = "there are " + ", ".join(scores.metrics)
                 raise UsageError(f"train.metric = '{ready.metric}' cannot be computed here", known)
