@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from hfkit import __version__
+from hfkit.cli.compare import compare
 from hfkit.cli.convert import convert
 from hfkit.cli.doctor import doctor
 from hfkit.cli.eval import evaluate
@@ -23,6 +24,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict,
     "generate": generate,
     "score": score,
+    "compare": compare,
     "convert": convert,
     "doctor": doctor,
     "help": help_,

@@ -21,7 +21,8 @@ def resampled(
     With `groups` (an id per row) whole groups are drawn. Rows that are equal in every table are handed to `reduce`
     once, with the column `weight` that says how often they were drawn: 30,000 classified rows are then a dozen. A
     `reduce` that does not read `weight`, which is tried first, is given the drawn rows themselves. Memory: one
-    resample, or one number for each resample and kind of group. Raises DataError without rows, ValueError for arguments that do not fit.
+    resample, or one number for each resample and kind of group. Raises DataError without rows, ValueError for
+    arguments that do not fit.
     """
     count = row_count(tables)
     if resamples < 1:

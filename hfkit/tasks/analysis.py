@@ -21,8 +21,6 @@ MISTAKES = 5  # shown and kept
 LONGEST = 300  # characters of a text kept with a mistake
 _MOST_VALUES = 1000  # of a column; one with more says nothing by its values
 
-INTERVALS = "Wilson at the effective number of rows"
-
 
 def analysis(
     task: Task,

@@ -21,7 +21,7 @@ class Measured:
     """What `task.measure` found: one array per statistic, all with one entry per row that counts.
 
     `ids` and `rows` are those rows' ids and numbers in the data; `groups` numbers their contexts or premises, None
-    where no two rows share one, or all do; `unit` names what is drawn by a bootstrap; `unscored` counts rows without gold.
+    where no two rows share one, or all do; `unit` names what a bootstrap draws; `unscored` counts rows without gold.
     """
 
     columns: dict[str, np.ndarray]

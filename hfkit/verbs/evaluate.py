@@ -15,7 +15,8 @@ from hfkit.events import Event, note, warning
 from hfkit.files import atomic_folder, remove_folder, write_json
 from hfkit.models import Checkpoint
 from hfkit.run import probe_writable, runs_folder, shown_path, slug
-from hfkit.tasks.analysis import analysis
+from hfkit.tasks.analysis import analysis, slice_values
+from hfkit.tasks.columns_file import Evaluated, write_columns
 from hfkit.tasks.scoring import measured, score_columns, score_fields
 from hfkit.verbs.prepare import rows_of
 from hfkit.verbs.trained import answering, find_trained, precision_of, read_rows
@@ -81,7 +82,10 @@ def evaluate(
         "run": str(found.run) if found.run else None,
         "output": str(folder),
     }
-    write_results(folder, predictions, {**result, "settings": work.task.settings.model_dump(mode="json")}, rows)
+    used = work.task.settings.model_dump(mode="json")
+    parts = {} if work.task.blocks else slice_values(work.task, counted, rows, settings.slices)
+    evaluated = Evaluated(task_name, used, rows.name, counted, parts)
+    write_results(folder, predictions, {**result, "settings": used}, evaluated, rows)
     yield Event("scored", {"name": rows.name, **fields})
     yield Event("saved", {"what": "predictions and metrics", "path": shown_path(folder)})
     yield Event("result", result)
@@ -125,10 +129,13 @@ def check_room(folder: Path, *, overwrite: bool) -> None:
     probe_writable(folder.parent)
 
 
-def write_results(folder: Path, predictions: Sequence[Prediction], metrics: Mapping[str, Any], rows: Rows) -> None:
-    """Write predictions.jsonl and metrics.json as one folder, in place of an older one; skipped rows beside them."""
+def write_results(
+    folder: Path, predictions: Sequence[Prediction], metrics: Mapping[str, Any], evaluated: Evaluated, rows: Rows
+) -> None:
+    """Write predictions, metrics and columns as one folder, in place of an older one; skipped rows beside them."""
     remove_folder(folder)
     with atomic_folder(folder) as place:
         write_predictions(place / "predictions.jsonl", predictions)
         write_json(place / "metrics.json", metrics)
+        write_columns(place, evaluated)
         write_rejected(place / REJECTED, rows)
