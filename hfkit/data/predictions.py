@@ -54,18 +54,21 @@ def read_predictions(path: Path, *, numbered: bool = False) -> list[Prediction]:
 
 def _from_csv(path: Path, text: str) -> list[Prediction]:
     """Rows of a csv file; without a column `prediction` but with several of numbers, these are the prediction."""
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     found: list[Prediction] = []
     try:
-        for row in reader:
-            if None in row or None in row.values():
+        header = next(reader, [])
+        for cells in reader:
+            if not cells:
+                continue
+            if len(cells) != len(header):
                 raise DataError(
                     f"{path}:{reader.line_num}: not one cell for each column of the header", "correct that line"
                 )
-            found.append(dict(row))
+            found.append(dict(zip(header, cells, strict=True)))
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: not csv ({error})", ASKED) from error
-    others = [name for name in reader.fieldnames or [] if name not in ("id", "prediction")]
+    others = [name for name in header if name not in ("id", "prediction")]
     numbers = [_numbers(row, others) for row in found] if others else [None]
     return found if None in numbers else [_with_numbers(*pair) for pair in zip(found, numbers, strict=True)]
 

@@ -65,10 +65,9 @@ def measure_squad(prediction: str | None, golds: Sequence[str]) -> dict[str, flo
         )
     if prediction is None:
         return {"em": 0.0, "f1": 0.0}
-    return {
-        "em": max(exact_match(prediction, gold) for gold in golds),
-        "f1": max(f1_v1(prediction, gold) for gold in golds),
-    }
+    said, known = normalize_answer(prediction), {normalize_answer(gold) for gold in golds}
+    words = said.split()
+    return {"em": float(said in known), "f1": max(_overlap_f1(words, gold.split()) for gold in known)}
 
 
 def measure_squad2(prediction: str, golds: Sequence[str]) -> dict[str, float]:
@@ -76,12 +75,10 @@ def measure_squad2(prediction: str, golds: Sequence[str]) -> dict[str, float]:
 
     `has_answer` says whether there are golds at all, before those of which normalisation leaves nothing are dropped.
     """
-    kept = [gold for gold in golds if normalize_answer(gold)] or [""]
-    return {
-        "em": max(exact_match(prediction, gold) for gold in kept),
-        "f1": max(f1_v2(prediction, gold) for gold in kept),
-        "has_answer": float(bool(golds)),
-    }
+    said, known = normalize_answer(prediction), {normalize_answer(gold) for gold in golds} - {""} or {""}
+    words = said.split()
+    overlap = float("" in known) if not words else max(_overlap_f1(words, gold.split()) for gold in known)
+    return {"em": float(said in known), "f1": overlap, "has_answer": float(bool(golds))}
 
 
 def reduce_squad(columns: Mapping[str, np.ndarray]) -> dict[str, float]:

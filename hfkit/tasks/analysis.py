@@ -77,23 +77,20 @@ def slices(
 
 def slice_values(task: Task, found: Measured, rows: Sequence[Row], columns: Sequence[str] = ()) -> dict[str, list[str]]:
     """{slice: the value of each measured row}, of the slices that every row has and that tell rows apart."""
-    places = {number: place for place, number in enumerate(found.rows.tolist())}
-    values: dict[str, list[str]] = {}
-    seen: Counter[str] = Counter()
-    for number, row in enumerate(rows):
-        place = places.get(number)
-        if place is None:
-            continue
-        for name, value in {**task.slices(row), **of_columns(row, columns)}.items():
-            if name not in values:
-                values[name] = [""] * len(found)
-            values[name][place] = value
-            seen[name] += 1
-    return {
-        name: held
-        for name, held in values.items()
-        if seen[name] == len(found) and (name in columns or len(set(held)) > 1)
-    }
+    wanted = set(found.rows.tolist())
+    kept = {number: row for number, row in enumerate(rows) if number in wanted}
+    each = [task.slices(kept[number]) for number in found.rows.tolist()]
+    if columns:
+        each = [
+            {**parts, **of_columns(kept[number], columns)}
+            for number, parts in zip(found.rows.tolist(), each, strict=True)
+        ]
+    every = set(each[0])
+    for parts in each:
+        if parts.keys() != every:
+            every &= parts.keys()
+    values = {name: [parts[name] for parts in each] for name in each[0] if name in every}
+    return {name: held for name, held in values.items() if name in columns or len(set(held)) > 1}
 
 
 def masks_of(values: Sequence[str]) -> dict[str, np.ndarray]:

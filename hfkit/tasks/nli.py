@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from hfkit.tasks.base import Batch
 
 TEXTS = ("premise", "hypothesis")
+_PLACES = {name: float(place) for place, name in enumerate(names.CLASSES)}
+_HEURISTICS = {name: float(place) for place, name in enumerate(HEURISTICS)}
 
 
 class NLISettings(Section):
@@ -195,14 +197,16 @@ class NLI:
                 f"row {row['id']!r}: the prediction {prediction.get('prediction')!r} is not an NLI class",
                 f"predictions are {', '.join(names.CLASSES)}",
             )
-        named = {names.meaning(name): float(value) for name, value in (prediction.get("probabilities") or {}).items()}
-        if names.OTHER in named and gold != names.ENTAILMENT:
-            gold = names.OTHER
-        values = {"gold": float(names.CLASSES.index(gold)), "predicted": float(names.CLASSES.index(said))}
-        for place, name in enumerate(name for name in names.CLASSES if name in named):
-            values[f"p_{place}"] = named[name]
-        if row.get("heuristic") in HEURISTICS:
-            values["heuristic"] = float(HEURISTICS.index(row["heuristic"]))
+        chances: dict[str, float] = {}
+        if prediction.get("probabilities"):
+            named = {names.meaning(name): float(value) for name, value in prediction["probabilities"].items()}
+            if names.OTHER in named and gold != names.ENTAILMENT:
+                gold = names.OTHER
+            inside = [name for name in names.CLASSES if name in named]
+            chances = {f"p_{place}": named[name] for place, name in enumerate(inside)}
+        values = {"gold": _PLACES[gold], "predicted": _PLACES[said], **chances}
+        if row.get("heuristic") in _HEURISTICS:
+            values["heuristic"] = _HEURISTICS[row["heuristic"]]
         return values
 
     def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -6,16 +6,14 @@ Lengths are in words; in text without spaces between words each Chinese or Japan
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
 
 from hfkit.tasks.base import Row
 
-_SPACES = str.maketrans({mark: " " for mark in string.punctuation if mark != "'"})
-_PIECES = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+")
+_ASCII = re.compile(r"[a-z0-9']+")
 _ASKED = re.compile(r"\b(how (?:many|much)|who(?:se|m)?|what|when|where|which|why|how)\b", re.IGNORECASE)
 _ASKED_ZH = (
     ("when", ("什么时候", "什么时间", "何时", "哪年", "哪一年", "哪天", "几年", "几月")),
@@ -36,7 +34,7 @@ _NEGATIONS_ZH = frozenset("不没無无非未别")
 def words(text: str) -> list[str]:
     """The words of a text in lower case, without punctuation; a Chinese or Japanese character is a word."""
     lowered = text.lower()
-    return lowered.translate(_SPACES).split() if text.isascii() else _PIECES.findall(lowered)
+    return _ASCII.findall(lowered) if text.isascii() else _pieces().findall(lowered)
 
 
 def qa_slices(row: Row) -> dict[str, str]:
@@ -44,12 +42,11 @@ def qa_slices(row: Row) -> dict[str, str]:
     answers = row.get("answers") or []
     count, inside = _context(row["context"])
     asked = set(words(row["question"]))
-    shared = len(asked & inside) / max(len(asked), 1)
     return {
         "question word": question_word(row["question"]),
         "answer words": _bucket(len(words(answers[0]["text"])), (1, 2, 4, 7, 13)) if answers else "no answer",
         "context words": _bucket(count, (0, 100, 150, 200, 300)),
-        "question words in context": _share(shared, (0, 40, 60, 80)),
+        "question words in context": _share(len(asked & inside), len(asked), (0, 40, 60, 80)),
         "has answer": "yes" if answers else "no",
     }
 
@@ -58,12 +55,12 @@ def nli_slices(row: Row) -> dict[str, str]:
     """By the share of the hypothesis' words that the premise has, negation in the hypothesis, its words; HANS' own."""
     said = words(row["hypothesis"])
     distinct = set(said)
-    shared = len(distinct.intersection(words(row["premise"]))) / max(len(distinct), 1)
+    shared = len(distinct.intersection(words(row["premise"])))
     negated = (
         not distinct.isdisjoint(_NEGATIONS) or not distinct.isdisjoint(_NEGATIONS_ZH) or "n't" in row["hypothesis"]
     )
     found = {
-        "hypothesis words in premise": _share(shared, (0, 25, 50, 75, 100)),
+        "hypothesis words in premise": _share(shared, len(distinct), (0, 25, 50, 75, 100)),
         "negation in hypothesis": "yes" if negated else "no",
         "hypothesis words": _bucket(len(said), (0, 5, 8, 11, 16)),
     }
@@ -100,6 +97,12 @@ def question_word(question: str) -> str:
     return "other"
 
 
+@cache
+def _pieces() -> re.Pattern[str]:
+    """A character of Chinese or Japanese, or a run of other letters and digits; compiled when first needed."""
+    return re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+")
+
+
 @lru_cache(maxsize=64)
 def _context(text: str) -> tuple[int, frozenset[str]]:
     """How many words a context has, and which; questions on one context follow each other."""
@@ -107,7 +110,8 @@ def _context(text: str) -> tuple[int, frozenset[str]]:
     return len(found), frozenset(found)
 
 
-def _bucket(count: int, edges: Sequence[int]) -> str:
+@lru_cache(maxsize=4096)
+def _bucket(count: int, edges: tuple[int, ...]) -> str:
     """The range that holds a count: edges (1, 2, 4) make "1", "2-3" and "4+"."""
     for low, high in pairwise(edges):
         if count < high:
@@ -115,8 +119,10 @@ def _bucket(count: int, edges: Sequence[int]) -> str:
     return f"{edges[-1]}+"
 
 
-def _share(value: float, edges: Sequence[int]) -> str:
-    percent = int(100 * value + 1e-9)
+@lru_cache(maxsize=4096)
+def _share(part: int, whole: int, edges: tuple[int, ...]) -> str:
+    """The range that holds the share part / whole, in percent."""
+    percent = 100 * part // max(whole, 1)
     for low, high in pairwise(edges):
         if percent < high:
             return f"{low}-{high - 1} %"
