@@ -28,6 +28,9 @@ def score(
     allow_order: Annotated[
         bool, typer.Option("--allow-order", help="Match by order, not by id: the first prediction is the first row's.")
     ] = False,
+    slices: Annotated[
+        bool, typer.Option("--slices", help="Also score parts: by question word, length, overlap, class, and so on.")
+    ] = False,
     json: Json = False,
     offline: Offline = False,
     quiet: Quiet = False,
@@ -49,6 +52,7 @@ def score(
             task=task,
             allow_missing=allow_missing,
             allow_order=allow_order,
+            slices=slices,
             overrides=given,
             offline=offline,
         )

@@ -35,7 +35,9 @@ def read_predictions(path: Path, *, numbered: bool = False) -> list[Prediction]:
     if not text.strip():
         raise DataError(f"{path} is empty", ASKED)
     if path.suffix == ".csv" or (path.suffix == ".txt" and text.startswith(_HANS_HEADER)):
-        found = [_hans(item) for item in _from_csv(path, text)]
+        found = _from_csv(path, text)
+        if found and {*found[0]} == {"pairID", "gold_label"}:  # HANS' own names
+            found = [{"id": item["pairID"], "prediction": item["gold_label"]} for item in found]
     elif path.suffix == ".txt" and numbered:
         found = [{"prediction": line} for line in text.removesuffix("\n").split("\n")]
     elif path.suffix == ".json":
@@ -45,10 +47,11 @@ def read_predictions(path: Path, *, numbered: bool = False) -> list[Prediction]:
     if numbered:
         found = [{**item, "id": str(number)} for number, item in enumerate(found)]
     for number, item in enumerate(found, 1):
-        absent = [name for name in ("id", "prediction") if name not in item or (name == "id" and item[name] is None)]
-        if absent:
-            raise DataError(f"{path}: prediction {number} has no {absent[0]}", "each needs id and prediction")
-        item["id"] = str(item["id"])
+        if item.get("id") is None or "prediction" not in item:
+            absent = "id" if item.get("id") is None else "prediction"
+            raise DataError(f"{path}: prediction {number} has no {absent}", "each needs id and prediction")
+        if type(item["id"]) is not str:
+            item["id"] = str(item["id"])
     return found
 
 
@@ -71,11 +74,6 @@ def _from_csv(path: Path, text: str) -> list[Prediction]:
     others = [name for name in header if name not in ("id", "prediction")]
     numbers = [_numbers(row, others) for row in found] if others else [None]
     return found if None in numbers else [_with_numbers(*pair) for pair in zip(found, numbers, strict=True)]
-
-
-def _hans(item: Prediction) -> Prediction:
-    """The columns of HANS' text form by our names."""
-    return {"id": item["pairID"], "prediction": item["gold_label"]} if {*item} == {"pairID", "gold_label"} else item
 
 
 def _with_numbers(row: Prediction, numbers: Any) -> Prediction:

@@ -29,14 +29,16 @@ def analysis(
     rows: Sequence[Row],
     *,
     columns: Sequence[str] = (),
+    sliced: bool = True,
 ) -> dict[str, Any]:
     """Whatever of `slices`, `confusion`, `calibration`, `thresholds`, `coverage`, `mistakes` these rows allow.
 
-    `predictions` and `rows` are all, in the data's order; `columns` are the user's own to slice by.
+    `predictions` and `rows` are all, in the data's order; `columns` are the user's own to slice by;
+    without them, and not `sliced`, there are no slices.
     """
     if task.blocks or not len(found):
         return {}
-    parts: dict[str, Any] = {"slices": slices(task, found, rows, columns)}
+    parts: dict[str, Any] = {"slices": slices(task, found, rows, columns) if sliced or columns else {}}
     classes = task.classes(found.columns, predictions[int(found.rows[0])])
     sure = found.columns.get("confidence")
     if classes is not None:

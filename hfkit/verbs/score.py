@@ -34,6 +34,7 @@ def score(
     task: str,
     allow_missing: bool = False,
     allow_order: bool = False,
+    slices: bool = False,
     overrides: Sequence[str] = (),
     offline: bool = False,
 ) -> Iterator[Event]:
@@ -41,6 +42,7 @@ def score(
 
     Ids of the data that have no prediction, and predictions for ids that the data lacks, are refused (3) unless
     `allow_missing`. With `allow_order` ids are not looked at: the first prediction is the first row's, and so on.
+    `slices` adds the parts of the data that the task knows; those of data.slices come anyway.
     """
     started = time.time()
     kind = task_class(task)
@@ -56,7 +58,7 @@ def score(
     scores = score_columns(found.task, found.measured)
     if scores.unscored:
         yield warning(f"{scores.unscored:,} of {len(found.predictions):,} rows have no gold and are not scored")
-    fields = {**score_fields(scores), **found.analysis(keys.slices)}
+    fields = {**score_fields(scores), **found.analysis(keys.slices, sliced=slices)}
     yield Event("scored", {"name": rows.name, **fields})
     yield Event(
         "result",
@@ -82,8 +84,8 @@ class Matched:
     measured: Measured
     missing: int = 0
 
-    def analysis(self, columns: Sequence[str]) -> dict[str, Any]:
-        return analysis(self.task, self.measured, self.predictions, self.rows, columns=columns)
+    def analysis(self, columns: Sequence[str], *, sliced: bool) -> dict[str, Any]:
+        return analysis(self.task, self.measured, self.predictions, self.rows, columns=columns, sliced=sliced)
 
 
 def matched(
