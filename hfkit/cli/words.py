@@ -24,6 +24,8 @@ VERBS = {
     "chat": "hfkit generate last PROMPT",
     "complete": "hfkit generate last PROMPT",
     "sample": "hfkit generate last PROMPT",
+    "diff": "hfkit compare A B",
+    "mcnemar": "hfkit compare A B",
     "ls": "hfkit runs list",
     "list": "hfkit runs list",
     "env": "hfkit doctor",

@@ -117,7 +117,19 @@ def loaded_by(code: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["finetune"], ["eval"], ["predict"], ["generate"], ["score"], ["recipes"], ["runs"], ["doctor"], ["convert"]],
+    [
+        [],
+        ["finetune"],
+        ["eval"],
+        ["predict"],
+        ["generate"],
+        ["score"],
+        ["compare"],
+        ["recipes"],
+        ["runs"],
+        ["doctor"],
+        ["convert"],
+    ],
 )
 def test_help_loads_nothing_heavy(command):
     loaded = loaded_by(f"from hfkit.cli import main\nassert main({[*command, '--help']!r}) == 0")
