@@ -44,7 +44,7 @@ def slices_text(slices: Mapping[str, Mapping[str, Any]]) -> str:
         shown = _largest(values)
         for value, part in shown.items():
             bounds = (part.get("ci95") or {}).get(last)
-            cells = [score(part["metrics"][key]) if key in part["metrics"] else "" for key in names]
+            cells = [_percent(part["metrics"][key]) if key in part["metrics"] else "" for key in names]
             lines.append([safe(title), one_line(value, 40) or '""', number(part["rows"]), *cells, _interval(bounds)])
             title = ""
         if len(shown) < len(values):
@@ -93,16 +93,16 @@ def calibration_text(found: Mapping[str, Any]) -> str:
 def thresholds_text(found: Mapping[str, Any]) -> str:
     """The official best, and the honest one beside it."""
     lines = [
-        f"null threshold chosen on these rows (flatters): exact_match {score(found['best_exact_match'])} at "
-        f"{number(found['best_exact_match_threshold'])}, f1 {score(found['best_f1'])} at "
+        f"null threshold chosen on these rows (flatters): exact_match {_percent(found['best_exact_match'])} at "
+        f"{number(found['best_exact_match_threshold'])}, f1 {_percent(found['best_f1'])} at "
         f"{number(found['best_f1_threshold'])}"
     ]
     if found.get("held_out"):
         fit = found["held_out"]
         lines.append(
             f"null threshold {number(fit['threshold'])} fitted on {number(fit['fitted_on_rows'])} rows, on the other "
-            f"{number(fit['rows'])}: exact_match {score(fit['exact_match'])}, f1 {score(fit['f1'])} "
-            f"(as predicted: {score(fit['exact_match_as_predicted'])}, {score(fit['f1_as_predicted'])})"
+            f"{number(fit['rows'])}: exact_match {_percent(fit['exact_match'])}, f1 {_percent(fit['f1'])} "
+            f"(as predicted: {_percent(fit['exact_match_as_predicted'])}, {_percent(fit['f1_as_predicted'])})"
         )
     return "\n".join(lines)
 
@@ -110,7 +110,7 @@ def thresholds_text(found: Mapping[str, Any]) -> str:
 def coverage_text(found: Mapping[str, Any]) -> str:
     """What is right when only the surest rows are answered."""
     head = ["answered", *(f"{row['coverage']} %" for row in found["table"])]
-    values = [found["metric"], *(score(100 * row["score"]) for row in found["table"])]
+    values = [found["metric"], *(_percent(100 * row["score"]) for row in found["table"])]
     limits = ["confidence from", *(number(row["threshold"]) for row in found["table"])]
     return f"{table(head, [values, limits])}\nAURC {score(found['aurc'])} (mean risk over all coverages, 0 is best)"
 
@@ -121,7 +121,7 @@ def mistakes_text(found: Sequence[Mapping[str, Any]]) -> str:
     for item in found:
         lines.append(f"  {safe(item['id'])}  confidence {number(item['confidence'])}")
         for name, value in item.items():
-            if name not in ("id", "confidence"):
+            if name not in ("id", "confidence", "context"):  # a context is too long to read here
                 lines.append(f"    {name}: {one_line(_plain(value), 160) or '(no answer)'}")
     return "\n".join(lines)
 
@@ -177,8 +177,12 @@ def _largest(values: Mapping[str, Any]) -> dict[str, Any]:
 def _interval(bounds: Sequence[float] | None, *, signed: bool = False) -> str:
     if not bounds:
         return ""
-    low, high = (f"{end:+.2f}" if signed else score(end) for end in bounds)
+    low, high = (f"{end:+.2f}" if signed else _percent(end) for end in bounds)
     return f"{low} to {high}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:,.2f}"
 
 
 def _plain(value: Any) -> str:
