@@ -76,6 +76,12 @@ _LM = {
     "word_perplexity": "exp(sum of NLL / words of the original text split at white space)",
 }
 
+_LAMBADA = {
+    "accuracy": "LAMBADA: % of passages whose last word (after a blank) is what greedy decoding gives, every token; "
+    "no stop-word filter",
+    "perplexity": "LAMBADA: exp(mean over passages of the last word's NLL, summed over its tokens), per word",
+}
+
 _TEXTS = {
     "chrf": "chrF2 of the corpus as sacrebleu's default has it (characters to 6, beta 2), best reference, 0 to 100",
     "bleu": "BLEU of the corpus as sacrebleu's default has it (13a, exponential smoothing), 0 to 100",
@@ -95,6 +101,7 @@ _DEFINITIONS = {
     "regression": _REGRESSION,
     "hans": _HANS,
     "lm": _LM,
+    "lambada": _LAMBADA,
     "texts": _TEXTS,
 }
 
@@ -102,7 +109,7 @@ _DEFINITIONS = {
 def definition(scorer: str, key: str) -> str:
     """The exact meaning of metric `key` under `scorer`. Raises KeyError for a pair that no reduce function here gives.
 
-    Scorers: squad, squad2, cmrc, mrqa, adversarial; single (nli too), multi, regression, hans; lm; texts.
+    Scorers: squad, squad2, cmrc, mrqa, adversarial; single (nli too), multi, regression, hans; lm; lambada; texts.
     """
     return _DEFINITIONS[scorer][key]
 

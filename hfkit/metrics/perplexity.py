@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from hfkit.errors import DataError
-from hfkit.metrics.weights import total
+from hfkit.metrics.weights import mean, total
 
 
 def reduce_perplexity(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -31,6 +31,14 @@ def reduce_perplexity(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
     if words > 0:
         metrics["word_perplexity"] = _exp(nll / words)
     return metrics
+
+
+def reduce_lambada(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """`accuracy` in percent from `greedy` (0 or 1), and `perplexity` of the last words from `nll` (nats of a word)."""
+    nll, right = mean(columns, np.asarray(columns["nll"])), mean(columns, np.asarray(columns["greedy"]))
+    if nll is None or right is None:
+        raise DataError("there are no rows to score")
+    return {"accuracy": 100.0 * right, "perplexity": _exp(nll)}
 
 
 def _exp(value: float) -> float:

@@ -18,6 +18,7 @@ from hfkit.recipe.load import check_override_sections, override_settings, sectio
 from hfkit.tasks import task_class
 from hfkit.tasks.analysis import analysis
 from hfkit.tasks.base import Prediction, Row, Task
+from hfkit.tasks.last_word import split_last_word
 from hfkit.tasks.scoring import Measured, measured, score_columns, score_fields
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def matched(
 ) -> Generator[Event, None, Matched]:
     """Predictions matched with rows by id, or by order, and measured. Raises DataError for what does not fit."""
     if task.blocks:
-        check_blocks(made, rows, path)
+        check_blocks(task, made, rows, path)
         bound, _ = task.adopt(rows, None)
         return Matched(bound, list(made), made, measured(bound, made, made))  # a block's prediction holds all of it
     if allow_order:
@@ -141,13 +142,18 @@ def by_order(made: Sequence[Prediction], rows: Rows, path: Path) -> list[Predict
     return [{**item, "id": row["id"]} for item, row in zip(made, rows, strict=True)]
 
 
-def check_blocks(made: Sequence[Prediction], rows: Rows, path: Path) -> None:
+def check_blocks(task: Task, made: Sequence[Prediction], rows: Rows, path: Path) -> None:
     """Raise DataError unless the blocks cover the text: every byte is scored once but those of the first token."""
-    absent = next((name for item in made for name in ("nll", "tokens", "bytes") if name not in item), None)
+    asked = ["nll", "tokens", "bytes", *(["greedy"] if task.settings.scorer == "lambada" else [])]
+    absent = next((name for item in made for name in asked if name not in item), None)
     if absent:
-        raise DataError(f"{path}: predictions of lm need nll, tokens and bytes; {absent} is missing", ASKED)
+        needed = ", ".join(asked[:-1]) + f" and {asked[-1]}"
+        raise DataError(f"{path}: predictions of lm need {needed}; {absent} is missing", ASKED)
     in_row_order(made, [item["id"] for item in made], path)
-    whole = sum(len(str(row.get("text") or "").encode()) for row in rows)
+    texts = (str(row.get("text") or "") for row in rows)
+    if task.settings.scorer == "lambada":
+        texts = (split_last_word(row["text"], row["id"])[1] for row in rows)
+    whole = sum(len(text.encode()) for text in texts)
     scored = sum(int(item["bytes"]) for item in made)
     if not 0 <= whole - scored <= LONGEST_TOKEN:
         raise DataError(
