@@ -15,8 +15,8 @@ from hfkit.metrics.statistics import mcnemar, paired_bootstrap
 from hfkit.tasks import task_class
 from hfkit.tasks.analysis import masks_of
 from hfkit.tasks.base import LOWER_IS_BETTER, Task
-from hfkit.tasks.columns_file import Evaluated
 from hfkit.tasks.scoring import ASIDE, RESAMPLES, Measured, bootstrap_name
+from hfkit.verbs.columns_file import Evaluated
 from hfkit.verbs.compared import System, systems
 
 SLICE_RESAMPLES = 200

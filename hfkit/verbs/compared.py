@@ -17,7 +17,7 @@ from hfkit.recipe.load import check_override_sections, override_settings, sectio
 from hfkit.run import shown_path
 from hfkit.tasks import task_class
 from hfkit.tasks.analysis import slice_values
-from hfkit.tasks.columns_file import NAME, Evaluated, read_columns
+from hfkit.verbs.columns_file import NAME, Evaluated, read_columns
 from hfkit.verbs.runs import find
 from hfkit.verbs.score import Matched, matched
 

@@ -16,8 +16,8 @@ from hfkit.files import atomic_folder, remove_folder, write_json
 from hfkit.models import Checkpoint
 from hfkit.run import probe_writable, runs_folder, shown_path, slug
 from hfkit.tasks.analysis import analysis, slice_values
-from hfkit.tasks.columns_file import Evaluated, write_columns
 from hfkit.tasks.scoring import measured, score_columns, score_fields
+from hfkit.verbs.columns_file import Evaluated, write_columns
 from hfkit.verbs.prepare import rows_of
 from hfkit.verbs.trained import answering, find_trained, precision_of, read_rows
 

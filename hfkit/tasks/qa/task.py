@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 
+NO_SPAN = 1e9  # the null gap of a context without any span: above every threshold, and a number JSON can hold
+
+
 class QASettings(Section):
     """The `qa:` section of a recipe."""
 
@@ -175,8 +178,8 @@ class QA:
         found = measure(None if prediction.get("missing") else prediction["prediction"], golds)
         gap = prediction.get("null_gap")
         if gap is None and "null_gap" in prediction and prediction.get("no_answer"):
-            gap = math.inf  # no span at all
-        if isinstance(gap, (int, float)):
+            gap = NO_SPAN
+        if isinstance(gap, (int, float)) and math.isfinite(gap):
             found |= self._sureness(prediction, float(gap), golds, found)
         return found
 

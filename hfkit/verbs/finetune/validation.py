@@ -12,8 +12,8 @@ from hfkit.events import Event
 from hfkit.files import write_json
 from hfkit.run import Run
 from hfkit.tasks.analysis import slice_values
-from hfkit.tasks.columns_file import Evaluated, write_columns
 from hfkit.tasks.scoring import Measured, Scores, measured, score_columns, score_fields
+from hfkit.verbs.columns_file import Evaluated, write_columns
 from hfkit.verbs.finetune.ready import Ready
 from hfkit.verbs.prepare import answers_of, rows_of
 

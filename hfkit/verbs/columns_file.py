@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hfkit.errors import DataError
-from hfkit.files import write_json
+from hfkit.files import json_line, write_text
 from hfkit.tasks.scoring import ASIDE, Measured
 
 NAME = "columns.json"
@@ -32,21 +32,19 @@ def write_columns(folder: Path, found: Evaluated) -> None:
     """Write the statistics of each row, without probabilities; numbers are exact."""
     measured = found.measured
     columns = {name: values.tolist() for name, values in measured.columns.items() if not name.startswith(ASIDE)}
-    write_json(
-        folder / NAME,
-        {
-            "task": found.task,
-            "settings": found.settings,
-            "data": found.data,
-            "unit": measured.unit,
-            "unscored": measured.unscored,
-            "ids": measured.ids,
-            "rows": measured.rows.tolist(),
-            "groups": None if measured.groups is None else measured.groups.tolist(),
-            "columns": columns,
-            "slices": {name: list(values) for name, values in found.slices.items()},
-        },
-    )
+    held = {
+        "task": found.task,
+        "settings": found.settings,
+        "data": found.data,
+        "unit": measured.unit,
+        "unscored": measured.unscored,
+        "ids": measured.ids,
+        "rows": measured.rows.tolist(),
+        "groups": None if measured.groups is None else measured.groups.tolist(),
+        "columns": columns,
+        "slices": {name: list(values) for name, values in found.slices.items()},
+    }
+    write_text(folder / NAME, json_line(held))
 
 
 def read_columns(folder: Path) -> Evaluated:
