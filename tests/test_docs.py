@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from hfkit import errors
-from hfkit.cli.app import command_names
+from hfkit.cli.commands import command_names
 from hfkit.cli.parse import parse
+from hfkit.recipe.describe import describe
 from hfkit.recipe.keys import Recipe
-from hfkit.recipe.load import describe
 from hfkit.tasks import TASKS, task_class
 from hfkit.verbs.guide import topics
 

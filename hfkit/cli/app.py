@@ -1,47 +1,24 @@
-"""The Typer application: which commands there are, in the order of the help page."""
+"""The Typer application, made of the commands that are asked for: `hfkit predict` need not load the other nine."""
 
-from collections.abc import Callable
-from typing import Annotated
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
 from hfkit import __version__
-from hfkit.cli.compare import compare
-from hfkit.cli.convert import convert
-from hfkit.cli.doctor import doctor
-from hfkit.cli.eval import evaluate
-from hfkit.cli.finetune import finetune
-from hfkit.cli.generate import generate
-from hfkit.cli.help import help_
-from hfkit.cli.predict import predict
-from hfkit.cli.recipes import recipes
-from hfkit.cli.runs import runs
-from hfkit.cli.score import score
-
-COMMANDS: dict[str, Callable[..., None]] = {
-    "finetune": finetune,
-    "eval": evaluate,
-    "predict": predict,
-    "generate": generate,
-    "score": score,
-    "compare": compare,
-    "convert": convert,
-    "doctor": doctor,
-    "help": help_,
-}
-GROUPS = {"recipes": recipes, "runs": runs}
-
-app = typer.Typer(name="hfkit", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+from hfkit.cli.commands import COMMANDS, GROUPS, asked, command_names
 
 
-def show_version(asked: bool) -> None:
+def show_version(given: bool) -> None:
     """Print the version and stop."""
-    if asked:
+    if given:
         typer.echo(f"hfkit {__version__}")
         raise typer.Exit()
 
 
-@app.callback()
 def top(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=show_version, is_eager=True)
@@ -50,13 +27,23 @@ def top(
     """Fine-tune BERT and GPT-2 models on your data, score them honestly, and use them."""
 
 
-for name, function in COMMANDS.items():
-    app.command(name)(function)
-for name, group in GROUPS.items():
-    app.add_typer(group, name=name)
+def application(names: Sequence[str] | None = None) -> typer.Typer:
+    """The application with these commands, by default all of them."""
+    app = typer.Typer(name="hfkit", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.callback()(top)
+    for name in command_names() if names is None else names:
+        if name in GROUPS:
+            app.add_typer(_load(GROUPS[name][0]), name=name)
+        else:
+            app.command(name)(_load(COMMANDS[name]))
+    return app
 
 
-def command_names() -> dict[str, tuple[str, ...]]:
-    """Every command, and the commands of the groups among them (none for a plain command)."""
-    inner = {name: tuple(found.name or "" for found in group.registered_commands) for name, group in GROUPS.items()}
-    return {**dict.fromkeys(COMMANDS, ()), **inner}
+def run(arguments: Sequence[str]) -> Any:
+    """Parse the arguments and run their command. Raises what went wrong; returns an exit code or None."""
+    return application(asked(arguments))(list(arguments), prog_name="hfkit", standalone_mode=False)
+
+
+def _load(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)

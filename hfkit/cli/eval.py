@@ -26,6 +26,12 @@ def evaluate(
         int | None,
         typer.Option("--batch-size", metavar="N", min=1, help="Examples that pass through the model at once."),
     ] = None,
+    hypothesis_only: Annotated[
+        bool, typer.Option("--hypothesis-only", help="nli: without the premise, as a baseline.")
+    ] = False,
+    majority: Annotated[
+        bool, typer.Option("--majority", help="Also score always saying the most frequent class.")
+    ] = False,
     cpu: Cpu = False,
     json: Json = False,
     offline: Offline = False,
@@ -50,6 +56,8 @@ def evaluate(
             overwrite=overwrite,
             limit=limit,
             batch_size=batch_size,
+            hypothesis_only=hypothesis_only,
+            majority=majority,
             cpu=cpu,
             overrides=given,
             offline=offline,

@@ -1,16 +1,13 @@
 """From any exception to a message, a hint, an exit code and, with `--json`, one JSON object. Used by `main` alone."""
 
 import errno
-import io
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import typer
 
+from hfkit.cli.commands import GROUPS
 from hfkit.errors import HfkitError, ResourceError, Stopped, UsageError
-
-GROUPS = ("recipes", "runs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +28,6 @@ class Caller:
         if command in GROUPS and len(words) > 1 and not words[1].startswith("-"):
             command = f"{command} {words[1]}"
         return cls(command, "--json" in flags, "--quiet" in flags, "--debug" in flags)
-
-
-def make_streams_safe() -> None:
-    """Let no character fail on a terminal whose encoding does not have it."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 def fail(error: BaseException, caller: Caller) -> int:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from hfkit.cli.commands import command_names
 from hfkit.cli.options import Debug, Json, Offline, Quiet, Set, refuse_settings
 from hfkit.cli.perform import Events, perform
-from hfkit.events import Event
 
 
 def help_(
@@ -30,7 +30,7 @@ def help_(
     refuse_settings(settings, "help")
 
     def verb() -> Events:
-        from hfkit.cli.app import command_names
+        from hfkit.events import Event
         from hfkit.verbs.guide import list_guides, show_guide, topics
 
         if topic in command_names() and topic not in topics():
@@ -42,9 +42,9 @@ def help_(
 
 def page(command: str) -> str:
     """What `hfkit COMMAND --help` prints."""
-    from hfkit.cli.app import app
+    from hfkit.cli.app import run
 
     text = io.StringIO()
     with redirect_stdout(text):
-        app([command, "--help"], prog_name="hfkit", standalone_mode=False)
+        run([command, "--help"])
     return text.getvalue()

@@ -1,6 +1,5 @@
 """Options that several commands share, each written once, and how flags become overrides of recipe keys."""
 
-import json as jsonlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -76,6 +75,8 @@ def overrides(flags: Mapping[str, object], pairs: Sequence[str] | None, settings
 
 def as_yaml(value: object) -> str:
     """A value as text that a YAML loader reads back as it is; JSON is YAML."""
+    import json as jsonlib
+
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
     return jsonlib.dumps(value, ensure_ascii=False)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hfkit.cli.app import app
+from hfkit.cli.app import run
 from hfkit.cli.perform import no_verbs
 from hfkit.cli.words import checked
 
@@ -10,4 +10,4 @@ from hfkit.cli.words import checked
 def parse(arguments: Sequence[str]) -> None:
     """Resolve the command, its options and arguments, and stop before its verb. Raises what `main` would show."""
     with no_verbs():
-        app(checked(arguments), prog_name="hfkit", standalone_mode=False)
+        run(checked(arguments))

@@ -5,13 +5,16 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 import typer
 
 from hfkit.errors import Stopped
-from hfkit.events import Event
 
-Events = Iterable[Event]
+if TYPE_CHECKING:
+    from hfkit.events import Event
+
+Events = Iterable["Event"]
 _only_parse: ContextVar[bool] = ContextVar("only_parse", default=False)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
+from hfkit.cli.commands import command_names
 from hfkit.errors import UsageError
 
 # a word from elsewhere -> the command to type, which parses as it stands
@@ -121,8 +122,6 @@ FLAGS = {
 
 def checked(arguments: Sequence[str]) -> list[str]:
     """The arguments, if a command of ours comes first; nothing, or a group alone, asks for help. Raises UsageError."""
-    from hfkit.cli.app import command_names
-
     if not arguments:
         return ["--help"]
     names = command_names()

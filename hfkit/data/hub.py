@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from hfkit.data.place import SPLITS, HubName
 from hfkit.data.records import Record
-from hfkit.data.source import SPLITS, HubName
 from hfkit.errors import DataError, NetworkError
 
 PROBE_SECONDS = 4.0

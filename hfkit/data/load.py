@@ -7,8 +7,9 @@ from typing import Any
 
 from hfkit.data import split as splitting
 from hfkit.data.loading import Loading
+from hfkit.data.place import Place
 from hfkit.data.rows import Rows
-from hfkit.data.source import Place, locate, own_validation
+from hfkit.data.source import locate, own_validation
 from hfkit.data.validators import overlap, rows_text
 from hfkit.errors import DataError, UsageError
 from hfkit.recipe.keys import Data

@@ -13,10 +13,10 @@ from hfkit.data import columns as mapping_of
 from hfkit.data import hub
 from hfkit.data.columns import Mapped
 from hfkit.data.json_reader import has_lone_surrogate
+from hfkit.data.place import HubName, Place
 from hfkit.data.readers import form_of, read, read_pair
 from hfkit.data.records import Bad, Reading, Record
 from hfkit.data.rows import Rows
-from hfkit.data.source import HubName, Place
 from hfkit.data.validators import rows_text
 from hfkit.errors import DataError
 from hfkit.files import sha256_of

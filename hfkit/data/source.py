@@ -6,39 +6,15 @@ import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hfkit.data.place import SPLITS, HubName, Place
 from hfkit.data.readers import FORM_NAMES, form_of
 from hfkit.errors import DataError, UsageError
 
-SPLITS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev", "eval"),
-    "test": ("test",),
-}
 SHIPPED = Path(__file__).parent / "shipped"
 _HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<config>[^:@\s]+))?(:(?P<split>[\w.\[\]%+:-]+))?")
-
-
-@dataclass(frozen=True, slots=True)
-class HubName:
-    """A data set on the Hub: owner/name[@config][:split]."""
-
-    repo: str
-    config: str | None
-    split: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One place that rows come from: a file, a pair of files, a Hub data set, or records in memory."""
-
-    name: str
-    files: tuple[Path, ...] = ()  # one, or two line-aligned ones
-    hub: HubName | None = None
-    records: Sequence[Mapping[str, Any]] | None = None
 
 
 def is_memory(spec: Any) -> bool:

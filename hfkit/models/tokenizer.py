@@ -65,14 +65,19 @@ def load_tokenizer(checkpoint: Checkpoint, head: Head | None = None) -> PreTrain
 
 
 def load_config(checkpoint: Checkpoint) -> PretrainedConfig:
-    """transformers' config object from the checked raw config; no code of the checkpoint runs. Raises ModelError."""
+    """transformers' config object from the checked raw config; no code of the checkpoint runs. Raises ModelError.
+
+    Its `name_or_path` is the Hub name of a checkpoint from the Hub and empty for any other, whatever the file says.
+    """
     from transformers import AutoConfig
 
     raw = dict(checkpoint.config)
     kind = raw.pop("model_type")
     try:
         with quiet():
-            return AutoConfig.for_model(kind, **raw)
+            config = AutoConfig.for_model(kind, **raw)
+            config.name_or_path = checkpoint.name if checkpoint.hub else ""
+            return config
     except Exception as error:  # a value of the wrong type surfaces as one of many kinds
         raise ModelError(
             f"{checkpoint.folder or checkpoint.name}: config.json is not a {kind} config ({_all_in_line(error)})",

@@ -1,18 +1,18 @@
-"""From a recipe's name and overrides to a checked Recipe: all problems at once, each with file, key, nearest key."""
+"""From a recipe's name and overrides to a checked Recipe, and back to text; recipe/check.py says what is wrong."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from hfkit.errors import UsageError
+from hfkit.recipe.check import COMMAND_LINE, checked, hint
 from hfkit.recipe.keys import Recipe
 from hfkit.recipe.section import Section
 from hfkit.recipe.shipped import find_recipe
@@ -21,30 +21,7 @@ from hfkit.recipe.yaml import parse
 from hfkit.tasks import TASKS, task_class
 
 MAX_BYTES = 50_000
-# a key from elsewhere, in whatever section it is written -> ours
-ELSEWHERE = {
-    "learning_rate": "train.lr",
-    "num_train_epochs": "train.epochs",
-    "num_epochs": "train.epochs",
-    "per_device_train_batch_size": "train.batch_size",
-    "gradient_accumulation_steps": "train.micro_batch_size",
-    "warmup_ratio": "train.warmup",
-    "warmup_steps": "train.warmup",
-    "lr_scheduler_type": "train.schedule",
-    "fp16": "train.precision",
-    "bf16": "train.precision",
-    "metric_for_best_model": "train.metric",
-    "early_stopping_patience": "train.patience",
-    "report_to": "train.trackers",
-    "model_name_or_path": "model",
-    "train_file": "data.train",
-    "validation_file": "data.validation",
-    "max_seq_length": "max_length",
-    "doc_stride": "qa.stride",
-}
-COMMAND_LINE = "command line"  # stands where a file would
 SHAPE = "a recipe is a YAML file; see one with `hfkit recipes show qa`"
-COMMON = [name for name in Recipe.model_fields if name not in ("settings", "name")]
 # Keys of `data` that say how one set is read; the others divide a training set.
 READING = ("columns", "names", "encoding", "limit", "on_bad_row")
 # What decides when to save or whom to tell, not what is computed: left out of a run's identity.
@@ -87,14 +64,14 @@ def build(
         problems.append(f"{where}: unknown key 'settings' (the section of the task is called '{task.name}')")
         del merged["settings"]
     typed = {_own_key(dotted, task.name, task.Settings) for dotted, _ in pairs}
-    settings, found = _checked(task.Settings, section_values or {}, where, prefix=f"{task.name}.", typed=typed)
+    settings, found = checked(task.Settings, section_values or {}, where, prefix=f"{task.name}.", typed=typed)
     problems += found
-    recipe, found = _checked(
+    recipe, found = checked(
         Recipe, {**merged, "name": name, "settings": settings or task.Settings()}, where, task=task.name, typed=typed
     )
     problems += found
     if problems or recipe is None:
-        raise UsageError("\n".join(problems), _hint(task.name))
+        raise UsageError("\n".join(problems), hint(task.name))
     return recipe
 
 
@@ -105,10 +82,10 @@ def override_settings(settings: Section, section: str, overrides: Sequence[str])
         dotted = _own_key(dotted, section, type(settings))
         if dotted.partition(".")[0] == section:
             _assign(values, dotted.partition(".")[2], value)
-    checked, problems = _checked(type(settings), values, COMMAND_LINE, prefix=f"{section}.")
-    if problems or checked is None:
-        raise UsageError("\n".join(problems), _hint(section))
-    return checked
+    found, problems = checked(type(settings), values, COMMAND_LINE, prefix=f"{section}.")
+    if problems or found is None:
+        raise UsageError("\n".join(problems), hint(section))
+    return found
 
 
 def section_from_overrides(model: type[Section], section: str, overrides: Sequence[str]) -> Any:
@@ -193,29 +170,6 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def describe(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, Any, str]]:
-    """(key, type, default, help) of every key below a section, for `hfkit recipes show NAME --keys`."""
-    for name, field in model.model_fields.items():
-        if name in ("settings", "name"):
-            continue
-        nested = field.annotation
-        if isinstance(nested, type) and issubclass(nested, BaseModel):
-            yield from describe(nested, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", _type_name(nested), field.get_default(), field.description or ""
-
-
-def _type_name(annotation: Any) -> str:
-    options = get_args(annotation)
-    if options and all(isinstance(o, str) for o in options):
-        return " | ".join(options)
-    if options and getattr(annotation, "__origin__", None) is None:
-        return " | ".join("null" if o is type(None) else _type_name(o) for o in options)
-    if options and getattr(annotation, "__origin__", None) not in (list, dict):
-        return _type_name(options[0])
-    return str(annotation) if options else getattr(annotation, "__name__", str(annotation))
-
-
 def _own_key(dotted: str, section: str, settings: type[BaseModel]) -> str:
     """`max_length` alone stands for the task's own length key."""
     if dotted != "max_length":
@@ -238,53 +192,3 @@ def _assign(values: dict[str, Any], dotted: str, value: Any) -> list[str]:
         target = inner
     target[parts[-1]] = value
     return []
-
-
-def _checked(
-    model: type[Any], values: Any, where: str, *, prefix: str = "", task: str = "", typed: Collection[str] = ()
-) -> tuple[Any | None, list[str]]:
-    if not isinstance(values, Mapping):
-        return None, [f"{where}: '{prefix.rstrip('.')}' is a section of keys, not {values!r}"]
-    try:
-        return model(**values), []
-    except ValidationError as error:
-        found: dict[str, str] = {}  # the branches of a union, "auto or a number", are one problem
-        for item in error.errors():
-            dotted = prefix + ".".join(str(part) for part in item["loc"] if not _is_branch(part))
-            place = COMMAND_LINE if any(dotted == key or dotted.startswith(f"{key}.") for key in typed) else where
-            if dotted in found:
-                found[dotted] += f", or {item['msg'].removeprefix('Input should be ')}"
-            else:
-                found[dotted] = _problem(model, item, dotted, place, prefix, task)
-        return None, list(found.values())
-
-
-def _problem(model: type[BaseModel], item: Mapping[str, Any], dotted: str, where: str, prefix: str, task: str) -> str:
-    if item["type"] == "extra_forbidden":
-        ours = ELSEWHERE.get(dotted.rpartition(".")[2].lower())
-        near = [ours] if ours else difflib.get_close_matches(dotted, _all_keys(model, prefix, task), n=1, cutoff=0.7)
-        return f"{where}: unknown key '{dotted}'" + (f"; did you mean '{near[0]}'?" if near else "")
-    return f"{where}: {dotted} = {item['input']!r}: {_lower_first(item['msg'])}"
-
-
-def _is_branch(part: Any) -> bool:
-    """pydantic names the branch of a union in the location; users only know keys."""
-    return isinstance(part, str) and (
-        part in ("int", "float", "str", "bool", "list[str]") or part.startswith(("literal[", "constrained-", "dict["))
-    )
-
-
-def _all_keys(model: type[BaseModel], prefix: str, task: str) -> list[str]:
-    keys = [name for name, *_ in describe(model, prefix)]
-    if model is Recipe:
-        keys += [name for name, *_ in describe(task_class(task).Settings, f"{task}.")] if task else []
-        keys += list(COMMON)
-    return keys
-
-
-def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
-def _hint(task: str) -> str:
-    return f"see every key with `hfkit recipes show {task if task in TASKS else 'qa'} --keys`"

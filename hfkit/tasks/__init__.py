@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 TASKS = {
     "qa": "hfkit.tasks.qa.task:QA",
-    "nli": "hfkit.tasks.nli:NLI",
-    "classify": "hfkit.tasks.classify:Classify",
+    "nli": "hfkit.tasks.nli.task:NLI",
+    "classify": "hfkit.tasks.classify.task:Classify",
     "lm": "hfkit.tasks.lm:LanguageModel",
 }
 

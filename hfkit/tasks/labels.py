@@ -22,9 +22,11 @@ CLASSES = (*THREE_WAY, OTHER)
 NO_GOLD = frozenset({"-1", "-", ""})  # SNLI's and GLUE's ways to say that a row has no gold label
 DIGITS = {"0": ENTAILMENT, "1": NEUTRAL, "2": CONTRADICTION}  # the order of the Hub's glue, snli, xnli and anli
 
-# "unrelated" and its Chinese form are missing on purpose: some sets use it for neutral, some for non-entailment.
+# Missing from the meanings on purpose: some sets use them for neutral, some for non-entailment.
+UNRELATED = frozenset({"unrelated", "不相关", "无关"})
+
 _MEANINGS = {
-    **dict.fromkeys(("entailment", "entail", "entails", "entailed", "e", "蕴含", "蕴涵"), ENTAILMENT),
+    **dict.fromkeys(("entailment", "entail", "entails", "entailed", "e", "蕴含", "蕴涵", "蘊含", "蘊涵"), ENTAILMENT),
     **dict.fromkeys(("neutral", "n", "中立", "中性"), NEUTRAL),
     **dict.fromkeys(("contradiction", "contradictory", "contradict", "contradicts", "c", "矛盾"), CONTRADICTION),
     **dict.fromkeys(("nonentailment", "notentailment", "notentailed", "非蕴含", "不蕴含"), OTHER),
@@ -97,6 +99,8 @@ def match_data_labels(counts: Mapping[str, int], given: Mapping[str, str | None]
     if words and any(map(is_integer, unknown)):
         raise DataError(f"labels mix words and numbers: {show_counts(counts)}", hint)
     which = ", ".join(map(_short, unknown[:8]))
+    if any(value.strip().lower() in UNRELATED for value in unknown):
+        hint = f"some sets call neutral so, others non-entailment; {hint}"
     raise DataError(f"labels whose meaning is not known: {which} (all values: {show_counts(counts)})", hint)
 
 
@@ -129,6 +133,7 @@ def match_model_labels(labels: Sequence[str], given: Mapping[str, str] | None, *
     hints = [f"say it as the model card does, such as {settings_line('nli.model_labels', example)}"]
     if training:
         hints.append("or start a fresh head with `train.reset_head=true`")
+    hints.append("or try all orders on labelled rows: `hfkit eval MODEL --task nli --data D nli.model_labels=auto`")
     raise ModelError(
         f"the model's labels do not say which class is which: {', '.join(map(_short, labels[:8]))}",
         ", ".join(hints) if len(labels) <= len(THREE_WAY) else "take a model trained for NLI",

@@ -18,6 +18,7 @@ from hfkit.run import probe_writable, runs_folder, shown_path, slug
 from hfkit.tasks.analysis import analysis, slice_values
 from hfkit.tasks.scoring import measured, score_columns, score_fields
 from hfkit.verbs.columns_file import Evaluated, write_columns
+from hfkit.verbs.labels import check_majority, doubts, majority_baseline, settled, without_premise
 from hfkit.verbs.prepare import rows_of
 from hfkit.verbs.trained import answering, find_trained, precision_of, read_rows
 
@@ -35,6 +36,8 @@ def evaluate(
     overwrite: bool = False,
     limit: int | None = None,
     batch_size: int | None = None,
+    hypothesis_only: bool = False,
+    majority: bool = False,
     cpu: bool = False,
     processes: int | None = None,
     overrides: Sequence[str] = (),
@@ -42,11 +45,16 @@ def evaluate(
 ) -> Iterator[Event]:
     """Score `model` on `data` and write predictions.jsonl and metrics.json.
 
+    `hypothesis_only` (nli) leaves the premise out, into a folder of its own; `majority` also gives the scores of always
+    saying the most frequent class.
     Yields events, last "result" with the object that `--json` prints. Raises HfkitError.
     """
     started = time.time()
     precision = precision_of(overrides)
     found, task_name, bound, settings = find_trained(model, task, overrides, offline=offline)
+    bound = without_premise(bound) if hypothesis_only else bound
+    if majority:
+        check_majority(bound)
     rows = read_rows(bound, data, settings, gold=True, limit=limit, offline=offline)
     yield from map(note, describe(rows))
     with named(rows):
@@ -55,7 +63,7 @@ def evaluate(
         warnings = bound.check(rows, training=False)
     yield from map(warning, warnings)
     refuse_without_gold(bound, rows)
-    folder = output_folder(found, rows.name, rows.fingerprint, name)
+    folder = output_folder(found, rows.name, rows.fingerprint, name, "-hypothesis-only" if hypothesis_only else "")
     check_room(folder, overwrite=overwrite)
 
     work = yield from answering(
@@ -64,10 +72,12 @@ def evaluate(
     )  # fmt: skip
     if not work.main:
         return
-    predictions = list(work.answers)
-    counted = measured(work.task, predictions, rows_of(work.task, rows, work.features), group=settings.group)
-    scores = score_columns(work.task, counted)
-    fields = {**score_fields(scores), **analysis(work.task, counted, predictions, rows, columns=settings.slices)}
+    fitted, predictions, labels = yield from settled(work.task, list(work.answers), rows)
+    counted = measured(fitted, predictions, rows_of(fitted, rows, work.features), group=settings.group)
+    scores = score_columns(fitted, counted)
+    yield from doubts(fitted, counted.columns)
+    baselines = (yield from majority_baseline(fitted, counted.columns, rows.name)) if majority else {}
+    fields = {**score_fields(scores), **analysis(fitted, counted, predictions, rows, columns=settings.slices)}
     unscored = scores.unscored
     if unscored:
         yield warning(f"{unscored:,} of {len(predictions):,} rows have no gold and are not scored")
@@ -76,14 +86,16 @@ def evaluate(
         "model": found.name,
         "data": rows.name,
         **fields,
+        **labels,
+        **baselines,
         "unscored": unscored,
         "precision": work.precision,
         "throughput": work.throughput(time.time() - started),
         "run": str(found.run) if found.run else None,
         "output": str(folder),
     }
-    used = work.task.settings.model_dump(mode="json")
-    parts = {} if work.task.blocks else slice_values(work.task, counted, rows, settings.slices)
+    used = fitted.settings.model_dump(mode="json")
+    parts = {} if fitted.blocks else slice_values(fitted, counted, rows, settings.slices)
     evaluated = Evaluated(task_name, used, rows.name, counted, parts)
     write_results(folder, predictions, {**result, "settings": used}, evaluated, rows)
     yield Event("scored", {"name": rows.name, **fields})
@@ -100,9 +112,9 @@ def refuse_without_gold(task: Task, rows: Rows) -> None:
         )
 
 
-def output_folder(found: Checkpoint, data: str, fingerprint: str, name: str | None) -> Path:
-    """RUN/eval/<name>, by default <stem>-<4 hex of the data>; for a model that is no run, a folder under ./runs."""
-    stem = slug(name) if name else f"{slug(data_stem(data))}-{fingerprint[:4]}"
+def output_folder(found: Checkpoint, data: str, fingerprint: str, name: str | None, what: str = "") -> Path:
+    """RUN/eval/<name>, by default <stem>-<4 hex of the data><what>; for a model that is no run, a folder of ./runs."""
+    stem = slug(name) if name else f"{slug(data_stem(data))}-{fingerprint[:4]}{what}"
     if name and stem != name:
         raise UsageError(
             f"--name {name!r} is not a folder name", f"use letters, digits, dot, dash, underscore, as in {stem}"

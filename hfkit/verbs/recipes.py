@@ -10,8 +10,9 @@ from typing import Any
 from hfkit.errors import UsageError
 from hfkit.events import Event
 from hfkit.files import cannot_write, write_text
+from hfkit.recipe.describe import describe
 from hfkit.recipe.keys import Recipe
-from hfkit.recipe.load import as_dict, describe, load
+from hfkit.recipe.load import as_dict, load
 from hfkit.recipe.shipped import SUFFIXES, find_recipe, shipped
 from hfkit.tasks import task_class
 

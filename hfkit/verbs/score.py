@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from hfkit.tasks.analysis import analysis
 from hfkit.tasks.base import Prediction, Row, Task
 from hfkit.tasks.last_word import split_last_word
 from hfkit.tasks.scoring import Measured, measured, score_columns, score_fields
+from hfkit.verbs.labels import doubts, settled
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
@@ -57,6 +58,7 @@ def score(
         kind(settings), made, rows, predictions, allow_missing=allow_missing, allow_order=allow_order, keys=keys
     )
     scores = score_columns(found.task, found.measured)
+    yield from doubts(found.task, found.measured.columns)
     if scores.unscored:
         yield warning(f"{scores.unscored:,} of {len(found.predictions):,} rows have no gold and are not scored")
     fields = {**score_fields(scores), **found.analysis(keys.slices, sliced=slices)}
@@ -68,6 +70,7 @@ def score(
             "data": rows.name,
             "predictions_file": str(predictions),
             **fields,
+            **found.labels,
             "unscored": scores.unscored,
             "missing": found.missing,
             "throughput": {"seconds": time.time() - started},
@@ -84,6 +87,7 @@ class Matched:
     rows: Sequence[Row]
     measured: Measured
     missing: int = 0
+    labels: dict[str, Any] = field(default_factory=dict)  # how the labels of data and predictions were read
 
     def analysis(self, columns: Sequence[str], *, sliced: bool) -> dict[str, Any]:
         return analysis(self.task, self.measured, self.predictions, self.rows, columns=columns, sliced=sliced)
@@ -129,7 +133,8 @@ def matched(
         rows = rows.subset([place for place, item in enumerate(ordered) if item is not None])
         ordered = [item for item in ordered if item is not None]
     answers = [item or {"id": row["id"], **(wrong or {})} for item, row in zip(ordered, rows, strict=True)]
-    return Matched(bound, answers, rows, measured(bound, answers, rows, group=keys.group), missing)
+    bound, answers, labels = yield from settled(bound, answers, rows)
+    return Matched(bound, answers, rows, measured(bound, answers, rows, group=keys.group), missing, labels)
 
 
 def by_order(made: Sequence[Prediction], rows: Rows, path: Path) -> list[Prediction]:

@@ -2,8 +2,10 @@
 
     python tests/benchmarks/help_time.py [--rounds 9]
 
-One JSON line for each help page, then one for `hfkit --help` against `hf --help` where `hf` is installed. Limits: 1.25
-times the empty application, half of `hf --help`.
+One JSON line for the empty application against itself, which is the noise of this moment; one for each help page; one
+for `hfkit --help` against `hf --help` where `hf` is installed. Limits: 1.25 times the empty application, half of
+`hf --help`. Beside other work wall time wanders by a third, processor time by a tenth or more.
+The number of instructions does not wander: `valgrind --tool=cachegrind --cache-sim=no hfkit predict --help`.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from pathlib import Path
 import typer
 from interleaved import ROUNDS, Taken, in_turn, summary
 
-from hfkit.cli.app import app, command_names
+from hfkit.cli.app import application
+from hfkit.cli.commands import command_names
 
 BIN = Path(sys.executable).parent
 HEAD = '''import typer
@@ -36,7 +39,7 @@ def top(version: bool = typer.Option(False, "--version", help="Show the version.
 def empty_application() -> str:
     """Source of an application with hfkit's commands, their arguments, options and help texts, and empty bodies."""
     parts = [HEAD]
-    found = typer.main.get_command(app)
+    found = typer.main.get_command(application())
     for name, command in found.commands.items():  # type: ignore[attr-defined]
         if hasattr(command, "commands"):
             parts.append(f"{name} = typer.Typer(help={command.help!r})\napp.add_typer({name}, name={name!r})\n")
@@ -82,6 +85,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / "empty.py").write_text(empty_application(), encoding="utf-8")
         environment = {**os.environ, "PYTHONPATH": scratch}  # a module, so that its bytecode is cached as hfkit's is
+        empty = [sys.executable, "-c", "from empty import app; app()", "predict", "--help"]
+        noise = in_turn({"empty": empty, "again": empty}, rounds=rounds, environment=environment)
+        report("the empty application against itself", noise, 1.0)
         for words in pages():
             commands = {
                 "hfkit": [str(BIN / "hfkit"), *words, "--help"],

@@ -15,7 +15,8 @@ import typer
 
 import hfkit
 from hfkit.cli import main
-from hfkit.cli.app import app, command_names
+from hfkit.cli.app import application
+from hfkit.cli.commands import command_names
 from hfkit.cli.generate import prompts_and_pairs
 from hfkit.cli.options import overrides
 from hfkit.cli.parse import parse
@@ -52,7 +53,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 def options_of(path: str) -> dict[str, str | None]:
     """Every spelling of every option of a command, and its help."""
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(application())
     for word in path.split():
         command = command.commands[word]
     return {name: param.help for param in command.params for name in param.opts if name.startswith("-")}
@@ -85,6 +86,18 @@ def test_help_is_shown_and_its_example_parses(path, capsys):
         example = re.search(r"Example: (hfkit .*?)\n\s*\n", out.replace("│", ""), re.DOTALL)
         assert example, "every command shows an example"
         parse(shlex.split(" ".join(example[1].split()))[1:])
+
+
+def test_the_table_of_commands_is_what_typer_has(capsys):
+    found = typer.main.get_command(application()).commands
+    assert {name: tuple(getattr(each, "commands", ())) for name, each in found.items()} == command_names()
+
+
+def test_a_command_loads_no_other_command():
+    code = "import sys; from hfkit.cli import main; main(['predict', '--help']); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "hfkit.cli.predict" in done.stderr.split()
+    assert not {"hfkit.cli.finetune", "hfkit.cli.runs", "json", "torch"} & set(done.stderr.split())
 
 
 def test_nothing_typed_shows_help(capsys):
@@ -296,8 +309,8 @@ def test_flags_from_elsewhere_get_our_spelling(flag, ours, capsys):
 
 
 def test_every_flag_and_key_named_for_a_flag_exists():
+    from hfkit.recipe.describe import describe
     from hfkit.recipe.keys import Recipe
-    from hfkit.recipe.load import describe
 
     options = {name for path in CONTRACT for name in options_of(path)}
     keys = {key for key, *_ in describe(Recipe)}

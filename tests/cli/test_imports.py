@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -95,6 +96,23 @@ def test_heavy_libraries_are_not_imported_at_the_top(path):
         return
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert HEAVY.isdisjoint(name.split(".")[0] for name in imports(tree, inside_functions=False))
+
+
+def test_no_imports_go_in_circles():
+    """Nothing calls back up the way of the data, not even inside a function."""
+    modules = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in files()}
+    modules = {name.removesuffix(".__init__"): path for name, path in modules.items()}
+
+    def file_of(name: str) -> str:
+        while name not in modules:
+            name = name.rpartition(".")[0]
+        return name
+
+    graph = {}
+    for module, path in modules.items():
+        named = imports(ast.parse(path.read_text(encoding="utf-8")), inside_functions=True)
+        graph[module] = {file_of(name) for name in named if name.startswith("hfkit.")} - {module}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 def test_nobody_prints_but_the_screen():

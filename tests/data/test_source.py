@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from hfkit.data import load, load_training
-from hfkit.data.source import Place, locate
+from hfkit.data.place import Place
+from hfkit.data.source import locate
 from hfkit.errors import DataError, NetworkError, UsageError
 from hfkit.recipe.keys import Data
 from hfkit.tasks.base import Column

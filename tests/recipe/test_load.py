@@ -10,11 +10,11 @@ import pytest
 
 from hfkit.errors import UsageError
 from hfkit.recipe import Data, Generate, Recipe, Scratch, Train
+from hfkit.recipe.describe import describe
 from hfkit.recipe.load import (
     as_dict,
     build,
     check_override_sections,
-    describe,
     differences,
     dump,
     identity,

@@ -276,7 +276,7 @@ def test_lists_of_commands():
 PROGRAM = textwrap.dedent(
     """
     import sys, time
-    from hfkit.cli.failure import make_streams_safe
+    from hfkit.cli import make_streams_safe
     from hfkit.events import Event, note, progress
     from hfkit.report import show
     make_streams_safe()

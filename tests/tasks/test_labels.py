@@ -15,7 +15,7 @@ from hfkit.tasks.labels import (
     meaning,
     settings_line,
 )
-from hfkit.tasks.nli import NLISettings
+from hfkit.tasks.nli.settings import NLISettings
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from hfkit.errors import DataError, ModelError
 from hfkit.recipe.keys import Data
 from hfkit.tasks.base import Row
 from hfkit.tasks.labels import OTHER, THREE_WAY
-from hfkit.tasks.nli import NLI, NLISettings
+from hfkit.tasks.nli.settings import NLISettings
+from hfkit.tasks.nli.task import NLI
 from hfkit.tasks.scoring import measured as all_measured
 from hfkit.tasks.scoring import score_columns
 

@@ -202,3 +202,80 @@ def test_a_limit_draws_rows_and_batches_do_not_matter(run, write, pairs):
     assert one["metrics"]["accuracy"] == many["metrics"]["accuracy"]
     with pytest.raises(UsageError, match="no effect"):
         run("2-nli", data, overrides=["train.lr=1"])
+
+
+def learnt(folder, names, order):
+    """A classifier of `names` whose answer follows the first word of the hypothesis: `order[word]` is the place."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    torch.manual_seed(0)
+    tiny_models.save("bert", folder, "AutoModelForSequenceClassification", num_labels=3, **names)
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    words = list(order)
+    batch = tokenizer(words, words, return_tensors="pt", padding=True)
+    gold = torch.tensor([order[word] for word in words])
+    for _ in range(400):
+        found = model(**batch, labels=gold)
+        if found.loss < 0.05:
+            break
+        optimizer.zero_grad()
+        found.loss.backward()
+        optimizer.step()
+    assert found.loss < 0.05, "the toy model learns three words"
+    model.save_pretrained(folder)
+    return str(folder)
+
+
+def test_nameless_labels_are_tried_on_the_rows(run, finish, write, tmp_path):
+    words = {"river": "entailment", "boat": "neutral", "mill": "contradiction"}
+    model = learnt(tmp_path / "nameless", {}, {"river": 1, "boat": 2, "mill": 0})
+    rows = [
+        {"id": str(n), "premise": word, "hypothesis": word, "label": words[word]}
+        for n, word in enumerate([*words] * 20)
+    ]  # fmt: skip
+    data = str(write("dev.jsonl", rows))
+    result, events = run(model, data, task="nli", overrides=["nli.model_labels=auto"])
+    assert result["metrics"]["accuracy"] == 100
+    order = {"LABEL_0": "contradiction", "LABEL_1": "entailment", "LABEL_2": "neutral"}
+    kept = json.loads((Path(result["output"]) / "metrics.json").read_text(encoding="utf-8"))
+    assert kept["labels"]["model"] == order == kept["settings"]["model_labels"]
+    assert len(kept["labels"]["tried"]) == 6 and "LABEL_1 = entailment" in kept["definitions"]["accuracy"]
+    lines = [e.fields["text"] for e in events if e.kind == "note"]
+    assert sum(line.startswith("accuracy ") for line in lines) == 6
+    settled = {e.fields["key"]: e.fields["value"] for e in events if e.kind == "resolved"}
+    assert settled["nli.model_labels"] == order
+    said = (Path(result["output"]) / "predictions.jsonl").read_text(encoding="utf-8")
+    assert "LABEL_" not in said
+    again, _ = finish(score(Path(result["output"]) / "predictions.jsonl", data=data, task="nli"))
+    assert again["metrics"] == result["metrics"]
+    assert again["labels"]["model"] == {name: name for name in ("contradiction", "entailment", "neutral")}
+
+    wrong = "nli.model_labels={LABEL_0: neutral, LABEL_1: contradiction, LABEL_2: entailment}"
+    result, events = run(model, data, task="nli", name="wrong", overrides=[wrong])
+    assert result["metrics"]["accuracy"] == 0
+    assert any("below chance (33.3), and would be 100.0" in e.fields["text"] for e in events if e.kind == "warning")
+
+
+def test_baselines_are_one_flag_each(run, write, pairs, texts):
+    data = str(write("dev.jsonl", pairs))
+    whole, _ = run("2-nli", data, overrides=["train.precision=float32"])
+    alone, events = run("2-nli", data, hypothesis_only=True, majority=True, overrides=["train.precision=float32"])
+    assert alone["output"] == whole["output"] + "-hypothesis-only"  # beside it, to be compared
+    assert "the premise was left out" in alone["definitions"]["accuracy"]
+    chances = [
+        [json.loads(line)["probabilities"] for line in (Path(found["output"]) / "predictions.jsonl").open()]
+        for found in (whole, alone)
+    ]
+    assert chances[0][0] != chances[0][1] and all(each == chances[1][0] for each in chances[1])  # one hypothesis
+    most = alone["baselines"]["majority"]
+    assert most["prediction"] in ("entailment", "contradiction") and most["metrics"]["accuracy"] == 40
+    assert any("majority baseline" in e.fields["name"] for e in events if e.kind == "scored")
+    labelled = [dict(row, label=str(n % 2)) for n, row in enumerate(texts)]
+    assert run("3-two", labelled, majority=True)[0]["baselines"]["majority"]["metrics"]["accuracy"] == 60
+    with pytest.raises(UsageError, match="has none"):
+        run("3-two", labelled, hypothesis_only=True)
+    with pytest.raises(UsageError, match="one label a row"):
+        run("4-many", [dict(row, label=["new"]) for row in texts], majority=True)

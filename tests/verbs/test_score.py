@@ -240,6 +240,27 @@ def test_what_predict_writes_as_csv_is_read_back(run, finish, tmp_path):
         assert found[0] == pytest.approx(found[1]) and found[0], model
 
 
+def test_labels_of_other_tools(run, put, tmp_path):
+    """Words, numbers and LABEL_k: by meaning, by key, or by trying the orders; nothing is guessed."""
+    words = ("entailment", "neutral", "contradictory")
+    data = put("gold.csv", "id,premise,hypothesis,label\n" + "".join(f"{n},a,b,{words[n % 3]}\n" for n in range(60)))
+    numbers = put("n.csv", "id,prediction\n" + "".join(f"{n},{(n + 1) % 3}\n" for n in range(60)))
+    named = put("w.csv", "id,prediction\n" + "".join(f"{n},{words[n % 3].upper()}\n" for n in range(60)))
+    result, _ = run(named, str(data), "nli")
+    assert result["metrics"]["accuracy"] == 100 and result["labels"]["model"]["CONTRADICTORY"] == "contradiction"
+    with pytest.raises(DataError, match="not an NLI class") as raised:
+        run(numbers, str(data), "nli")
+    assert "nli.model_labels=auto" in (raised.value.hint or "")
+    given = "nli.model_labels={1: entailment, 2: neutral, 0: contradiction}"
+    assert run(numbers, str(data), "nli", overrides=[given])[0]["metrics"]["accuracy"] == 100
+    result, events = run(numbers, str(data), "nli", overrides=["nli.model_labels=auto"])
+    assert result["metrics"]["accuracy"] == 100 and len(result["labels"]["tried"]) == 6
+    assert result["labels"]["model"] == {"0": "contradiction", "1": "entailment", "2": "neutral"}
+    swapped = "nli.model_labels={1: neutral, 2: contradiction, 0: entailment}"
+    result, events = run(numbers, str(data), "nli", overrides=[swapped])
+    assert any("would be 100.0" in e.fields["text"] for e in events if e.kind == "warning")
+
+
 def test_no_heavy_library_is_loaded(put, write, questions):
     """score is for any machine: it runs where torch is not installed."""
     data, path = write("dev.jsonl", questions), put("p.json", {"a": "x", "b": "x", "c": "river"})

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
 
-from hfkit.errors import DataError, ModelError
-from hfkit.recipe.section import Auto, Section, key
+from hfkit.errors import DataError
+from hfkit.recipe.section import Section
 from hfkit.tasks import outputs as heads
 from hfkit.tasks import tally
 from hfkit.tasks.base import Column, Feature, Prediction, Read, Resolution, Row
-from hfkit.tasks.labels import head_labels, in_order, label_text, model_labels
-from hfkit.tasks.pairs import encode_texts, model_length, resolve_length
+from hfkit.tasks.classify.head import PROBLEM, fitted, head_order
+from hfkit.tasks.classify.settings import ClassifySettings
+from hfkit.tasks.labels import in_order, label_text
+from hfkit.tasks.pairs import encode_texts, resolve_length
 from hfkit.tasks.slicing import classify_slices
-from hfkit.tasks.targets import Target, decide, empty, gold_of, judge, label_names, refuse_unknown, scale, survey
+from hfkit.tasks.targets import decide, empty, gold_of, judge, label_names, refuse_unknown, scale, survey
 
 if TYPE_CHECKING:
     import torch
@@ -26,33 +27,6 @@ if TYPE_CHECKING:
 
 TEXTS = ("text", "text_pair")
 _TEXT = ("sentence", "content", "review", "comment_text", "full_text", "excerpt", "utterance", "tweet")
-_PROBLEM: dict[str, str] = {
-    "single": "single_label_classification",
-    "multi": "multi_label_classification",
-    "regression": "regression",
-}
-
-
-class ClassifySettings(Section):
-    """The keys of `classify:`."""
-
-    max_length: Auto | Annotated[int, Field(ge=8)] = key("auto", "tokens of a row; auto: 99th percentile of training")
-    labels: list[str] | None = key(None, "the labels in the head's order; null: integers ascending, else by code point")
-    target: Literal["auto", "single", "multi", "regression"] = key("auto", "single label, multi label, or regression")
-    mean: list[float] | None = key(None, "regression: what the head's 0 stands for; null: the training mean")
-    std: list[float] | None = key(None, "regression: the unit of the head's numbers; null: the training deviation")
-
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _texts(cls, value: Any) -> Any:
-        return [label_text(label) for label in value] if isinstance(value, list) else value
-
-    @field_validator("labels")
-    @classmethod
-    def _distinct(cls, value: list[str] | None) -> list[str] | None:
-        if value is not None and (len(set(value)) != len(value) or not value):
-            raise ValueError("give at least one label, and each once")
-        return value
 
 
 class Classify:
@@ -120,7 +94,7 @@ class Classify:
         found = survey(row for row in rows if self.usable(row))
         target, why = decide(found, self.settings.target)
         lines = [Resolution("classify.target", target, why)]
-        names = self.settings.labels or _head_order(label_names(found, target), config)
+        names = self.settings.labels or head_order(label_names(found, target), config)
         if target != "regression":
             refuse_unknown(found, names)
         update: dict[str, Any] = {"target": target, "labels": names}
@@ -146,7 +120,7 @@ class Classify:
                 return Classify(self.settings, of_gold=label_names(found, target)), []
             lines = [Resolution("classify.target", target, why)] if self.settings.target == "auto" else []
             return Classify(self.settings.model_copy(update={"target": target})), lines
-        settings, lines = self._fitted(config)
+        settings, lines = fitted(self.settings, config)
         task = Classify(settings)
         found = survey(row for row in rows if task.usable(row))
         if settings.target == "regression":
@@ -162,7 +136,7 @@ class Classify:
             "num_labels": len(names),
             "id2label": dict(enumerate(names)),
             "label2id": {name: place for place, name in enumerate(names)},
-            "problem_type": _PROBLEM.get(self.settings.target),
+            "problem_type": PROBLEM.get(self.settings.target),
         }
 
     def encode(self, rows: Iterable[Row], tokenizer: PreTrainedTokenizerBase) -> Iterator[Feature]:
@@ -249,6 +223,11 @@ class Classify:
         """Of the metrics that this target can have; without a target: of all."""
         return tally.definitions(self.settings.target)
 
+    @property
+    def label_order(self) -> list[str]:
+        """The labels in the order of the places in `gold` and `predicted` of a single-label row."""
+        return in_order(self.settings.labels or self._of_gold)
+
     def _places(self, prediction: Prediction) -> list[str]:
         """The labels that the statistics of a row count by their places."""
         return self.settings.labels or tally.names_said(prediction) or self._of_gold or ["value"]
@@ -262,43 +241,8 @@ class Classify:
         single = labels is not None and self.settings.target in ("auto", "single")
         return single and label_text(value) == "-1" and "-1" not in (labels or ())
 
-    def _fitted(self, config: PretrainedConfig) -> tuple[ClassifySettings, list[Resolution]]:
-        """Settings that fit a trained head. Raises ModelError when there is none, or one of another size."""
-        trained = model_labels(config)
-        if trained is None:
-            raise ModelError(
-                "the model has no classification head", "fine-tune it first, with `hfkit finetune classify`"
-            )
-        given = self.settings
-        target = given.target if given.target != "auto" else _target_of(config)
-        names = given.labels or trained
-        if len(names) != len(trained):
-            raise ModelError(
-                f"the model's head gives {len(trained)} numbers, classify.labels has {len(names)}",
-                "give one label for each of them, in the head's order",
-            )
-        length, chosen = model_length("classify.max_length", given.max_length, config)
-        update: dict[str, Any] = {"target": target, "labels": names, "max_length": length}
-        if target == "regression":
-            update |= {"mean": given.mean or [0.0] * len(names), "std": given.std or [1.0] * len(names)}
-        lines = [Resolution("classify.target", target, "the model's head")] if given.target == "auto" else []
-        return given.model_copy(update=update), [*lines, *([chosen] if chosen else [])]
-
     def _mean(self) -> np.ndarray:
         return np.asarray(self.settings.mean or [0.0])
 
     def _std(self) -> np.ndarray:
         return np.asarray(self.settings.std or [1.0])
-
-
-def _target_of(config: PretrainedConfig) -> Target:
-    """The target that a trained head was made for, from its config."""
-    if config.problem_type in (_PROBLEM["multi"], _PROBLEM["regression"]):
-        return "multi" if config.problem_type == _PROBLEM["multi"] else "regression"
-    return "regression" if config.num_labels == 1 else "single"
-
-
-def _head_order(names: list[str], config: PretrainedConfig) -> list[str]:
-    """The order of a trained head that has just these labels, else the order given."""
-    trained = head_labels(config)
-    return trained if trained is not None and set(trained) == set(names) else names

@@ -1,0 +1,92 @@
+"""Plain values against the declared keys: a section, or all problems at once in the user's words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from hfkit.recipe.describe import describe
+from hfkit.recipe.keys import Recipe
+from hfkit.tasks import TASKS, task_class
+
+COMMAND_LINE = "command line"  # stands where a file would
+COMMON = [name for name in Recipe.model_fields if name not in ("settings", "name")]
+# a key from elsewhere, in whatever section it is written -> ours
+ELSEWHERE = {
+    "learning_rate": "train.lr",
+    "num_train_epochs": "train.epochs",
+    "num_epochs": "train.epochs",
+    "per_device_train_batch_size": "train.batch_size",
+    "gradient_accumulation_steps": "train.micro_batch_size",
+    "warmup_ratio": "train.warmup",
+    "warmup_steps": "train.warmup",
+    "lr_scheduler_type": "train.schedule",
+    "fp16": "train.precision",
+    "bf16": "train.precision",
+    "metric_for_best_model": "train.metric",
+    "early_stopping_patience": "train.patience",
+    "report_to": "train.trackers",
+    "model_name_or_path": "model",
+    "train_file": "data.train",
+    "validation_file": "data.validation",
+    "max_seq_length": "max_length",
+    "doc_stride": "qa.stride",
+}
+
+
+def checked(
+    model: type[Any], values: Any, where: str, *, prefix: str = "", task: str = "", typed: Collection[str] = ()
+) -> tuple[Any | None, list[str]]:
+    """(the section, or None, problems): each with `where` it stands, its key, and the nearest key of the task.
+
+    `typed` are the keys that came from the command line, which is then where they stand.
+    """
+    if not isinstance(values, Mapping):
+        return None, [f"{where}: '{prefix.rstrip('.')}' is a section of keys, not {values!r}"]
+    try:
+        return model(**values), []
+    except ValidationError as error:
+        found: dict[str, str] = {}  # the branches of a union, "auto or a number", are one problem
+        for item in error.errors():
+            dotted = prefix + ".".join(str(part) for part in item["loc"] if not _is_branch(part))
+            place = COMMAND_LINE if any(dotted == key or dotted.startswith(f"{key}.") for key in typed) else where
+            if dotted in found:
+                found[dotted] += f", or {item['msg'].removeprefix('Input should be ')}"
+            else:
+                found[dotted] = _problem(model, item, dotted, place, prefix, task)
+        return None, list(found.values())
+
+
+def _problem(model: type[BaseModel], item: Mapping[str, Any], dotted: str, where: str, prefix: str, task: str) -> str:
+    if item["type"] == "extra_forbidden":
+        ours = ELSEWHERE.get(dotted.rpartition(".")[2].lower())
+        near = [ours] if ours else difflib.get_close_matches(dotted, _all_keys(model, prefix, task), n=1, cutoff=0.7)
+        return f"{where}: unknown key '{dotted}'" + (f"; did you mean '{near[0]}'?" if near else "")
+    return f"{where}: {dotted} = {item['input']!r}: {_lower_first(item['msg'])}"
+
+
+def _is_branch(part: Any) -> bool:
+    """pydantic names the branch of a union in the location; users only know keys."""
+    return isinstance(part, str) and (
+        part in ("int", "float", "str", "bool", "list[str]") or part.startswith(("literal[", "constrained-", "dict["))
+    )
+
+
+def _all_keys(model: type[BaseModel], prefix: str, task: str) -> list[str]:
+    keys = [name for name, *_ in describe(model, prefix)]
+    if model is Recipe:
+        keys += [name for name, *_ in describe(task_class(task).Settings, f"{task}.")] if task else []
+        keys += list(COMMON)
+    return keys
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def hint(task: str) -> str:
+    """Where all keys of a task are shown."""
+    return f"see every key with `hfkit recipes show {task if task in TASKS else 'qa'} --keys`"
