@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from bad_input.data_cases import data_cases
 from bad_input.fuzz import fuzz
 from bad_input.generate_cases import generate_cases
 from bad_input.model_cases import model_cases
-from bad_input.perform import CONTROLS, PACKAGE, judge, perform, perform_for_real, put, spawn, tree, words
+from bad_input.perform import CONTROLS, judge, on_terminal, perform, perform_for_real, put, spawn, tree, words
 from bad_input.score_cases import score_cases
 from bad_input.table import REAL, TABLE, in_table
 from bad_input.usage_cases import usage_cases
@@ -238,36 +237,9 @@ def test_a_terminal_without_unicode_and_a_locale_of_c(models: Path) -> None:
 
 
 def test_markup_and_escapes_do_not_reach_a_terminal(models: Path) -> None:
-    pty = pytest.importorskip("pty")
+    pytest.importorskip("pty")
     put({"data.jsonl": "oops " + ESCAPES + "\n"})
-    for arguments, said in (
-        (["predict", str(models / "qa"), "--data", "data.jsonl"], "[bold red]"),
-        (["finetune", ESCAPES], "[bold red]"),
-    ):
-        program = "import sys; from hfkit.cli import main; sys.exit(main(sys.argv[1:]))"
-        text = on_terminal(pty, [sys.executable, "-c", program, *arguments])
-        assert said in text
-        assert "\x07" not in text
-        assert "\x9b" not in text
-        assert "\x1b]0" not in text
-        assert "\x1b[31m[bold" not in text
-
-
-def on_terminal(pty: Any, command: list[str]) -> str:
-    """What a command writes to a terminal."""
-    shown: list[bytes] = []
-    surroundings = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "OMP_NUM_THREADS": "1", "TERM": "xterm"}
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=surroundings)
-    os.close(follower)
-    while True:
-        try:
-            piece = os.read(leader, 4096)
-        except OSError:  # the other end is closed
-            break
-        if not piece:
-            break
-        shown.append(piece)
-    os.close(leader)
-    process.wait(timeout=60)
-    return b"".join(shown).decode("utf-8", "replace")
+    for arguments in (["predict", str(models / "qa"), "--data", "data.jsonl"], ["finetune", ESCAPES]):
+        text = on_terminal(arguments)
+        assert "[bold red]" in text
+        assert not [raw for raw in ("\x07", "\x9b", "\x1b]0", "\x1b[31m[bold") if raw in text]

@@ -8,6 +8,7 @@ import io
 import itertools
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -50,14 +51,22 @@ def read(path: Path, how: Reading, say: Callable[[str], None]) -> Iterator[Recor
 
         yield from arrow.read_parquet(path)
         return
-    try:
+    with _reading(path, how):
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty (0 bytes)", EMPTY)
         encodings.refuse_wide(path, how.encoding, _open_bytes)
         with _open(path, how.encoding) as handle:
             yield from _READERS[form](path, handle, how, say)
-    except UnicodeError as error:  # a codec may raise its base class, as UTF-16 does without a mark
-        raise encodings.undecodable(path, how.encoding, _open_bytes) from error
+
+
+@contextmanager
+def _reading(path: Path, how: Reading) -> Iterator[None]:
+    """What can go wrong with a file while its text is read, as a DataError that names it."""
+    try:
+        try:
+            yield
+        except UnicodeError as error:  # a codec may raise its base class, as UTF-16 does without a mark
+            raise encodings.undecodable(path, how.encoding, _open_bytes) from error  # reads the file once more
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: damaged gzip file ({error})", "download or compress it again") from error
     except OSError as error:
@@ -168,14 +177,8 @@ def read_pair(first: Path, second: Path, how: Reading, say: Callable[[str], None
 
 def _pair_lines(path: Path, how: Reading) -> Iterator[str]:
     encodings.check_known(how.encoding)
-    try:
+    with _reading(path, how):
         encodings.refuse_wide(path, how.encoding, _open_bytes)
         with _open(path, how.encoding) as handle:
             for line in handle:
                 yield line.rstrip("\r\n")
-    except UnicodeError as error:  # a codec may raise its base class, as UTF-16 does without a mark
-        raise encodings.undecodable(path, how.encoding, _open_bytes) from error
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror or error})", "check its permissions and the disk"
-        ) from error

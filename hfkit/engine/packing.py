@@ -100,6 +100,8 @@ class Packed(nn.Module):
         row: dict[str, Any] = {
             "input_ids": batch["input_ids"].flatten()[index][None],
             "position_ids": (index % width + self.first_position)[None],
+            # Without one, GPT-2 looks for padding at every call, which waits for the device, and warns of it.
+            "attention_mask": torch.ones(1, len(index), dtype=torch.bool, device=index.device),
         }
         if "token_type_ids" in batch and "token_type_ids" in accepted(type(self.model).forward):
             row["token_type_ids"] = batch["token_type_ids"].flatten()[index][None]

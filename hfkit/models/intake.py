@@ -32,6 +32,7 @@ JSON_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.jso
 # settings that make transformers fetch kernels or pick another implementation than its default
 PRIVATE = ("attn_implementation", "experts_implementation", "use_kernels", "auto_map", "custom_pipelines")
 
+LABEL_MAPS = ("id2label", "label2id")  # their keys are the data's, whatever they begin with
 DIGEST = "weights_sha256"  # key of hfkit.json
 
 
@@ -76,7 +77,15 @@ def read_config(folder: Path) -> tuple[dict[str, Any], list[str]]:
     )
     if (line := unverified_note(kind)) is not None:
         notes.append(line)
-    return {key: value for key, value in raw.items() if not key.startswith("_") and key not in PRIVATE}, notes
+    return _public(raw), notes
+
+
+def _public(value: Any) -> Any:
+    """A config without its private keys, in parts of it as well: a model inside a model has a config of its own."""
+    if isinstance(value, dict):
+        kept = {key: part for key, part in value.items() if not key.startswith("_") and key not in PRIVATE}
+        return {key: part if key in LABEL_MAPS else _public(part) for key, part in kept.items()}
+    return [_public(part) for part in value] if isinstance(value, list) else value
 
 
 def _check_known(path: Path, raw: dict[str, Any], kind: str) -> None:

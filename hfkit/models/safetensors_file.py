@@ -9,6 +9,7 @@ from typing import Any
 from hfkit.errors import ModelError
 
 MAX_HEADER_BYTES = 10 * 1024 * 1024
+MAX_TENSORS = 50_000  # large models have a few thousand
 POINTER = b"version https://git-lfs"
 AGAIN = "download or copy the file again"
 
@@ -36,6 +37,8 @@ def check_safetensors(path: Path) -> dict[str, Any]:
         raw = handle.read(length)
     header = _parse(path, raw)
     header.pop("__metadata__", None)
+    if len(header) > MAX_TENSORS:
+        raise ModelError(f"{path}: not a safetensors file (its header names {len(header):,} tensors)", AGAIN)
     _check_extent(path, header, size - 8 - length)
     return header
 
@@ -43,7 +46,7 @@ def check_safetensors(path: Path) -> dict[str, Any]:
 def _parse(path: Path, raw: bytes) -> dict[str, Any]:
     try:
         header = json.loads(raw.decode("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not a safetensors file (its header is not JSON)", AGAIN) from error
     if not isinstance(header, dict):
         raise ModelError(f"{path}: not a safetensors file (its header is not an object)", AGAIN)
@@ -54,7 +57,7 @@ def _check_extent(path: Path, header: dict[str, Any], payload: int) -> None:
     """Every byte of the payload must belong to exactly one tensor."""
     try:
         spans = sorted((int(t["data_offsets"][0]), int(t["data_offsets"][1])) for t in header.values())
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"{path}: not a safetensors file (a tensor without offsets)", AGAIN) from error
     end = 0
     for first, last in spans:

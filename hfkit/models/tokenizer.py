@@ -53,6 +53,7 @@ def load_tokenizer(checkpoint: Checkpoint, head: Head | None = None) -> PreTrain
             f"{folder}: {config.model_type} has no fast tokenizer, which offsets need", "choose another model"
         )
     _check_size(tokenizer, config, folder)
+    _check_templates(tokenizer, folder)
     _keep_normalizer(tokenizer, folder)
     clear_stored(tokenizer)
     split_special(tokenizer)
@@ -140,6 +141,15 @@ def _check_size(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, fo
         raise ModelError(
             f"{folder}: the tokenizer has {len(tokenizer)} entries, the model only {rows} embeddings",
             "tokenizer and weights are of two models; copy the right tokenizer beside the weights",
+        )
+
+
+def _check_templates(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """The names of chat templates become file names when the tokenizer is saved; refuse one that leaves the folder."""
+    names = tokenizer.chat_template if isinstance(tokenizer.chat_template, dict) else {}
+    if bad := [name for name in names if not re.fullmatch(r"[\w-]{1,64}", str(name))]:
+        raise ModelError(
+            f"{folder}: a chat template is named '{bad[0]}', which is no file name", "do not use this checkpoint"
         )
 
 

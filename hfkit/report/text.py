@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (0x09, 0x0A)}
+_CONTROLS |= {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}  # turn text around
 
 
 def safe(text: object) -> str:
-    """`text` with its C0 and C1 control characters written out: data cannot steer a terminal. Newline and tab stay."""
+    """`text` with its C0, C1 and direction controls written out: data cannot steer a terminal. Newline and tab stay."""
     return str(text).translate(_CONTROLS)
 
 

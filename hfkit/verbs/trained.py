@@ -169,7 +169,7 @@ def answering(
     for item in resolutions:
         yield resolved(item.key, item.value, item.why)
     features = limited_blocks((yield from _features(rows, task, tokenizer)), rows, limit)
-    yield from map(warning, truncated(task, features))
+    yield from map(note, truncated(task, features))
     model, notes = load_model(found, task.head, model_config=task.model_config(), fresh_head="refuse")
     yield from map(note, notes)
     model = place.accelerator.prepare_model(packed(model.to(place.device), place), evaluation_mode=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 from bad_input.case import (
@@ -22,6 +23,12 @@ from bad_input.case import (
     text,
     without,
 )
+
+
+def _wrong_sum(raw: bytes) -> bytes:
+    """Compressed, with a check sum of other bytes, which is only met when all was read."""
+    packed = gzip.compress(raw)
+    return packed[:-8] + b"\0\0\0\0" + packed[-4:]
 
 
 def data_cases() -> list[Case]:
@@ -76,6 +83,8 @@ def data_cases() -> list[Case]:
         ),
         one("no_encoding", "'klingon'", "train.jsonl", QAS, more="data.encoding=klingon"),
         one("gzip", "train.jsonl.gz.*gzip", "train.jsonl.gz", b"\x1f\x8bnot"),
+        one("gzip_cut", "train.jsonl.gz.*damaged gzip", "train.jsonl.gz", gzip.compress(QAS.encode())[:-12]),
+        one("gzip_sum", "train.jsonl.gz.*damaged gzip", "train.jsonl.gz", _wrong_sum(b'{"id": "\xff"}')),
         one("parquet", "train.parquet", "train.parquet", b"PAR1 not"),
         one(
             "wrong_columns",

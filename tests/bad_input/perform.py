@@ -157,6 +157,31 @@ def _judge_refusal(case: Case, result: dict[str, Any], err: str) -> None:
     assert len(shown) == 1
     for command in re.findall(r"`(hfkit [^`]*)`", error["hint"]):
         try:
-            parse(shlex.split(command)[1:])
+            with contextlib.redirect_stdout(io.StringIO()):  # a hint of --help would print it
+                parse(shlex.split(command)[1:])
         except (UsageError, typer.TyperException) as problem:
             raise AssertionError(f"the hint's command does not parse: {command}: {problem}") from problem
+
+
+def on_terminal(arguments: list[str]) -> str:
+    """What a command writes to a terminal."""
+    import pty
+
+    shown: list[bytes] = []
+    program = "import sys; from hfkit.cli import main; sys.exit(main(sys.argv[1:]))"
+    surroundings = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "OMP_NUM_THREADS": "1", "TERM": "xterm"}
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-c", program, *arguments]
+    process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=surroundings)
+    os.close(follower)
+    while True:
+        try:
+            piece = os.read(leader, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        shown.append(piece)
+    os.close(leader)
+    process.wait(timeout=60)
+    return b"".join(shown).decode("utf-8", "replace")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +145,7 @@ def test_a_padded_batch_into_packed_attention_raises(checkpoints: Any, place: An
     with pytest.raises(ValueError, match="padded"):
         model(input_ids=ids, attention_mask=mask)
     with pytest.raises(ValueError, match="cu_seq_lens_q"):
-        model(input_ids=ids, attention_mask=torch.ones_like(ids))
+        model(input_ids=ids[:1], attention_mask=torch.ones_like(ids[:1]))
 
 
 def test_the_saved_model_says_nothing_of_packing(checkpoints: Any, place: Any, tmp_path: Path) -> None:
@@ -254,10 +253,15 @@ def test_packed_rows_hold_real_tokens_only(checkpoints: Any, place: Any) -> None
     assert max(len(part) for part in parts) <= 9
 
 
-def test_masks_of_registered_attention_let_whole_rows_pass() -> None:
-    check = partial(attention.no_mask, batch_size=1)
-    assert check(attention_mask=None) is None
-    assert check(attention_mask=torch.ones(1, 4, dtype=torch.bool)) is None
+def test_gpt2_does_not_warn_of_padding(checkpoints: Any, place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = packed(load(checkpoints("gpt2", "causal-lm"), "causal-lm"), place)
+    said: list[str] = []
+    monkeypatch.setattr(transformers.modeling_utils.logger, "warning_once", said.append)
+    made = batch()
+    made["input_ids"][0, 0] = plain(model).config.pad_token_id
+    with torch.no_grad():
+        forward(model, made)
+    assert not said
 
 
 def test_a_language_model_scores_fewer_tokens_at_once(checkpoints: Any) -> None:
