@@ -13,6 +13,7 @@ _NAMES = {
     "predict": "hfkit.api",
     "generate": "hfkit.api",
     "score": "hfkit.api",
+    "compare": "hfkit.api",
     "HfkitError": "hfkit.errors",
     "UsageError": "hfkit.errors",
     "DataError": "hfkit.errors",

@@ -122,6 +122,23 @@ def score(predictions: str | Path, *, data: Any, task: str, quiet: bool = True, 
     return _shown("score", verb(Path(predictions), data=data, task=task, **_split(options)), quiet=quiet)
 
 
+def compare(a: Any, b: Any, *, data: Any = None, quiet: bool = True, **options: Any) -> dict[str, Any]:
+    """How two systems differ on the same rows; returns what `hfkit compare --json` prints. No torch. Raises HfkitError.
+
+    A system is a FinetunedRun, a run, a folder of an evaluation or a file of predictions, or a list of its seeds.
+    """
+    from hfkit.verbs.compare import compare as verb
+
+    return _shown("compare", verb(_system(a), _system(b), data=data, **_split(options)), quiet=quiet)
+
+
+def _system(value: Any) -> str:
+    """Seeds joined by commas, runs by their paths."""
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(_system, value))
+    return str(value.path if isinstance(value, FinetunedRun) else value)
+
+
 def _shown(command: str, events: Iterator[Event], *, quiet: bool) -> dict[str, Any]:
     from hfkit.report import show
 

@@ -14,7 +14,7 @@ Kind = Literal[
     "plan",  # title, items {label: value}: what is about to happen
     "progress",  # stage, done, total (None when unknown), unit: moves a bar, not kept on disk
     "step",  # loss, lr, epoch, steps, rows_per_s, tokens_per_s, eta_s: one optimizer step (Event.step says which)
-    "scored",  # name, metrics {key: value}, ci95 {key: [low, high]}, rows, definitions, before {metrics, ci95}
+    "scored",  # name, metrics {key: value}, ci95 {key: [low, high]}, rows, definitions, before, slices, ...
     "saved",  # what (checkpoint | model | predictions | ...), path
     "answered",  # items: predictions to show, one mapping each
     "text",  # text: a piece of generated text, streamed to stdout as it comes

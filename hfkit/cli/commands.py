@@ -13,6 +13,7 @@ COMMANDS = {
     "predict": "hfkit.cli.predict:predict",
     "generate": "hfkit.cli.generate:generate",
     "score": "hfkit.cli.score:score",
+    "compare": "hfkit.cli.compare:compare",
     "init": "hfkit.cli.init:init",
     "convert": "hfkit.cli.convert:convert",
     "doctor": "hfkit.cli.doctor:doctor",

@@ -1,5 +1,6 @@
 """Runs one verb and shows what it yields: the last step of every command."""
 
+import gc
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ def perform(command: str, verb: Callable[[], Events], *, json: bool, quiet: bool
             os.environ[name] = "1"  # the libraries read it once, when they are imported
     from hfkit.report import show
 
+    gc.set_threshold(50_000, 20, 50)  # rows are many small objects that stay: looking for garbage among them is slow
     try:
         result = show(verb(), command=command, mode="quiet" if quiet else None, json=json)
     except AskedToStop as request:  # typer would make of it an interruption, whichever signal it was

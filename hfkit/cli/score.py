@@ -13,7 +13,7 @@ def score(
     predictions: Annotated[
         Path,
         typer.Argument(
-            metavar="PREDICTIONS", help="A file of predictions: jsonl, csv, or {id: text}.", show_default=False
+            metavar="PREDICTIONS", help="A file of predictions: jsonl, csv, {id: text}, HANS' text.", show_default=False
         ),
     ],
     pairs: Pairs = None,
@@ -22,6 +22,15 @@ def score(
     task: Annotated[
         str, typer.Option("--task", metavar="T", help="The task: qa, nli, classify or lm.", show_default=False)
     ],
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Score what data and predictions both have; say how many lack.")
+    ] = False,
+    allow_order: Annotated[
+        bool, typer.Option("--allow-order", help="Match by order, not by id: the first prediction is the first row's.")
+    ] = False,
+    slices: Annotated[
+        bool, typer.Option("--slices", help="Also score parts: by question word, length, overlap, class, and so on.")
+    ] = False,
     json: Json = False,
     offline: Offline = False,
     quiet: Quiet = False,
@@ -37,6 +46,15 @@ def score(
     def verb() -> Events:
         from hfkit.verbs.score import score
 
-        return score(predictions, data=data, task=task, overrides=given, offline=offline)
+        return score(
+            predictions,
+            data=data,
+            task=task,
+            allow_missing=allow_missing,
+            allow_order=allow_order,
+            slices=slices,
+            overrides=given,
+            offline=offline,
+        )
 
     perform("score", verb, json=json, quiet=quiet, offline=offline)

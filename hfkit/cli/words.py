@@ -29,6 +29,8 @@ VERBS = {
     "debug": "hfkit data check D --task qa",
     "inspect": "hfkit data show D --task qa",
     "new": "hfkit init D",
+    "diff": "hfkit compare A B",
+    "mcnemar": "hfkit compare A B",
     "ls": "hfkit runs list",
     "list": "hfkit runs list",
     "env": "hfkit doctor",

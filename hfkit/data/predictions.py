@@ -6,10 +6,11 @@ import csv
 import io
 import json
 import math
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from hfkit.data.records import cut
 from hfkit.errors import DataError
@@ -17,13 +18,16 @@ from hfkit.files import atomic_write, json_line, write_text
 from hfkit.tasks.base import Prediction
 
 REJECTED = "rejected.jsonl"  # in a run or an evaluation: the rows that data.on_bad_row=skip left out
+_HANS_HEADER = "pairID,gold_label"
 ASKED = "give predictions as hfkit writes them: jsonl, json {id: text}, or csv with columns id and prediction"
 
 
-def read_predictions(path: Path) -> list[Prediction]:
+def read_predictions(path: Path, *, numbered: bool = False) -> list[Prediction]:
     """Predictions of a file, each with an id (a string) and a prediction. Raises DataError naming the line.
 
-    .jsonl has one object a line, .json is {id: text} or a list of objects, .csv has columns id and prediction.
+    .jsonl has one object a line, .json is {id: text} or a list of objects, .csv has columns id and prediction, .txt is
+    what HANS' own script reads: a line `pairID,gold_label`, then one line a row. With `numbered` ids are put aside and
+    rows are counted from 0, also where there are no ids; a .txt is then also one prediction a line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -32,34 +36,44 @@ def read_predictions(path: Path) -> list[Prediction]:
         raise DataError(f"{path}: cannot be read ({reason})", ASKED) from error
     if not text.strip():
         raise DataError(f"{path} is empty", ASKED)
-    if path.suffix == ".csv":
+    if path.suffix == ".csv" or (path.suffix == ".txt" and text.startswith(_HANS_HEADER)):
         found = _from_csv(path, text)
+        if found and {*found[0]} == {"pairID", "gold_label"}:  # HANS' own names
+            found = [{"id": item["pairID"], "prediction": item["gold_label"]} for item in found]
+    elif path.suffix == ".txt" and numbered:
+        found = [{"prediction": line} for line in text.removesuffix("\n").split("\n")]
     elif path.suffix == ".json":
         found = _from_json(path, text)
     else:
         found = [_line(path, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if numbered:
+        found = [{**item, "id": str(number)} for number, item in enumerate(found)]
     for number, item in enumerate(found, 1):
-        absent = [name for name in ("id", "prediction") if name not in item or (name == "id" and item[name] is None)]
-        if absent:
-            raise DataError(f"{path}: prediction {number} has no {absent[0]}", "each needs id and prediction")
-        item["id"] = str(item["id"])
+        if item.get("id") is None or "prediction" not in item:
+            absent = "id" if item.get("id") is None else "prediction"
+            raise DataError(f"{path}: prediction {number} has no {absent}", "each needs id and prediction")
+        if type(item["id"]) is not str:
+            item["id"] = str(item["id"])
     return found
 
 
 def _from_csv(path: Path, text: str) -> list[Prediction]:
     """Rows of a csv file; without a column `prediction` but with several of numbers, these are the prediction."""
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     found: list[Prediction] = []
     try:
-        for row in reader:
-            if None in row or None in row.values():
+        header = next(reader, [])
+        for cells in reader:
+            if not cells:
+                continue
+            if len(cells) != len(header):
                 raise DataError(
                     f"{path}:{reader.line_num}: not one cell for each column of the header", "correct that line"
                 )
-            found.append(dict(row))
+            found.append(dict(zip(header, cells, strict=True)))
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: not csv ({error})", ASKED) from error
-    others = [name for name in reader.fieldnames or [] if name not in ("id", "prediction")]
+    others = [name for name in header if name not in ("id", "prediction")]
     numbers = [_numbers(row, others) for row in found] if others else [None]
     return found if None in numbers else [_with_numbers(*pair) for pair in zip(found, numbers, strict=True)]
 
@@ -152,3 +166,29 @@ def written(path: Path, predictions: Iterable[Prediction]) -> Iterator[Iterator[
                 yield prediction
 
         yield passing()
+
+
+class PredictionLines(Sequence[Prediction]):
+    """Predictions of a file that was just written, read line by line when asked for: only where they begin is kept."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._starts = array("q", [0])
+        with open(path, "rb") as handle:
+            for line in handle:
+                self._starts.append(self._starts[-1] + len(line))
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Prediction]: ...
+    def __getitem__(self, index: int | slice) -> Prediction | list[Prediction]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        with open(self.path, "rb") as handle:
+            handle.seek(self._starts[range(len(self))[index]])
+            found: Prediction = json.loads(handle.readline())
+        return found

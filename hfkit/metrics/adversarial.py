@@ -3,18 +3,18 @@
 Source: eval_squad.py of Jia & Liang 2017. A variant's id is its original's id, a dash and a suffix.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 
-def worst_variants(ids: Sequence[str], columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The columns with one row per original question: that of the variant with the lowest `f1`, first one on ties.
+def worst_variants(ids: Sequence[str], f1: np.ndarray) -> np.ndarray:
+    """Places of the rows that count, one per original question: the variant with the lowest `f1`, first one on ties.
 
     An original that has variants is itself left out; one without variants stands for itself. A row counts as a
     variant when the part of its id before the first dash is another row's id, so dashes in other ids do no harm.
-    Rows come in the order in which their originals first appear. Feed the result to reduce_squad, and to the
-    bootstrap, whose rows are then the original questions.
+    Rows come in the order in which their originals first appear. Feed the columns of these rows to reduce_squad, and
+    to the bootstrap, whose rows are then the original questions.
     """
     known = set(ids)
     own: dict[str, list[int]] = {}
@@ -26,6 +26,4 @@ def worst_variants(ids: Sequence[str], columns: Mapping[str, np.ndarray]) -> dic
             variants.setdefault(original, []).append(row)
         else:
             own.setdefault(name, []).append(row)
-    f1 = columns["f1"]
-    kept = [min(variants.get(name, rows), key=lambda row: f1[row]) for name, rows in own.items()]
-    return {name: np.asarray(values)[kept] for name, values in columns.items()}
+    return np.asarray([min(variants.get(name, rows), key=lambda row: f1[row]) for name, rows in own.items()], dtype=int)

@@ -14,6 +14,7 @@ from itertools import permutations
 import numpy as np
 
 from hfkit.errors import DataError
+from hfkit.metrics.weights import WEIGHT
 
 Columns = Mapping[str, np.ndarray]
 
@@ -29,9 +30,9 @@ def reduce_single(columns: Columns, labels: Sequence[str]) -> dict[str, float]:
     """
     classes = len(labels)
     gold, predicted = _class_numbers(columns, "gold", classes), _class_numbers(columns, "predicted", classes)
-    table = confusion(gold, predicted, classes)
+    table = confusion(gold, predicted, classes, columns.get(WEIGHT))
     metrics = {
-        "accuracy": 100.0 * float(np.trace(table)) / len(gold),
+        "accuracy": 100.0 * float(np.trace(table)) / max(float(table.sum()), 1),
         "macro_f1": 100.0 * _macro_f1_of_present(table),
         "mcc": matthews(table),
     }
@@ -94,9 +95,10 @@ def reduce_regression(columns: Columns, targets: int = 1) -> dict[str, float]:
     return metrics
 
 
-def confusion(gold: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Counts [classes, classes]: row = gold class, column = predicted class."""
-    return np.bincount(gold * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+def confusion(gold: np.ndarray, predicted: np.ndarray, classes: int, weight: np.ndarray | None = None) -> np.ndarray:
+    """Counts [classes, classes]: row = gold class, column = predicted class; rows count once, or `weight` times."""
+    cells = gold * classes + predicted
+    return np.bincount(cells, weights=weight, minlength=classes * classes).reshape(classes, classes)
 
 
 def matthews(table: np.ndarray) -> float:

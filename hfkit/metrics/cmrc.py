@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hfkit.errors import DataError
+from hfkit.metrics.squad import reduce_squad
 from hfkit.metrics.treebank import split_words
 
 _PUNCTUATION = frozenset("-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
@@ -74,10 +75,8 @@ def measure_cmrc(prediction: str | None, golds: Sequence[str]) -> dict[str, floa
 
 def reduce_cmrc(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
     """`exact_match`, `f1` and their mean `average`, in percent, from the columns `em` and `f1` (0-1)."""
-    if len(columns["em"]) == 0:
-        raise DataError("there are no rows to score")
-    exact, overlap = 100.0 * float(np.mean(columns["em"])), 100.0 * float(np.mean(columns["f1"]))
-    return {"exact_match": exact, "f1": overlap, "average": (exact + overlap) / 2}
+    found = reduce_squad(columns)
+    return {**found, "average": (found["exact_match"] + found["f1"]) / 2}
 
 
 def _longest_common_run(left: list[str], right: list[str]) -> int:

@@ -76,6 +76,20 @@ _LM = {
     "word_perplexity": "exp(sum of NLL / words of the original text split at white space)",
 }
 
+_LAMBADA = {
+    "accuracy": "LAMBADA: % of passages whose last word (after a blank) is what greedy decoding gives, every token; "
+    "no stop-word filter",
+    "perplexity": "LAMBADA: exp(mean over passages of the last word's NLL, summed over its tokens), per word",
+}
+
+_TEXTS = {
+    "chrf": "chrF2 of the corpus as sacrebleu's default has it (characters to 6, beta 2), best reference, 0 to 100",
+    "bleu": "BLEU of the corpus as sacrebleu's default has it (13a, exponential smoothing), 0 to 100",
+    "rouge_l": "F of the longest common subsequence by rouge-score without stemming, best reference, mean, in %; its "
+    "words are a-z and 0-9 only, so other scripts score 0",
+    "exact_match": "% of predictions that equal a reference, character by character",
+}
+
 _DEFINITIONS = {
     "squad": _squad_v1("SQuAD v1.1 official"),
     "squad2": _SQUAD2,
@@ -87,13 +101,15 @@ _DEFINITIONS = {
     "regression": _REGRESSION,
     "hans": _HANS,
     "lm": _LM,
+    "lambada": _LAMBADA,
+    "texts": _TEXTS,
 }
 
 
 def definition(scorer: str, key: str) -> str:
     """The exact meaning of metric `key` under `scorer`. Raises KeyError for a pair that no reduce function here gives.
 
-    Scorers: squad, squad2, cmrc, mrqa, adversarial; single (nli too), multi, regression, hans; lm.
+    Scorers: squad, squad2, cmrc, mrqa, adversarial; single (nli too), multi, regression, hans; lm; lambada; texts.
     """
     return _DEFINITIONS[scorer][key]
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from hfkit.errors import DataError
+from hfkit.metrics.weights import WEIGHT
 
 HEURISTICS = ("lexical_overlap", "subsequence", "constituent")
 
@@ -24,13 +25,17 @@ def reduce_hans(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
     correct, entailed, heuristic = (np.asarray(columns[name]) for name in ("correct", "entailed", "heuristic"))
     if len(correct) == 0:
         raise DataError("there are no rows to score")
-    cells = {}
-    for label, name in ((1, "entailment"), (0, "non_entailment")):
-        for number, title in enumerate(HEURISTICS):
-            inside = (heuristic == number) & (entailed == label)
-            if inside.any():
-                cells[f"{title}_{name}"] = 100.0 * float(np.mean(correct[inside]))
-    metrics = {"accuracy": 100.0 * float(np.mean(correct)), **cells}
+    weight = columns.get(WEIGHT, np.ones(len(correct)))
+    cell = heuristic.astype(np.int64) * 2 + (entailed == 1)
+    rows = np.bincount(cell, weights=weight, minlength=2 * len(HEURISTICS)).tolist()
+    right = np.bincount(cell, weights=weight * correct, minlength=2 * len(HEURISTICS)).tolist()
+    cells = {
+        f"{title}_{name}": 100.0 * right[2 * number + label] / rows[2 * number + label]
+        for label, name in ((1, "entailment"), (0, "non_entailment"))
+        for number, title in enumerate(HEURISTICS)
+        if rows[2 * number + label]
+    }
+    metrics = {"accuracy": 100.0 * sum(right) / max(sum(rows), 1), **cells}
     if len(cells) == 2 * len(HEURISTICS):
         metrics["overall"] = sum(cells.values()) / len(cells)
     return metrics

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from hfkit.errors import DataError
+from hfkit.metrics.weights import mean, total
 
 
 def reduce_perplexity(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -19,17 +20,25 @@ def reduce_perplexity(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
 
     A perplexity too large for a float is inf. Raises DataError when no token was scored.
     """
-    nll, tokens = float(np.sum(columns["nll"])), float(np.sum(columns["tokens"]))
+    nll, tokens = total(columns, "nll"), total(columns, "tokens")
     if tokens <= 0:
         raise DataError("no token was scored, so there is no perplexity", hint="the text needs two tokens or more")
     metrics = {"perplexity": _exp(nll / tokens), "loss": nll / tokens}
-    size = float(np.sum(columns["bytes"])) if "bytes" in columns else 0.0
+    size = total(columns, "bytes") if "bytes" in columns else 0.0
     if size > 0:
         metrics["bits_per_byte"] = nll / (math.log(2) * size)
-    words = float(np.sum(columns["words"])) if "words" in columns else 0.0
+    words = total(columns, "words") if "words" in columns else 0.0
     if words > 0:
         metrics["word_perplexity"] = _exp(nll / words)
     return metrics
+
+
+def reduce_lambada(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """`accuracy` in percent from `greedy` (0 or 1), and `perplexity` of the last words from `nll` (nats of a word)."""
+    nll, right = mean(columns, np.asarray(columns["nll"])), mean(columns, np.asarray(columns["greedy"]))
+    if nll is None or right is None:
+        raise DataError("there are no rows to score")
+    return {"accuracy": 100.0 * right, "perplexity": _exp(nll)}
 
 
 def _exp(value: float) -> float:

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hfkit.errors import DataError
+from hfkit.metrics.weights import mean
 
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
@@ -64,10 +65,9 @@ def measure_squad(prediction: str | None, golds: Sequence[str]) -> dict[str, flo
         )
     if prediction is None:
         return {"em": 0.0, "f1": 0.0}
-    return {
-        "em": max(exact_match(prediction, gold) for gold in golds),
-        "f1": max(f1_v1(prediction, gold) for gold in golds),
-    }
+    said, known = normalize_answer(prediction), {normalize_answer(gold) for gold in golds}
+    words = said.split()
+    return {"em": float(said in known), "f1": max(_overlap_f1(words, gold.split()) for gold in known)}
 
 
 def measure_squad2(prediction: str, golds: Sequence[str]) -> dict[str, float]:
@@ -75,17 +75,15 @@ def measure_squad2(prediction: str, golds: Sequence[str]) -> dict[str, float]:
 
     `has_answer` says whether there are golds at all, before those of which normalisation leaves nothing are dropped.
     """
-    kept = [gold for gold in golds if normalize_answer(gold)] or [""]
-    return {
-        "em": max(exact_match(prediction, gold) for gold in kept),
-        "f1": max(f1_v2(prediction, gold) for gold in kept),
-        "has_answer": float(bool(golds)),
-    }
+    said, known = normalize_answer(prediction), {normalize_answer(gold) for gold in golds} - {""} or {""}
+    words = said.split()
+    overlap = float("" in known) if not words else max(_overlap_f1(words, gold.split()) for gold in known)
+    return {"em": float(said in known), "f1": overlap, "has_answer": float(bool(golds))}
 
 
 def reduce_squad(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
     """`exact_match` and `f1` in percent from the columns `em` and `f1` (0-1). Raises DataError without rows."""
-    return {"exact_match": _percent(columns["em"]), "f1": _percent(columns["f1"])}
+    return {"exact_match": _percent(columns, "em"), "f1": _percent(columns, "f1")}
 
 
 def reduce_squad2(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -96,12 +94,12 @@ def reduce_squad2(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
     """
     metrics = reduce_squad(columns)
     answerable = np.asarray(columns["has_answer"]) > 0.5
-    if answerable.any():
-        metrics["has_answer_exact_match"] = _percent(columns["em"][answerable])
-        metrics["has_answer_f1"] = _percent(columns["f1"][answerable])
-    if not answerable.all():
-        metrics["no_answer_exact_match"] = _percent(columns["em"][~answerable])
-    return metrics
+    parts = {
+        "has_answer_exact_match": mean(columns, columns["em"], answerable),
+        "has_answer_f1": mean(columns, columns["f1"], answerable),
+        "no_answer_exact_match": mean(columns, columns["em"], ~answerable),
+    }
+    return metrics | {name: 100.0 * value for name, value in parts.items() if value is not None}
 
 
 def best_threshold(
@@ -130,6 +128,15 @@ def best_threshold(
     return 100.0 * float(totals[best]) / len(scores), threshold
 
 
+def decided(
+    scores: np.ndarray, null_gaps: np.ndarray, has_answer: np.ndarray, non_empty: np.ndarray, threshold: float
+) -> float:
+    """The corpus score in percent when "" is answered where the gap is above `threshold`; arguments as above."""
+    silent = (np.asarray(null_gaps) > threshold) | (np.asarray(non_empty) < 0.5)
+    answerable = np.asarray(has_answer) > 0.5
+    return 100.0 * float(np.mean(np.where(answerable, np.where(silent, 0.0, scores), silent.astype(float))))
+
+
 def _overlap_f1(predicted: list[str], gold: list[str]) -> float:
     common = sum((Counter(predicted) & Counter(gold)).values())
     if common == 0:
@@ -138,7 +145,8 @@ def _overlap_f1(predicted: list[str], gold: list[str]) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def _percent(values: np.ndarray) -> float:
-    if len(values) == 0:
+def _percent(columns: Mapping[str, np.ndarray], name: str) -> float:
+    value = mean(columns, np.asarray(columns[name]))
+    if value is None:
         raise DataError("there are no rows to score")
-    return 100.0 * float(np.mean(values))
+    return 100.0 * value

@@ -1,15 +1,13 @@
 """Confidence intervals and paired comparison from columns of per-row statistics; knows no metric by name."""
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
-from statistics import NormalDist
+from collections.abc import Collection, Mapping, Sequence
+from statistics import NormalDist, fmean
 
 import numpy as np
 
 from hfkit.errors import DataError
-
-Columns = Mapping[str, np.ndarray]
-Reduce = Callable[[Columns], Mapping[str, float]]
+from hfkit.metrics.resample import Columns, Reduce, resampled, row_count
 
 
 def bootstrap_ci(
@@ -26,13 +24,13 @@ def bootstrap_ci(
     Rows are drawn with replacement or, given `groups` (an id per row, such as its paragraph or premise), whole groups
     are: rows of one paragraph are not independent, and intervals over rows are then too narrow. `keys` limits the
     metrics. A metric that a resample leaves undefined is taken over the others; if under half of them define it, or
-    the rows themselves do not, it gets no interval. Same seed, same result. Memory: one resample at a time.
+    the rows themselves do not, it gets no interval. Same seed, same result.
     Raises DataError without rows, ValueError for fewer than one resample.
     """
+    row_count([columns])
     names = [name for name in reduce(columns) if keys is None or name in keys]
     found: dict[str, list[float]] = {name: [] for name in names}
-    for rows in _resampled_rows(_row_count(columns), groups, resamples, seed):
-        metrics = reduce(_take(columns, rows))
+    for (metrics,) in resampled([columns], reduce, groups=groups, resamples=resamples, seed=seed):
         for name in names:
             if name in metrics:
                 found[name].append(metrics[name])
@@ -40,8 +38,8 @@ def bootstrap_ci(
 
 
 def paired_bootstrap(
-    first: Columns,
-    second: Columns,
+    first: Sequence[Columns],
+    second: Sequence[Columns],
     reduce: Reduce,
     *,
     groups: np.ndarray | None = None,
@@ -51,80 +49,96 @@ def paired_bootstrap(
 ) -> dict[str, dict[str, float | list[float]]]:
     """{metric: {"difference": second - first, "ci95": [low, high], "p_value": p}} of two systems on the same rows.
 
-    Both systems are resampled with the same draws. `p_value` is one-sided (Berg-Kirkpatrick, Burkett & Klein 2012):
-    the share of resamples whose difference exceeds the observed one by at least as much again, in its direction,
-    with one added above and below; about 1 for equal systems. Arguments and errors as in bootstrap_ci; also raises
-    DataError when the two differ in rows.
+    A system is one table of columns, or those of several seeds, whose metrics are averaged. All are resampled with the
+    same draws. `p_value` is one-sided (Berg-Kirkpatrick, Burkett & Klein 2012): the share of resamples whose difference
+    exceeds the observed one by at least as much again, in its direction, with one added above and below; about 1 for
+    equal systems. Arguments and errors as in bootstrap_ci; also raises DataError when the two differ in rows.
     """
-    if _row_count(first) != _row_count(second):
-        raise DataError(f"the two have {_row_count(first)} and {_row_count(second)} rows, so they cannot be compared")
-    before, after = reduce(first), reduce(second)
-    observed = {name: after[name] - before[name] for name in before if name in after and (keys is None or name in keys)}
-    drawn: dict[str, list[float]] = {name: [] for name in observed}
-    for rows in _resampled_rows(_row_count(first), groups, resamples, seed):
-        before, after = reduce(_take(first, rows)), reduce(_take(second, rows))
-        for name in observed:
-            if name in before and name in after:
-                drawn[name].append(after[name] - before[name])
+    counts = dict.fromkeys(row_count([table]) for table in (*first, *second))
+    if len(counts) > 1:
+        raise DataError(f"the two have {' and '.join(map(str, counts))} rows, so they cannot be compared")
+    split = len(first)
+    observed = _differences([reduce(table) for table in (*first, *second)], split)
+    drawn: dict[str, list[float]] = {name: [] for name in observed if keys is None or name in keys}
+    for metrics in resampled([*first, *second], reduce, groups=groups, resamples=resamples, seed=seed):
+        differences = _differences(metrics, split)
+        for name, values in drawn.items():
+            if name in differences:
+                values.append(differences[name])
     return {
         name: {
-            "difference": difference,
-            "ci95": _interval(drawn[name]),
-            "p_value": _shifted_p_value(difference, np.asarray(drawn[name])),
+            "difference": observed[name],
+            "ci95": _interval(values),
+            "p_value": _shifted_p_value(observed[name], np.asarray(values)),
         }
-        for name, difference in observed.items()
-        if 2 * len(drawn[name]) >= resamples
+        for name, values in drawn.items()
+        if 2 * len(values) >= resamples
     }
+
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+    """The exact test of McNemar (1947) on two systems' right (1) and wrong (0) rows.
+
+    {"first_only": rows that only the first gets right, "second_only", "p_value": two-sided binomial}; 1 when equal.
+    """
+    if len(first) != len(second):
+        raise DataError(f"the two have {len(first)} and {len(second)} rows, so they cannot be compared")
+    left, right = np.asarray(first) > 0.5, np.asarray(second) > 0.5
+    one, two = int(np.count_nonzero(left & ~right)), int(np.count_nonzero(right & ~left))
+    return {"first_only": one, "second_only": two, "p_value": binomial_p_value(min(one, two), one + two)}
+
+
+def binomial_p_value(fewer: int, trials: int) -> float:
+    """Two-sided p-value of at most `fewer` of `trials` throws of a fair coin on one side; exact, in integers."""
+    term, below = 1, 0
+    for place in range(fewer + 1):
+        below += term
+        term = term * (trials - place) // (place + 1)
+    return min(1.0, 2 * below / (1 << trials))
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval (0-1) of a share of `n` independent rows (Wilson 1927); (0, 1) when n is 0."""
-    if n == 0:
+    return _wilson(successes / n, n, level) if n else (0.0, 1.0)
+
+
+def grouped_wilson(values: np.ndarray, groups: np.ndarray | None = None) -> tuple[float, float]:
+    """95 % interval (0-1) of the mean of values within 0 and 1, rows of one group being dependent; for small slices.
+
+    Wilson's interval at the effective number of rows (Dean & Pagano 2015): as many as would give independent rows the
+    variance that the sums over groups have, never more than there are rows. `groups` are numbers from 0. Without
+    values: (0, 1).
+    """
+    count = len(values)
+    if not count:
         return 0.0, 1.0
+    share = float(np.mean(values))
+    member = np.arange(count) if groups is None else groups
+    sums = np.bincount(member, weights=values - share)
+    units = int(np.count_nonzero(np.bincount(member)))
+    spread = float(sums @ sums) / count**2 * units / max(units - 1, 1)
+    effective = float(units) if spread <= 1e-12 else min(share * (1 - share) / spread, count)
+    return _wilson(share, effective, 0.95)
+
+
+def _wilson(share: float, n: float, level: float) -> tuple[float, float]:
     z = NormalDist().inv_cdf(0.5 + level / 2)
-    share = successes / n
     centre = share + z * z / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
     # Exact at the ends, where rounding would leave 1e-17.
-    low = 0.0 if successes == 0 else (centre - half) / scale
-    high = 1.0 if successes == n else (centre + half) / scale
+    low = 0.0 if share == 0 else (centre - half) / scale
+    high = 1.0 if share == 1 else (centre + half) / scale
     return low, high
 
 
-def _row_count(columns: Columns) -> int:
-    counts = {len(values) for values in columns.values()}
-    if len(counts) > 1:
-        raise ValueError(f"columns of different lengths: {sorted(counts)}")
-    rows = counts.pop() if counts else 0
-    if rows == 0:
-        raise DataError("there are no rows to score")
-    return rows
-
-
-def _resampled_rows(count: int, groups: np.ndarray | None, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Row numbers of each resample: `count` of them or, with groups, those of as many groups as there are."""
-    if resamples < 1:
-        raise ValueError(f"resamples must be at least 1, not {resamples}")
-    random = np.random.default_rng(seed)
-    if groups is None:
-        for _ in range(resamples):
-            yield random.integers(0, count, size=count)
-        return
-    if len(groups) != count:
-        raise ValueError(f"{len(groups)} group ids for {count} rows")
-    _, member_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    by_group = np.argsort(member_of, kind="stable")
-    starts = np.cumsum(sizes) - sizes
-    for _ in range(resamples):
-        drawn = random.integers(0, len(sizes), size=len(sizes))
-        lengths = sizes[drawn]
-        offsets = np.repeat(starts[drawn] - (np.cumsum(lengths) - lengths), lengths)
-        yield by_group[offsets + np.arange(len(offsets))]
-
-
-def _take(columns: Columns, rows: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: np.asarray(values)[rows] for name, values in columns.items()}
+def _differences(metrics: Sequence[Mapping[str, float]], split: int) -> dict[str, float]:
+    """Mean of the tables from `split` on, minus mean of those before it, of each metric that all of them have."""
+    names = [name for name in metrics[0] if all(name in found for found in metrics)]
+    return {
+        name: fmean(found[name] for found in metrics[split:]) - fmean(found[name] for found in metrics[:split])
+        for name in names
+    }
 
 
 def _interval(values: list[float]) -> list[float]:

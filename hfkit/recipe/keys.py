@@ -29,6 +29,7 @@ class Data(Section):
     folds: int | None = key(None, "split train into this many folds", ge=2)
     fold: int | None = key(None, "the fold held out for validation, from 0", ge=0)
     group: str | None = key(None, "column whose equal values stay on one side of a split; null: context or premise")
+    slices: list[str] = key([], "columns by whose values eval and score also report, e.g. [genre]")
     on_bad_row: Literal["error", "skip"] = key("error", "what an unreadable row does: stop, or be skipped and counted")
     max_bad_rows: float = key(0.01, "refuse when a larger share of the rows cannot be read (10 may)", ge=0, le=1)
     max_overlap: float | None = key(None, "refuse when a larger share of validation stands in train", ge=0, le=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hfkit.report.analysis import comparison_text
 from hfkit.report.data import check_text, windows_text
 from hfkit.report.text import number, one_line, safe, score, table
 
@@ -69,6 +70,8 @@ def result_text(command: str, fields: Mapping[str, Any]) -> str:
             return runs_text(fields["runs"])
         case "runs show":
             return run_text(fields["run"])
+        case "compare":
+            return comparison_text(fields)
         case "doctor":
             return checks_text(fields["checks"])
         case "data check":

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from hfkit.events import Event
+from hfkit.report.analysis import analysis_text
 from hfkit.report.human import answer_text, result_text
 from hfkit.report.screen import Screen
 from hfkit.report.streams import to_data
@@ -85,9 +86,17 @@ class View:
         self.screen.line(title, "title")
         self.out(scores_table(dict(fields["metrics"]), dict(fields.get("ci95") or {}), fields.get("before")))
         self.definitions(fields)
+        behind = analysis_text(fields)
+        self.out(f"\n{behind}" if behind else "")
 
     def definitions(self, fields: Mapping[str, Any]) -> None:
-        """What each metric is, exactly."""
+        """What each metric is, exactly, and how the intervals were made."""
+        methods: dict[str, list[str]] = {}
+        for name, method in (fields.get("ci95_method") or {}).items():
+            methods.setdefault(method, []).append(name)
+        for method, names in methods.items():
+            of = "" if len(methods) == 1 else f" of {', '.join(names)}"
+            self.screen.line(f"95 % intervals{of}: {method}", "dim")
         for name, meaning in (fields.get("definitions") or {}).items():
             self.screen.line(f"{name}: {one_line(meaning)}", "dim")
 

@@ -122,7 +122,31 @@ class Task(Protocol):
         """Sufficient statistics of one row; None when the row has no gold."""
 
     def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """Metrics from the statistics of many rows: on all rows, on a slice, on a bootstrap resample."""
+        """Metrics from the statistics of many rows: on all rows, on a slice, on a bootstrap resample.
+
+        A column `weight` may say how often each row counts; a reduce that does not read it makes a bootstrap slower.
+        """
+
+    def means(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Metrics of `reduce` that are plain means over rows: the value of each row, 0 to 1 (a percent / 100)."""
+
+    def classes(
+        self, columns: Mapping[str, np.ndarray], prediction: Prediction
+    ) -> tuple[Mapping[str, np.ndarray], list[str]] | None:
+        """Where a row has one of several classes: the columns `gold`, `predicted`, `p_0`.. and the classes' names.
+
+        `prediction` is that of the first row: files of other tools name their labels there alone. Else None.
+        """
+
+    @property
+    def without_prediction(self) -> Mapping[str, Any] | None:
+        """What a row that a file has no prediction for counts as, by the official script; None: it is left out."""
+
+    def counted(self, ids: Sequence[str], columns: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """Places of the measured rows that count, where only some do (adversarial variants); None: all."""
+
+    def slices(self, row: Row) -> dict[str, str]:
+        """The parts of the data that a row belongs to, by how it looks: {"question word": "who", ...}."""
 
     def definitions(self) -> dict[str, str]:
         """What each metric of `reduce` is, exactly, in one line."""

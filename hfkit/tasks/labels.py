@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ def label_text(value: Any) -> str:
     return str(int(number)) if number.is_integer() else repr(number)
 
 
+@lru_cache(maxsize=1024)
 def meaning(text: str) -> str | None:
     """The NLI class that a word means, whatever its case, hyphens and underscores; None when it is no such word."""
     return _MEANINGS.get(re.sub(r"[\s_-]+", "", text).lower())

@@ -11,9 +11,10 @@ from pydantic import Field, PositiveInt, model_validator
 from hfkit.data import validators
 from hfkit.errors import DataError, ModelError, UsageError
 from hfkit.metrics.definitions import definition
-from hfkit.metrics.perplexity import reduce_perplexity
+from hfkit.metrics.perplexity import reduce_lambada, reduce_perplexity
 from hfkit.recipe.section import Auto, Section, key
 from hfkit.tasks.base import Column, Feature, Prediction, Read, Resolution, Row
+from hfkit.tasks.last_word import last_words
 from hfkit.tasks.outputs import finite
 from hfkit.tasks.running_text import blocks, tokens_of
 
@@ -36,6 +37,9 @@ class LanguageModelSettings(Section):
         "auto", "tokens read at once; auto: the model's positions, 256 from scratch"
     )
     stride: PositiveInt | None = key(None, "tokens scored by each block, the rest is context; null: block_size")
+    scorer: Literal["text", "lambada"] = key(
+        "text", "what eval scores: text, every token; lambada, the last word of each row"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -90,6 +94,8 @@ class LanguageModel:
     def resolve(
         self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
     ) -> tuple[LanguageModel, list[Resolution]]:
+        if self.settings.scorer != "text":
+            raise UsageError(f"lm.scorer={self.settings.scorer} is for eval, not for training", "leave it out")
         return self._settled(rows, config, SCRATCH_BLOCK if not config.architectures else None)
 
     def adopt(self, rows: Sequence[Row], config: PretrainedConfig | None) -> tuple[LanguageModel, list[Resolution]]:
@@ -106,6 +112,11 @@ class LanguageModel:
         Raises DataError when the text has fewer than two tokens.
         """
         size = int(self.settings.block_size)
+        if self.settings.scorer == "lambada":
+            if _joined(rows):
+                raise DataError("lambada needs a passage a row", "give .jsonl or .csv, not one running text")
+            yield from last_words(rows, tokenizer, size)
+            return
         pieces = tokens_of((row["text"] for row in rows), tokenizer, joined=_joined(rows))
         found = False
         for feature in blocks(pieces, size, self.settings.stride or size):
@@ -124,7 +135,10 @@ class LanguageModel:
         return cross_entropy(logits, targets.flatten(), ignore_index=-100, reduction="sum"), scored.sum()
 
     def read(self, outputs: Any, batch: Batch) -> dict[str, torch.Tensor]:
-        """`nll` (blocks,): nats of the scored tokens; the log-softmax is taken in float32, a few tokens at a time."""
+        """`nll` (blocks,): nats of the scored tokens; the log-softmax is taken in float32, a few tokens at a time.
+
+        With lambada also `greedy` (blocks,): 1 where each scored token is the likeliest one.
+        """
         import torch
         from torch.nn.functional import cross_entropy
 
@@ -134,7 +148,12 @@ class LanguageModel:
             for step in [max(1, LOGITS_AT_ONCE // logits.shape[-1])]
             for some, of in zip(logits.split(step), targets.split(step), strict=True)
         ]
-        return {"nll": torch.cat(parts).view(batch["targets"].shape).masked_fill(~_scored(batch), 0.0).sum(dim=1)}
+        scored = _scored(batch)
+        found = {"nll": torch.cat(parts).view(batch["targets"].shape).masked_fill(~scored, 0.0).sum(dim=1)}
+        if self.settings.scorer == "lambada":
+            right = outputs.logits.argmax(dim=-1) == batch["targets"]
+            found["greedy"] = (right | ~scored).all(dim=1).int()
+        return found
 
     def merge(self, row: Row, reads: Sequence[Read]) -> Prediction:
         """`row` is the block's feature. Raises ModelError when the likelihood is not finite."""
@@ -147,17 +166,37 @@ class LanguageModel:
             "nll": nll,
             "tokens": tokens,
             "bytes": int(row["bytes"]),
+            **({"greedy": bool(reads[0]["greedy"])} if "greedy" in reads[0] else {}),
         }
 
     def measure(self, prediction: Prediction, row: Row) -> dict[str, float]:
-        """`nll`, `tokens` and `bytes` of a block; everything is in the prediction."""
-        return {name: float(prediction[name]) for name in ("nll", "tokens", "bytes")}
+        """`nll`, `tokens`, `bytes` and of lambada `greedy` of a block; everything is in the prediction."""
+        names = ("nll", "tokens", "bytes", *(["greedy"] if self.settings.scorer == "lambada" else []))
+        return {name: float(prediction[name]) for name in names}
 
     def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
-        return reduce_perplexity(columns)
+        return reduce_lambada(columns) if "greedy" in columns else reduce_perplexity(columns)
+
+    def means(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"accuracy": columns["greedy"]} if "greedy" in columns else {}
+
+    def classes(self, columns: Mapping[str, np.ndarray], prediction: Prediction) -> None:
+        return None
+
+    @property
+    def without_prediction(self) -> None:
+        return None
+
+    def counted(self, ids: Sequence[str], columns: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        return None
+
+    def slices(self, row: Row) -> dict[str, str]:
+        return {}
 
     def definitions(self) -> dict[str, str]:
         """Each metric with how the text was joined, the block, the stride, and which tokens are scored."""
+        if self.settings.scorer == "lambada":
+            return {name: definition("lambada", name) for name in ("accuracy", "perplexity")}
         join = {True: "none (one text)", False: "an end token between rows", None: "none in .txt, else an end token"}
         size, stride = self.settings.block_size, self.settings.stride or self.settings.block_size
         cut = "block and stride of the predictions" if size == "auto" else f"block {size}, stride {stride} tokens"

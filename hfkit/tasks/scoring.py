@@ -1,84 +1,161 @@
-"""Predictions and rows -> metrics with intervals: what eval, finetune and score print is computed here alone."""
+"""Predictions and rows -> metrics with intervals: what eval, finetune, score and compare print is computed here."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
 from hfkit.errors import DataError
-from hfkit.metrics.statistics import bootstrap_ci
+from hfkit.metrics.statistics import bootstrap_ci, wilson
 from hfkit.tasks.base import Prediction, Row, Task
 
 RESAMPLES = 1000
+ASIDE = ("p_", "span_", "null_gap", "confidence")  # statistics that no interval needs: a value of its own in each row
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What `task.measure` found: one array per statistic, all with one entry per row that counts.
+
+    `ids` and `rows` are those rows' ids and numbers in the data; `groups` numbers their contexts or premises, None
+    where no two rows share one, or all do; `unit` names what a bootstrap draws; `unscored` counts rows without gold.
+    """
+
+    columns: dict[str, np.ndarray]
+    ids: list[str]
+    rows: np.ndarray
+    groups: np.ndarray | None
+    unit: str
+    unscored: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Metrics of predictions, their 95 % bootstrap intervals, what each metric is, and how many rows counted."""
+    """Metrics of predictions, their 95 % intervals and how these were made, what each metric is, the rows counted."""
 
     metrics: dict[str, float]
     ci95: dict[str, list[float]]
     definitions: dict[str, str]
     rows: int
     unscored: int  # rows without gold
+    methods: dict[str, str] = field(default_factory=dict)
 
 
-def columns_of(task: Task, predictions: Iterable[Prediction], rows: Iterable[Row]) -> tuple[dict[str, np.ndarray], int]:
-    """(one array per statistic, rows without gold) from `task.measure` on every row.
+def measured(
+    task: Task, predictions: Iterable[Prediction], rows: Iterable[Row], *, group: str | None = None
+) -> Measured:
+    """`task.measure` on every row. `group` is the column whose equal values belong together; None: the task's.
 
     A statistic that some rows lack, such as probabilities that a file gives for some rows only, is left out: what is
     made of it can only be said of all rows.
     """
+    group = group or task.group
     lists: dict[str, array[float]] = {}  # 8 bytes a value: a million rows are measured
-    rows_in, rows_out = 0, 0
+    numbers: array[int] = array("q")
+    ids: list[str] = []
+    places: dict[Any, int] = {}  # by digest: the texts of a million contexts are not kept
+    members: array[int] = array("q")
+    count = 0
     for prediction, row in zip(predictions, rows, strict=True):
-        measured = task.measure(prediction, row)
-        if measured is None:
-            rows_out += 1
-            continue
-        rows_in += 1
-        for name, value in measured.items():
-            lists.setdefault(name, array("d")).append(value)
-    whole = {name: values for name, values in lists.items() if len(values) == rows_in}
-    return {name: np.asarray(values, dtype=np.float64) for name, values in whole.items()}, rows_out
+        found = task.measure(prediction, row)
+        if found is not None:
+            for name, number in found.items():
+                if name in lists:
+                    lists[name].append(number)
+                else:
+                    lists[name] = array("d", [number])
+            numbers.append(count)
+            ids.append(prediction["id"])
+            if group is not None:
+                value = row.get(group)  # a row without a context shares none
+                key = count if value is None else blake2b(str(value).encode(), digest_size=16).digest()
+                members.append(places.setdefault(key, len(places)))
+        count += 1
+    columns = {
+        name: np.asarray(values, dtype=np.float64) for name, values in lists.items() if len(values) == len(numbers)
+    }
+    whole = Measured(columns, ids, np.asarray(numbers, dtype=np.int64), np.asarray(members), "rows", count - len(ids))
+    kept = task.counted(ids, columns) if numbers else None
+    whole = whole if kept is None else chosen(whole, kept)
+    shared = group is not None and whole.groups is not None and 1 < len(np.unique(whole.groups)) < len(whole)
+    unit = f"{group}s" if group in ("context", "premise") else f"groups of {group}" if shared else "rows"
+    return Measured(
+        whole.columns, whole.ids, whole.rows, whole.groups if shared else None, unit if shared else "rows",
+        whole.unscored,
+    )  # fmt: skip
 
 
-def score_columns(
-    task: Task, columns: Mapping[str, np.ndarray], unscored: int = 0, *, intervals: bool = True
-) -> Scores:
-    """Metrics of measured columns. Raises DataError when no row has gold."""
-    count = len(next(iter(columns.values()), ()))
-    if not count:
+def chosen(found: Measured, kept: np.ndarray) -> Measured:
+    """The rows with these places (or of this mask) alone."""
+    places = np.flatnonzero(kept) if kept.dtype == bool else kept
+    columns = {name: values[places] for name, values in found.columns.items()}
+    groups = found.groups if found.groups is None or not len(found.groups) else found.groups[places]
+    return Measured(
+        columns, [found.ids[place] for place in places], found.rows[places], groups, found.unit, found.unscored
+    )
+
+
+def score_columns(task: Task, found: Measured, *, intervals: bool = True) -> Scores:
+    """Metrics of measured rows. Raises DataError when no row has gold."""
+    if not len(found):
         raise DataError(
             "no row has an answer to score against",
             "score data with gold answers, or use `hfkit predict last --data D`",
         )
-    metrics = task.reduce(columns)
-    bounds = intervals_of(task, columns) if intervals else {}
+    metrics = task.reduce(found.columns)
+    bounds, methods = intervals_of(task, found) if intervals else ({}, {})
     known = task.definitions()
-    tokens = f"; {int(columns['tokens'].sum()):,} tokens scored" if task.blocks else ""
+    tokens = f"; {int(found.columns['tokens'].sum()):,} tokens scored" if task.blocks else ""
     return Scores(
         metrics,
         {name: bounds[name] for name in metrics if name in bounds},
         {name: known[name] + tokens for name in metrics if name in known},
-        count,
-        unscored,
+        len(found),
+        found.unscored,
+        {name: methods[name] for name in metrics if name in bounds},
     )
 
 
-def intervals_of(task: Task, columns: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
-    """95 % bootstrap intervals of the metrics that need no probabilities.
+def intervals_of(task: Task, found: Measured) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """95 % intervals of the metrics that need no probabilities, and the method of each.
 
-    Those that do (log_loss, roc_auc) need a column for every class in each resample, which would take minutes.
+    Wilson's for a plain share of right rows that do not share a context or premise, else the bootstrap. Metrics of
+    probabilities (log_loss, roc_auc) need a column for every class in each resample, which would take minutes.
     """
-    light = {name: values for name, values in columns.items() if not name.startswith("p_")}
-    return {name: list(pair) for name, pair in bootstrap_ci(light, task.reduce, resamples=RESAMPLES, seed=0).items()}
+    light = {name: values for name, values in found.columns.items() if not name.startswith(ASIDE)}
+    shares = {} if found.groups is not None else task.means(found.columns)
+    bounds: dict[str, list[float]] = {}
+    methods: dict[str, str] = {}
+    for name, values in shares.items():
+        if np.isin(values, (0.0, 1.0)).all():
+            bounds[name] = [100.0 * end for end in wilson(int(values.sum()), len(values))]
+            methods[name] = "Wilson"
+    names = [name for name in task.reduce(light) if name not in bounds]
+    drawn = bootstrap_ci(light, task.reduce, groups=found.groups, resamples=RESAMPLES, seed=0, keys=names)
+    bounds |= drawn
+    return bounds, methods | dict.fromkeys(drawn, bootstrap_name(found))
+
+
+def bootstrap_name(found: Measured) -> str:
+    """How a bootstrap of these rows is named: what is drawn, how many of it, how often."""
+    units = len(found) if found.groups is None else len(np.unique(found.groups))
+    return f"bootstrap over {units:,} {found.unit}, {RESAMPLES:,} resamples"
 
 
 def score_fields(scores: Scores) -> dict[str, Any]:
     """The part of a result object that every scoring command prints."""
-    return {"rows": scores.rows, "metrics": scores.metrics, "ci95": scores.ci95, "definitions": scores.definitions}
+    return {
+        "rows": scores.rows,
+        "metrics": scores.metrics,
+        "ci95": scores.ci95,
+        "ci95_method": scores.methods,
+        "definitions": scores.definitions,
+    }

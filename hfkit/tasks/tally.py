@@ -82,6 +82,18 @@ def reduce(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
     return metrics if kappa is None else {**metrics, "qwk": kappa}
 
 
+def means(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """`accuracy` of each row, 0 or 1: the label, or all labels, right; nothing for numbers."""
+    if "gold" in columns:
+        return {"accuracy": (np.asarray(columns["gold"]) == np.asarray(columns["predicted"])).astype(np.float64)}
+    if "several" not in columns:
+        return {}
+    pairs = [
+        (columns[name], columns[name.replace("gold", "predicted")]) for name in columns if name.startswith("gold_")
+    ]
+    return {"accuracy": np.all([left == right for left, right in pairs], axis=0).astype(np.float64)}
+
+
 def definitions(target: str) -> dict[str, str]:
     """What each metric of a target is; for auto those of all targets, single label first."""
     kinds = ["regression", "multi", "single"] if target == "auto" else [target]

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfkit.data import describe
-from hfkit.data.predictions import REJECTED, write_rejected, written
+from hfkit.data.predictions import REJECTED, PredictionLines, write_rejected, written
 from hfkit.data.validators import duplicate_ids, named, raise_failures
 from hfkit.errors import DataError, UsageError
 from hfkit.events import Event, note, warning
 from hfkit.files import atomic_folder, remove_folder, write_json
 from hfkit.models import Checkpoint
 from hfkit.run import probe_writable, runs_folder, shown_path, slug
-from hfkit.tasks.scoring import columns_of, score_columns, score_fields
+from hfkit.tasks.analysis import analysis, slice_values
+from hfkit.tasks.scoring import measured, score_columns, score_fields
+from hfkit.verbs.columns_file import Evaluated, write_columns
 from hfkit.verbs.labels import check_majority, doubts, majority_baseline, settled, without_premise
 from hfkit.verbs.prepare import rows_of
 from hfkit.verbs.trained import answering, find_trained, precision_of, read_rows
@@ -72,18 +74,21 @@ def evaluate(
         return
     fitted, answers, labels = yield from settled(work.task, work.answers, rows)
     with atomic_folder(folder) as place:
-        with written(place / "predictions.jsonl", answers) as predictions:  # none is held: there may be millions
-            columns, unscored = columns_of(fitted, predictions, rows_of(fitted, rows, work.features))
-        scores = score_columns(fitted, columns, unscored)
-        yield from doubts(fitted, columns)
-        baselines = (yield from majority_baseline(fitted, columns, rows.name)) if majority else {}
+        with written(place / "predictions.jsonl", answers) as passing:  # none is held: there may be millions
+            counted = measured(fitted, passing, rows_of(fitted, rows, work.features), group=settings.group)
+        scores = score_columns(fitted, counted)
+        yield from doubts(fitted, counted.columns)
+        baselines = (yield from majority_baseline(fitted, counted.columns, rows.name)) if majority else {}
+        predictions = PredictionLines(place / "predictions.jsonl")
+        fields = {**score_fields(scores), **analysis(fitted, counted, predictions, rows, columns=settings.slices)}
+        unscored = scores.unscored
         if unscored:
-            yield warning(f"{unscored:,} of {scores.rows + unscored:,} rows have no gold and are not scored")
+            yield warning(f"{unscored:,} of {len(predictions):,} rows have no gold and are not scored")
         result = {
             "task": task_name,
             "model": found.name,
             "data": rows.name,
-            **score_fields(scores),
+            **fields,
             **labels,
             **baselines,
             "unscored": unscored,
@@ -92,10 +97,13 @@ def evaluate(
             "run": str(found.run) if found.run else None,
             "output": str(folder),
         }
-        write_json(place / "metrics.json", {**result, "settings": fitted.settings.model_dump(mode="json")})
+        used = fitted.settings.model_dump(mode="json")
+        parts = {} if fitted.blocks else slice_values(fitted, counted, rows, settings.slices)
+        write_json(place / "metrics.json", {**result, "settings": used})
+        write_columns(place, Evaluated(task_name, used, rows.name, counted, parts))
         write_rejected(place / REJECTED, rows)
         remove_folder(folder)  # an older evaluation stays until this one is whole
-    yield Event("scored", {"name": rows.name, **score_fields(scores)})
+    yield Event("scored", {"name": rows.name, **fields})
     yield Event("saved", {"what": "predictions and metrics", "path": shown_path(folder)})
     yield Event("result", result)
 

@@ -55,6 +55,25 @@ def score_cases() -> list[Case]:
             "c0|perhaps",
             {**GOOD, "p.jsonl": jsonl(*({"id": f"c{n}", "prediction": "perhaps"} for n in range(12)))},
         ),
+        Case("compare_no_run", "compare nothing p.jsonl", 2, "nothing", {"p.jsonl": jsonl(*right)}),
+        Case("compare_no_gold", "compare p.jsonl p.jsonl", 2, "no gold", {"p.jsonl": jsonl(*right)}),
+        Case(
+            "compare_no_task", "compare p.jsonl p.jsonl --data dev.jsonl", 2, "task", {**dev, "p.jsonl": jsonl(*right)}
+        ),
+        Case(
+            "compare_ids",
+            "compare p.jsonl q.jsonl --data dev.jsonl --task qa",
+            3,
+            "q.jsonl.*q1",
+            {**dev, "p.jsonl": jsonl(*right), "q.jsonl": jsonl(right[0])},
+        ),
+        Case(
+            "compare_damaged",
+            "compare e e",
+            3,
+            "columns.json",
+            {"e/metrics.json": "{}", "e/predictions.jsonl": "", "e/columns.json": "[1]"},
+        ),
         Case(
             "score_no_answers",
             "score p.jsonl --data dev.jsonl --task qa",

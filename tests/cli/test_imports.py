@@ -158,6 +158,7 @@ def loaded_by(code: str) -> set[str]:
         ["predict"],
         ["generate"],
         ["score"],
+        ["compare"],
         ["recipes"],
         ["runs"],
         ["doctor"],

@@ -117,7 +117,8 @@ def memory(drill: Drill) -> None:
 
     with patched(train, "forward", always):
         code, result, err = drill.call(run, *keys)
-    drill.note(code == 5 and "out of memory with 1 example at a time" in result["error"]["message"], f"at one: {code} {err}")
+    said = result["error"]["message"]
+    drill.note(code == 5 and "out of memory with 1 example at a time" in said, f"at one: {code} {err}")
     _ = Training
 
 

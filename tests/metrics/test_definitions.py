@@ -10,7 +10,7 @@ from hfkit.metrics.classification import reduce_multi, reduce_regression, reduce
 from hfkit.metrics.cmrc import reduce_cmrc
 from hfkit.metrics.definitions import defined_keys, definition
 from hfkit.metrics.hans import reduce_hans
-from hfkit.metrics.perplexity import reduce_perplexity
+from hfkit.metrics.perplexity import reduce_lambada, reduce_perplexity
 from hfkit.metrics.squad import reduce_squad, reduce_squad2
 
 
@@ -35,6 +35,8 @@ def everything() -> dict[str, set[str]]:
         "multi": set(reduce_multi(multi, ["only"])),
         "regression": set(regression),
         "hans": set(reduce_hans(hans)),
+        "texts": {"chrf", "bleu", "rouge_l", "exact_match"},  # tests/metrics/test_overlap.py reduces them
+        "lambada": set(reduce_lambada({"nll": half, "greedy": half})),
         "lm": set(reduce_perplexity(dict.fromkeys(("nll", "tokens", "bytes", "words"), half))),
     }
 

@@ -14,6 +14,7 @@ from hfkit.errors import DataError, ModelError
 from hfkit.recipe.keys import Data
 from hfkit.tasks.base import LOWER_IS_BETTER, Row
 from hfkit.tasks.classify import Classify, ClassifySettings
+from hfkit.tasks.scoring import measured as all_measured
 from hfkit.tasks.scoring import score_columns
 
 
@@ -174,7 +175,7 @@ def test_one_number_round_trip() -> None:
     assert "qwk" not in metrics
     total, count = loss(task, rows, logits)
     assert total / count == pytest.approx(np.mean(((gold - said) / gold.std()) ** 2), rel=1e-5)
-    scores = score_columns(task, measured(task, predictions, rows))
+    scores = score_columns(task, all_measured(task, predictions, rows))
     assert set(scores.definitions) == set(scores.metrics)
 
 

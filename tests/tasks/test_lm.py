@@ -238,3 +238,42 @@ def test_bad_texts_are_refused(tokenizer):
     assert task.check(stream(TEXT), training=True) == []
     with pytest.raises(DataError, match="two tokens"):
         list(task.encode(stream("a"), tokenizer))
+
+
+def test_lambada_scores_the_last_word_alone(tokenizer, model) -> None:
+    """Its NLL is that of a plain forward pass over the passage; greedy: each of its tokens is the likeliest."""
+    rows = Rows(
+        [{"id": str(n), "text": text} for n, text in enumerate(("The cat sat on the mat", "it's said didn't "))],
+        name="t",
+        fingerprint="0",
+    )
+    task = LanguageModel(LanguageModelSettings(block_size=64, scorer="lambada"))
+    features = list(task.encode(rows, tokenizer))
+    batch = collate(features, tokenizer.pad_token_id)
+    with torch.inference_mode():
+        reads = task.read(model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]), batch)
+    made = [task.merge(f, [{name: reads[name][i].numpy() for name in reads}]) for i, f in enumerate(features)]
+    for item, (before, word) in zip(made, (("The cat sat on the", " mat"), ("it's said", " didn't")), strict=True):
+        known, asked = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (before, word))
+        with torch.inference_mode():
+            chances = model(input_ids=torch.tensor([known + asked])).logits[0, len(known) - 1 : -1].log_softmax(-1)
+        wanted = -sum(float(chances[place, token]) for place, token in enumerate(asked))
+        assert item["nll"] == pytest.approx(wanted, rel=1e-4) and item["bytes"] == len(word)
+        assert item["greedy"] == (chances.argmax(-1).tolist() == asked)
+    columns = [task.measure(item, {}) for item in made]
+    found = task.reduce({name: np.array([row[name] for row in columns]) for name in columns[0]})
+    assert found["perplexity"] == pytest.approx(math.exp(np.mean([item["nll"] for item in made])))
+    assert found["accuracy"] == 100 * np.mean([item["greedy"] for item in made])
+    assert set(task.definitions()) == {"accuracy", "perplexity"}
+
+
+def test_what_lambada_cannot_be_asked(tokenizer) -> None:
+    task = LanguageModel(LanguageModelSettings(block_size=8, scorer="lambada"))
+    with pytest.raises(DataError, match="a passage a row"):
+        list(task.encode(stream("The cat sat"), tokenizer))
+    with pytest.raises(DataError, match="two words or more"):
+        list(task.encode(Rows([{"id": "a", "text": "word"}], name="t", fingerprint="0"), tokenizer))
+    with pytest.raises(UsageError, match="not for training"):
+        task.resolve(stream("x"), tokenizer, GPT2Config())
+    long = Rows([{"id": "a", "text": "The cat sat on the mat. " * 9 + "mat"}], name="t", fingerprint="0")
+    assert [len(feature["input_ids"]) for feature in task.encode(long, tokenizer)] == [8]

@@ -20,6 +20,7 @@ from hfkit.tasks.base import Row
 from hfkit.tasks.labels import OTHER, THREE_WAY
 from hfkit.tasks.nli.settings import NLISettings
 from hfkit.tasks.nli.task import NLI
+from hfkit.tasks.scoring import measured as all_measured
 from hfkit.tasks.scoring import score_columns
 
 
@@ -197,7 +198,7 @@ def test_three_way_model_on_two_way_gold_decides_first() -> None:
     metrics = task.reduce(measured(task, predictions, rows))
     assert metrics["accuracy"] == pytest.approx(200 / 3)
     assert metrics["log_loss"] == pytest.approx(-(math.log(0.6) + math.log(0.6) + math.log(0.7)) / 3, abs=1e-6)
-    scores = score_columns(task, measured(task, predictions, rows))
+    scores = score_columns(task, all_measured(task, predictions, rows))
     assert set(scores.definitions) == set(scores.metrics)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from hfkit.errors import DataError
 from hfkit.tasks import task_class
-from hfkit.tasks.scoring import columns_of, score_columns, score_fields
+from hfkit.tasks.scoring import measured, score_columns, score_fields
 
 
 def task(name: str, **settings: Any) -> Any:
@@ -28,7 +28,7 @@ def nli(count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 
 def test_metrics_have_intervals_and_definitions():
     made, rows = nli(40)
-    scores = score_columns(task("nli"), *columns_of(task("nli"), made, rows))
+    scores = score_columns(task("nli"), measured(task("nli"), made, rows))
     assert scores.metrics["accuracy"] == 50 and scores.rows == 40 and scores.unscored == 0
     low, high = scores.ci95["accuracy"]
     assert 30 < low < 50 < high < 70
@@ -36,41 +36,41 @@ def test_metrics_have_intervals_and_definitions():
     assert scores.metrics["log_loss"] == pytest.approx(-np.log(0.5))
     assert set(scores.definitions) <= set(scores.metrics) and "accuracy" in scores.definitions
     fields = score_fields(scores)
-    assert set(fields) == {"rows", "metrics", "ci95", "definitions"}
+    assert set(fields) == {"rows", "metrics", "ci95", "ci95_method", "definitions"}
 
 
 def test_the_same_rows_have_the_same_intervals():
     made, rows = nli(30)
-    first, again = (score_columns(task("nli"), *columns_of(task("nli"), made, rows)) for _ in range(2))
+    first, again = (score_columns(task("nli"), measured(task("nli"), made, rows)) for _ in range(2))
     assert first == again
-    bare = score_columns(task("nli"), *columns_of(task("nli"), made, rows), intervals=False)
+    bare = score_columns(task("nli"), measured(task("nli"), made, rows), intervals=False)
     assert bare.metrics == first.metrics and bare.ci95 == {}
 
 
 def test_rows_without_gold_are_counted_and_not_scored():
     made, rows = nli(10)
     rows[0]["label"] = "-"
-    columns, unscored = columns_of(task("nli"), made, rows)
-    assert unscored == 1 and len(columns["gold"]) == 9
+    found = measured(task("nli"), made, rows)
+    assert found.unscored == 1 and len(found.columns["gold"]) == len(found) == 9
     with pytest.raises(DataError, match="no row has an answer"):
-        score_columns(task("nli"), *columns_of(task("nli"), made, [dict(row, label="-") for row in rows]))
+        score_columns(task("nli"), measured(task("nli"), made, [dict(row, label="-") for row in rows]))
 
 
 def test_probabilities_of_some_rows_only_make_no_metric():
     made, rows = nli(10)
     del made[3]["probabilities"]
-    scores = score_columns(task("nli"), *columns_of(task("nli"), made, rows))
+    scores = score_columns(task("nli"), measured(task("nli"), made, rows))
     assert scores.metrics["accuracy"] == 50 and "log_loss" not in scores.metrics
 
 
 def test_as_many_predictions_as_rows():
     made, rows = nli(10)
     with pytest.raises(ValueError, match=r"longer|shorter"):
-        columns_of(task("nli"), made[:9], rows)
+        measured(task("nli"), made[:9], rows)
 
 
 def test_blocks_of_text_say_how_many_tokens_were_scored():
     blocks = [{"id": str(n), "prediction": 2.0, "nll": 700.0, "tokens": 1000, "bytes": 4000} for n in range(3)]
-    scores = score_columns(task("lm"), *columns_of(task("lm"), blocks, blocks))
+    scores = score_columns(task("lm"), measured(task("lm"), blocks, blocks))
     assert scores.metrics["perplexity"] == pytest.approx(np.exp(0.7))
     assert all(text.endswith("; 3,000 tokens scored") for text in scores.definitions.values())

@@ -12,6 +12,8 @@ from hfkit.errors import DataError, ModelError, UsageError
 from hfkit.verbs.evaluate import evaluate
 from hfkit.verbs.score import score
 
+WRITTEN = ["columns.json", "metrics.json", "predictions.jsonl"]
+
 
 @pytest.fixture
 def run(finish, runs):
@@ -32,7 +34,7 @@ def test_scores_stand_in_the_run_and_in_the_result(run, write, questions, runs):
     assert [row["id"] for row in predictions] == ["b", "a", "c"]
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["metrics"] == result["metrics"] and metrics["settings"]["scorer"] == "squad"
-    assert sorted(path.name for path in folder.iterdir()) == ["metrics.json", "predictions.jsonl"]
+    assert sorted(path.name for path in folder.iterdir()) == WRITTEN
     assert [e.kind for e in events][-3:] == ["scored", "saved", "result"]
 
 
@@ -73,7 +75,7 @@ def test_existing_results_are_kept_or_replaced_whole(run, write, questions, runs
     (runs / "1-qa" / "eval" / "mine" / "old.txt").write_text("x", encoding="utf-8")
     run("1-qa", data, name="mine", overwrite=True)
     assert sorted(p.name for p in (runs / "1-qa" / "eval").iterdir()) == ["mine"]
-    assert sorted(p.name for p in (runs / "1-qa" / "eval" / "mine").iterdir()) == ["metrics.json", "predictions.jsonl"]
+    assert sorted(p.name for p in (runs / "1-qa" / "eval" / "mine").iterdir()) == WRITTEN
     other = runs / "1-qa" / "eval" / "thesis"
     other.mkdir()
     (other / "thesis.txt").write_text("x", encoding="utf-8")

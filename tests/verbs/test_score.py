@@ -132,6 +132,87 @@ def test_what_else_is_refused(run, put, write, questions, tmp_path):
         run(put("p.json", {"b": "x"}), str(put("a.txt", "the mill")), "lm")
 
 
+def test_missing_and_extra_ids_when_allowed(run, put, write, questions, pairs):
+    """SQuAD counts a question without a prediction as wrong, as its script does; other tasks leave the row out."""
+    data = str(write("dev.jsonl", questions))
+    made = put("p.json", {"b": "the old mill", "c": "river", "z": "x"})
+    result, events = run(made, data, "qa", allow_missing=True)
+    assert result["rows"] == 3 and result["missing"] == 1
+    assert result["metrics"] == pytest.approx({"exact_match": 200 / 3, "f1": 200 / 3})
+    assert any("1 of 3 rows have no prediction and count 0" in e.fields.get("text", "") for e in events)
+    two, _ = run(made, data, "qa", allow_missing=True, overrides=["qa.scorer=squad2"])
+    assert two["rows"] == 2 and two["metrics"]["exact_match"] == 100
+    some = put("n.json", {"p0": "entailment", "p1": "neutral"})
+    result, _ = run(some, str(write("nli.jsonl", pairs)), "nli", allow_missing=True)
+    assert result["rows"] == 2 and result["missing"] == 4 and result["metrics"]["accuracy"] == 100
+    with pytest.raises(DataError, match="6 of 6 rows without") as refused:
+        run(put("none.json", {"x": "entailment"}), str(write("nli.jsonl", pairs)), "nli", allow_missing=True)
+    assert "--allow-order" in refused.value.hint
+
+
+def test_the_text_form_of_hans_needs_order_where_the_data_has_no_ids(run, put, write):
+    heuristics = ("lexical_overlap", "subsequence", "constituent")
+    rows = [
+        {"sentence1": f"{number} sleeps", "sentence2": "it sleeps", "gold_label": label, "heuristic": name}
+        for number, (label, name) in enumerate((a, b) for a in ("entailment", "non-entailment") for b in heuristics)
+    ]
+    made = put("p.txt", "pairID,gold_label\n" + "".join(f"ex{n},entailment\n" for n in range(6)))
+    data = str(write("hans.jsonl", rows))
+    with pytest.raises(DataError, match="6 of 6 rows without"):
+        run(made, data, "nli")
+    result, events = run(made, data, "nli", allow_order=True)
+    assert result["metrics"]["overall"] == 50 and result["metrics"]["subsequence_entailment"] == 100
+    assert any("by their order" in e.fields.get("text", "") for e in events)
+    named = [{**row, "pairID": f"ex{number}"} for number, row in enumerate(rows)][::-1]
+    result, _ = run(made, str(write("named.jsonl", named)), "nli")
+    assert result["metrics"]["overall"] == 50
+    plain = put("lines.txt", "entailment\n" * 6)
+    assert run(plain, data, "nli", allow_order=True)[0]["metrics"]["overall"] == 50
+    with pytest.raises(DataError, match="5 predictions"):
+        run(put("five.txt", "entailment\n" * 5), data, "nli", allow_order=True)
+
+
+def test_the_worst_variant_of_adversarial_squad(run, put, write, questions):
+    rows = [*questions, {**questions[0], "id": "b-high-conf"}, {**questions[0], "id": "b-turk1"}]
+    data = str(write("adversarial.jsonl", rows))
+    said = {"b": "old mill", "a": "old mill", "c": "river", "b-high-conf": "old mill", "b-turk1": "the old boat"}
+    result, _ = run(put("p.json", said), data, "qa", overrides=["qa.scorer=adversarial"])
+    assert result["rows"] == 3
+    assert result["metrics"] == pytest.approx({"exact_match": 200 / 3, "f1": 250 / 3})
+    assert "AddSent" in result["definitions"]["f1"]
+
+
+def squad2_rows(count: int) -> list[dict]:
+    """Questions on two contexts a piece, every second one unanswerable."""
+    return [
+        {
+            "id": f"q{n}",
+            "question": "who sleeps?",
+            "context": f"Ada {n // 2} sleeps",
+            "answers": [] if n % 2 else [{"text": "Ada", "answer_start": 0}],
+        }
+        for n in range(count)
+    ]
+
+
+def test_thresholds_of_squad2_come_from_real_null_gaps(run, put, write):
+    """What was held back is scored too, so that a better threshold than the one in use can be found."""
+    rows = squad2_rows(80)
+    silent = {"prediction": "", "best_span": "Ada", "no_answer": True}
+    lines = [{**silent, "id": row["id"], "null_gap": 3.0 - 2 * len(row["answers"])} for row in rows]
+    data = str(write("dev.jsonl", rows))
+    result, _ = run(put("p.jsonl", "".join(json.dumps(line) + "\n" for line in lines)), data, "qa")
+    found = result["thresholds"]
+    assert result["metrics"]["f1"] == 50
+    assert found["best_f1"] == found["best_exact_match"] == 100 and found["best_f1_threshold"] == 1.0
+    held = found["held_out"]
+    assert held["threshold"] == 1.0 and held["f1"] == held["exact_match"] == 100 and held["f1_as_predicted"] == 50
+    assert held["rows"] == held["fitted_on_rows"] == 40
+    assert set(result["calibration"]) >= {"ece", "brier", "nll", "reliability", "temperature"}
+    plain, _ = run(put("p.json", {row["id"]: "" for row in rows}), data, "qa")
+    assert "thresholds" not in plain  # no gaps, no thresholds: 0.0 for every question would be an artefact
+
+
 def test_labels_without_probabilities(run, put, tmp_path):
     data = put("gold.csv", "id,text,label\n" + "".join(f"{n},x,{'ab'[n % 2]}\n" for n in range(6)))
     result, _ = run(put("p.csv", "id,prediction\n" + "".join(f"{n},a\n" for n in range(6))), str(data), "classify")

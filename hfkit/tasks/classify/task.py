@@ -17,6 +17,7 @@ from hfkit.tasks.classify.head import PROBLEM, fitted, head_order
 from hfkit.tasks.classify.settings import ClassifySettings
 from hfkit.tasks.labels import in_order, label_text
 from hfkit.tasks.pairs import encode_texts, resolve_length
+from hfkit.tasks.slicing import classify_slices
 from hfkit.tasks.targets import decide, empty, gold_of, judge, label_names, odd_rows, refuse_unknown, scale, survey
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ class Classify:
         if not self.usable(row):
             return None
         target = self.settings.target if self.settings.target != "auto" else tally.target_said(prediction)
-        names = self.settings.labels or tally.names_said(prediction) or self._of_gold or ["value"]
+        names = self._places(prediction)
         if target == "single":
             names = in_order(names)  # places in ascending order, whatever the head's: quadratic kappa needs them so
         places = {name: place for place, name in enumerate(names)}
@@ -211,6 +212,24 @@ class Classify:
 
     def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
         return tally.reduce(columns)
+
+    def means(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return tally.means(columns)
+
+    def classes(
+        self, columns: Mapping[str, np.ndarray], prediction: Prediction
+    ) -> tuple[Mapping[str, np.ndarray], list[str]] | None:
+        return (columns, in_order(self._places(prediction))) if "gold" in columns else None
+
+    @property
+    def without_prediction(self) -> None:
+        return None
+
+    def counted(self, ids: Sequence[str], columns: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        return None
+
+    def slices(self, row: Row) -> dict[str, str]:
+        return classify_slices(row)
 
     def definitions(self) -> dict[str, str]:
         """Of the metrics that this target can have; without a target: of all."""
@@ -220,6 +239,10 @@ class Classify:
     def label_order(self) -> list[str]:
         """The labels in the order of the places in `gold` and `predicted` of a single-label row."""
         return in_order(self.settings.labels or self._of_gold)
+
+    def _places(self, prediction: Prediction) -> list[str]:
+        """The labels that the statistics of a row count by their places."""
+        return self.settings.labels or tally.names_said(prediction) or self._of_gold or ["value"]
 
     def _names(self) -> list[str]:
         return self.settings.labels or []

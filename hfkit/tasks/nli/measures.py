@@ -10,6 +10,7 @@ import numpy as np
 from hfkit.metrics.classification import reduce_single
 from hfkit.metrics.definitions import definition
 from hfkit.metrics.hans import HEURISTICS, reduce_hans
+from hfkit.metrics.weights import WEIGHT
 from hfkit.tasks import labels as names
 
 
@@ -33,8 +34,8 @@ def two_way(columns: Mapping[str, np.ndarray]) -> bool:
     return bool(either) or chances == len(names.TWO_WAY)
 
 
-def reduce(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Metrics of the columns of `statistics`; HANS' cells where the rows have its heuristics."""
+def decided(columns: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The columns as `metrics.classification` has them, and the names of their classes."""
     gold, predicted = np.asarray(columns["gold"]), np.asarray(columns["predicted"])
     chances = [columns[name] for name in sorted(columns) if name.startswith("p_")]
     two = two_way(columns)
@@ -42,12 +43,27 @@ def reduce(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
         gold, predicted = (gold > 0).astype(np.int64), (predicted > 0).astype(np.int64)
         chances = [chances[0], np.sum(chances[1:], axis=0)] if chances else []
     table = {"gold": gold, "predicted": predicted, **{f"p_{place}": values for place, values in enumerate(chances)}}
-    metrics = reduce_single(table, names.TWO_WAY if two else names.THREE_WAY)
+    if WEIGHT in columns:
+        table[WEIGHT] = columns[WEIGHT]
+    return table, list(names.TWO_WAY if two else names.THREE_WAY)
+
+
+def reduce(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Metrics of the columns of `statistics`; HANS' cells where the rows have its heuristics."""
+    table, classes = decided(columns)
+    metrics = reduce_single(table, classes)
     metrics.pop("roc_auc", None)
-    if two and "heuristic" in columns:
-        cells = {"correct": gold == predicted, "entailed": gold == 0, "heuristic": columns["heuristic"]}
-        metrics |= {key: value for key, value in reduce_hans(cells).items() if key != "accuracy"}
+    if len(classes) == len(names.TWO_WAY) and "heuristic" in columns:
+        cells = {"correct": table["gold"] == table["predicted"], "entailed": table["gold"] == 0}
+        kept = {name: columns[name] for name in ("heuristic", WEIGHT) if name in columns}
+        metrics |= {key: value for key, value in reduce_hans({**cells, **kept}).items() if key != "accuracy"}
     return metrics
+
+
+def means(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """`accuracy` of each row, 0 or 1."""
+    table, _ = decided(columns)
+    return {"accuracy": (table["gold"] == table["predicted"]).astype(np.float64)}
 
 
 def definitions(read: Mapping[str, Mapping[str, str | None]], *, hypothesis_only: bool) -> dict[str, str]:

@@ -20,6 +20,7 @@ from hfkit.tasks.nli.hypothesis import HypothesisOnly, without_premise
 from hfkit.tasks.nli.reading import kept, label_counts, read_as
 from hfkit.tasks.nli.settings import NLISettings
 from hfkit.tasks.pairs import encode_texts, model_length, resolve_length
+from hfkit.tasks.slicing import nli_slices
 
 if TYPE_CHECKING:
     import torch
@@ -217,6 +218,24 @@ class NLI:
 
     def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
         return measures.reduce(columns)
+
+    def means(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return measures.means(columns)
+
+    def classes(
+        self, columns: Mapping[str, np.ndarray], prediction: Prediction
+    ) -> tuple[Mapping[str, np.ndarray], list[str]]:
+        return measures.decided(columns)
+
+    @property
+    def without_prediction(self) -> None:
+        return None
+
+    def counted(self, ids: Sequence[str], columns: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        return None
+
+    def slices(self, row: Row) -> dict[str, str]:
+        return nli_slices(row)
 
     def definitions(self) -> dict[str, str]:
         return measures.definitions(self.label_map, hypothesis_only=self.settings.hypothesis_only)

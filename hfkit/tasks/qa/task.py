@@ -12,14 +12,19 @@ from pydantic import PositiveInt
 from hfkit.data.validators import Finding, raise_failures
 from hfkit.errors import DataError, ModelError
 from hfkit.metrics import cmrc, squad
+from hfkit.metrics.adversarial import worst_variants
 from hfkit.recipe.section import Auto, Section, key
 from hfkit.tasks.base import Batch, Column, Driver, Feature, Head, Prediction, Read, Resolution, Row
 from hfkit.tasks.qa import checks, encode, settle
 from hfkit.tasks.qa.spans import Span, best_spans, pool
+from hfkit.tasks.slicing import qa_slices
 
 if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+
+NO_SPAN = 1e9  # the null gap of a context without any span: above every threshold, and a number JSON can hold
 
 
 class QASettings(Section):
@@ -32,7 +37,7 @@ class QASettings(Section):
     n_best: PositiveInt = key(20, "best spans kept of each window and each question")
     n_best_in_predictions: bool = key(False, "predictions carry `n_best`, with probabilities over the kept spans")
     null_threshold: float | None = key(None, "above this null gap nothing is answered; null: 0 with squad2, else never")
-    scorer: Literal["auto", "squad", "squad2", "cmrc", "mrqa"] = key(
+    scorer: Literal["auto", "squad", "squad2", "cmrc", "mrqa", "adversarial"] = key(
         "auto", "official script that scores; auto: squad2 if any question is unanswerable, else squad"
     )
 
@@ -41,6 +46,11 @@ _SCORERS: dict[str, tuple[Callable[..., dict[str, float]], Callable[..., dict[st
     "squad": (squad.measure_squad, squad.reduce_squad, "SQuAD v1.1 official"),
     "mrqa": (squad.measure_squad, squad.reduce_squad, "MRQA 2019 official (as SQuAD v1.1)"),
     "squad2": (squad.measure_squad2, squad.reduce_squad2, "SQuAD v2.0 official"),
+    "adversarial": (
+        squad.measure_squad,
+        squad.reduce_squad,
+        "AddSent official (SQuAD v1.1, worst variant of a question)",
+    ),
     "cmrc": (cmrc.measure_cmrc, cmrc.reduce_cmrc, "CMRC 2018 official"),
 }
 
@@ -149,7 +159,8 @@ class QA:
         """The best span over all windows, or "" at 0, 0 with `no_answer` true. Raises ModelError on NaN or infinity.
 
         `score` is the best span's start + end logit, also when nothing is answered, so that score + null_gap is the
-        null score (the lowest over the windows). Both are None when the context holds no span at all.
+        null score (the lowest over the windows). Both are None when the context holds no span at all. `best_span` is
+        the text that is held back when nothing is answered: a threshold can be chosen later.
         """
         if not all(bool(read["finite"]) for read in reads):
             raise ModelError(
@@ -169,11 +180,34 @@ class QA:
         if not isinstance(prediction["prediction"], str):
             raise DataError(f"row {row['id']!r}: the prediction is not text", "an answer is text, and no answer is ''")
         measure, _, _ = _SCORERS[self._scorer()]
-        return measure(prediction["prediction"], [answer["text"] for answer in answers])
+        golds = [answer["text"] for answer in answers]
+        found = measure(None if prediction.get("missing") else prediction["prediction"], golds)
+        gap = prediction.get("null_gap")
+        if gap is None and "null_gap" in prediction and prediction.get("no_answer"):
+            gap = NO_SPAN
+        if isinstance(gap, (int, float)) and math.isfinite(gap):
+            found |= self._sureness(prediction, float(gap), golds, found)
+        return found
 
     def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
         _, reduce, _ = _SCORERS[self._scorer()]
         return reduce(columns)
+
+    def means(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"exact_match": columns["em"], "f1": columns["f1"]}
+
+    def classes(self, columns: Mapping[str, np.ndarray], prediction: Prediction) -> None:
+        return None
+
+    @property
+    def without_prediction(self) -> dict[str, Any] | None:
+        return None if self._scorer() == "squad2" else {"prediction": "", "missing": True}
+
+    def counted(self, ids: Sequence[str], columns: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        return worst_variants(ids, columns["f1"]) if self._scorer() == "adversarial" else None
+
+    def slices(self, row: Row) -> dict[str, str]:
+        return qa_slices(row)
 
     def definitions(self) -> dict[str, str]:
         """Of the metrics that the scorer gives; with `auto`, of the two that it may become."""
@@ -192,15 +226,40 @@ class QA:
     def _scorer(self) -> str:
         return "squad" if self.settings.scorer == "auto" else str(self.settings.scorer)
 
+    def _sureness(
+        self, prediction: Prediction, gap: float, golds: Sequence[str], found: Mapping[str, float]
+    ) -> dict[str, float]:
+        """`confidence`: how far the gap is from the threshold, on the side of what was said; logits.
+
+        With squad2 also what a threshold is chosen by: `null_gap`, and `span_em`, `span_f1`, `span_given` of the best
+        span, whatever was said.
+        """
+        silent = bool(prediction.get("no_answer", not prediction["prediction"]))
+        away = gap - (self.settings.null_threshold or 0.0)
+        sure = {"confidence": away if silent else -away}
+        span = prediction.get("best_span") if silent else prediction["prediction"]
+        if self._scorer() != "squad2" or not isinstance(span, str):
+            return sure
+        of_span = squad.measure_squad2(span, golds) if silent else found
+        sure |= {"span_em": of_span["em"], "span_f1": of_span["f1"], "span_given": float(bool(span))}
+        return {**sure, "null_gap": gap}
+
     def _answer(self, row: Row, spans: Sequence[Span], null: float) -> Prediction:
         if not spans:
             nothing = {"id": row["id"], "prediction": "", "start": 0, "end": 0}
-            return nothing | {"score": None, "null_gap": None, "no_answer_probability": 1.0, "no_answer": True}
+            return nothing | {
+                "score": None,
+                "null_gap": None,
+                "no_answer_probability": 1.0,
+                "no_answer": True,
+                "best_span": "",
+            }
         best = spans[0]
         gap = null - best.score
         may_abstain = self.settings.scorer == "squad2" or self.settings.null_threshold is not None
         abstains = may_abstain and gap > (self.settings.null_threshold or 0.0)
         start, end = (0, 0) if abstains else (best.start, best.end)
+        unsaid = {"best_span": row["context"][best.start : best.end]} if abstains else {}
         return {
             "id": row["id"],
             "prediction": row["context"][start:end],
@@ -210,6 +269,7 @@ class QA:
             "null_gap": gap,
             "no_answer_probability": _sigmoid(gap),
             "no_answer": abstains,
+            **unsaid,
         }
 
 

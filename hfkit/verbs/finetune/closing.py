@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FEW_ROWS = 1_000
 FEW_TOKENS = 1_000_000  # of running text, where a row is a block
-SCORES = ("metrics", "ci95", "rows", "definitions", "before")
+SCORES = ("metrics", "ci95", "ci95_method", "rows", "definitions", "before")
 
 
 def finish(fit: Fit, run: Run) -> Iterator[Event]:

@@ -52,7 +52,7 @@ def batches_text(training: Training) -> str:
 def result_of(fit: Fit, run: Run) -> dict[str, Any]:
     """The JSON object of the command."""
     ready, best = fit.ready, dict(fit.validation.best or {})
-    kept = {name: best.pop(name, None) for name in ("ci95", "definitions", "rows")}
+    kept = {name: best.pop(name, None) for name in ("ci95", "ci95_method", "definitions", "rows")}
     return {
         "task": ready.recipe.task,
         "model": ready.found.name,
@@ -63,6 +63,7 @@ def result_of(fit: Fit, run: Run) -> dict[str, Any]:
         "rows": kept["rows"],
         "metrics": best.get("metrics"),
         "ci95": kept["ci95"],
+        "ci95_method": kept["ci95_method"],
         "definitions": kept["definitions"],
         "steps": fit.step,
         "throughput": {

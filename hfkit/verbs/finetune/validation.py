@@ -12,7 +12,9 @@ from hfkit.events import Event
 from hfkit.files import write_json
 from hfkit.run import Run
 from hfkit.stopping import asked
-from hfkit.tasks.scoring import Scores, columns_of, score_columns, score_fields
+from hfkit.tasks.analysis import slice_values
+from hfkit.tasks.scoring import Measured, Scores, measured, score_columns, score_fields
+from hfkit.verbs.columns_file import Evaluated, write_columns
 from hfkit.verbs.finetune.ready import Ready
 from hfkit.verbs.prepare import answers_of, rows_of
 
@@ -26,6 +28,7 @@ class Validation:
         self.ready = ready
         self.model = model
         self.best: dict[str, Any] | None = None  # step, rows, metrics, ci95, definitions
+        self.found: Measured | None = None  # rows of the latest evaluation
         self.bad = 0  # evaluations since the best
         self.first: dict[str, Any] | None = None  # metrics and ci95 before the first step
         self.seconds = 0.0
@@ -58,6 +61,8 @@ class Validation:
             self.best, self.bad = {"step": step, **score_fields(scores)}, 0
             write_predictions(run.path / "eval" / NAME / "predictions.jsonl", predictions)
             write_json(run.path / "eval" / NAME / "metrics.json", self.best)
+            if self.found is not None:
+                write_columns(run.path / "eval" / NAME, self._evaluated(self.found))
         self.best, self.bad = place.gather((self.best, self.bad))[0]
         if scores is not None and self.ready.recipe.train.trackers:
             place.accelerator.log({f"{NAME}/{name}": value for name, value in scores.metrics.items()}, step=step)
@@ -72,14 +77,21 @@ class Validation:
         predictions, scores = list(answers), None
         if ready.place.world.main:
             rows = rows_of(ready.task, ready.validation_rows, ready.validation)
-            columns, unscored = columns_of(ready.task, predictions, rows)
-            scores = score_columns(ready.task, columns, unscored)
+            self.found = measured(ready.task, predictions, rows, group=ready.recipe.data.group)
+            scores = score_columns(ready.task, self.found)
             if ready.metric not in scores.metrics:
                 known = "there are " + ", ".join(scores.metrics)
                 raise UsageError(f"train.metric = '{ready.metric}' cannot be computed here", known)
             yield Event("scored", {"name": NAME, **score_fields(scores)}, step=step)
         self.seconds += time.time() - begun
         return predictions, scores
+
+    def _evaluated(self, found: Measured) -> Evaluated:
+        """What `hfkit compare` needs of the evaluation."""
+        ready = self.ready
+        task, rows, columns = ready.task, ready.validation_rows, ready.recipe.data.slices
+        parts = {} if task.blocks else slice_values(task, found, rows, columns)
+        return Evaluated(ready.recipe.task, task.settings.model_dump(mode="json"), rows.name, found, parts)
 
     def _is_better(self, metrics: dict[str, float]) -> bool:
         if self.best is None:

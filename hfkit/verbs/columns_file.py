@@ -1,0 +1,72 @@
+"""columns.json beside metrics.json: what was measured of each row, so that runs are compared without model or data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hfkit.errors import DataError
+from hfkit.files import json_line, write_text
+from hfkit.tasks.scoring import ASIDE, Measured
+
+NAME = "columns.json"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What one evaluation measured: the task, its settings, the data's name, the rows, the slices they belong to."""
+
+    task: str
+    settings: dict[str, Any]
+    data: str
+    measured: Measured
+    slices: Mapping[str, Sequence[str]]
+
+
+def write_columns(folder: Path, found: Evaluated) -> None:
+    """Write the statistics of each row, without probabilities; numbers are exact."""
+    measured = found.measured
+    columns = {name: values.tolist() for name, values in measured.columns.items() if not name.startswith(ASIDE)}
+    held = {
+        "task": found.task,
+        "settings": found.settings,
+        "data": found.data,
+        "unit": measured.unit,
+        "unscored": measured.unscored,
+        "ids": measured.ids,
+        "rows": measured.rows.tolist(),
+        "groups": None if measured.groups is None else measured.groups.tolist(),
+        "columns": columns,
+        "slices": {name: list(values) for name, values in found.slices.items()},
+    }
+    write_text(folder / NAME, json_line(held))
+
+
+def read_columns(folder: Path) -> Evaluated:
+    """What an evaluation's folder holds. Raises DataError when it is damaged, or from before columns were kept."""
+    path = folder / NAME
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        groups = None if held["groups"] is None else np.asarray(held["groups"], dtype=np.int64)
+        columns = {name: np.asarray(values, dtype=np.float64) for name, values in held["columns"].items()}
+        measured = Measured(
+            columns, held["ids"], np.asarray(held["rows"], dtype=np.int64), groups, held["unit"], held["unscored"]
+        )
+        lengths = {len(values) for values in (*columns.values(), *held["slices"].values(), measured.ids)}
+        if lengths != {len(measured)}:
+            raise ValueError("its columns differ in length")
+        return Evaluated(held["task"], held["settings"], held["data"], measured, held["slices"])
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{folder} holds no {NAME}, from which evaluations are compared",
+            "give the data too: --data D; or evaluate again with --overwrite",
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: cannot be read ({error})", "give the data too: --data D; or evaluate again with --overwrite"
+        ) from error
