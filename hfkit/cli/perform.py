@@ -43,5 +43,7 @@ def perform(command: str, verb: Callable[[], Events], *, json: bool, quiet: bool
         result = show(verb(), command=command, mode="quiet" if quiet else None, json=json)
     except AskedToStop as request:  # typer would make of it an interruption, whichever signal it was
         raise Stopped(f"stopped by {request.name}", code=request.code) from None
+    except KeyboardInterrupt:
+        raise Stopped("interrupted") from None
     if "error" in result:  # a command that found out what it was asked for, and that it is bad (doctor)
         raise typer.Exit(result["error"]["code"])

@@ -3,7 +3,7 @@
     python tests/benchmarks/checkpoint_cost.py [--model starter] [--words 20] [--steps 40]
 
 Rows of `--words` words, 16 a step: short rows are the dear case, since a checkpoint costs the same whatever they are.
-One JSON line.
+One JSON line. Takes about a minute.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EVERY = 200
 
 def main() -> int:
     """Train for some steps, saving twice; read what they took from the run's own events."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="starter")
     parser.add_argument("--words", type=int, default=20)
     parser.add_argument("--steps", type=int, default=40)

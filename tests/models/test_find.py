@@ -18,6 +18,7 @@ import tiny_models as tiny
 from hfkit.errors import ModelError, NetworkError, UsageError
 from hfkit.models import SHAPES, find, hub, load_tokenizer
 from hfkit.models import starter as starter_module
+from hfkit.models.manifest import write_manifest
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,9 @@ def test_what_is_not_there(name: str, message: str, hint: str, runs: Path) -> No
 
 def test_a_checkpoint_folder_of_a_run(good: Path, runs: Path) -> None:
     step = Path(shutil.copytree(good, runs / "9-qa-dddd" / "checkpoints" / "step-00000020"))
+    for name in ("optimizer.safetensors", "state.json"):
+        (step / name).write_bytes(b"{}")
+    write_manifest(step, {"step": 20})
     assert find(str(step)).run == runs / "9-qa-dddd"
     (step / "manifest.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ModelError, match="not finished") as caught:
