@@ -12,6 +12,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "shared_data: reads the real data sets in ../shared/data")
     os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads it once
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: threads that wait for each other would burn them
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
