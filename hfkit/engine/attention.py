@@ -15,6 +15,7 @@ from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from hfkit.engine.cpu import attention as cpu
+from hfkit.engine.cpu.attention import Pattern
 
 NAME = "hfkit_packed"
 
@@ -53,19 +54,15 @@ def packed_attention(
     """
     if cu_seq_lens_q is None or max_length_q is None or query.shape[0] != 1 or attention_mask is not None:
         raise ValueError(f"{NAME} takes one packed row with cu_seq_lens_q and max_length_q, and no mask")
-    settings: dict[str, Any] = {
-        "scaling": query.shape[-1] ** -0.5 if scaling is None else scaling,
-        "causal": bool(getattr(module, "is_causal", False)),
-        "window": _window(module),
-        "dropout": dropout,
-    }
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    pattern = Pattern(scaling, bool(getattr(module, "is_causal", False)), _window(module), dropout)
     q, k, v = (_same(x, value)[0].transpose(0, 1) for x in (query, key, value))
     if q.device.type == "cpu":
-        out = cpu.attention(q, k, v, cu_seq_lens_q.diff().tolist(), **settings)
+        out = cpu.attention(q, k, v, cu_seq_lens_q.diff().tolist(), pattern)
     elif not dropout and q.dtype != torch.float32 and q.is_cuda and _varlen_works(q.device):
-        out = _varlen(q, k, v, cu_seq_lens_q, max_length_q, **settings)
+        out = _varlen(q, k, v, cu_seq_lens_q, max_length_q, pattern)
     else:
-        out = _padded(q, k, v, cu_seq_lens_q, max_length_q, **settings)
+        out = _padded(q, k, v, cu_seq_lens_q, max_length_q, pattern)
     return out[None], None
 
 
@@ -98,18 +95,14 @@ def _varlen(
     value: torch.Tensor,
     boundaries: torch.Tensor,
     longest: int,
-    *,
-    scaling: float,
-    causal: bool,
-    window: int | None,
-    dropout: float,
+    pattern: Pattern,
 ) -> torch.Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    reach = -1 if window is None else window
+    reach = -1 if pattern.window is None else pattern.window
     out: Any = varlen_attn(
         query, key, value, boundaries, boundaries, longest, longest,
-        scale=scaling, window_size=(reach, 0 if causal else reach),
+        scale=pattern.scaling, window_size=(reach, 0 if pattern.causal else reach),
     )  # fmt: skip
     return out
 
@@ -120,11 +113,7 @@ def _padded(
     value: torch.Tensor,
     boundaries: torch.Tensor,
     longest: int,
-    *,
-    scaling: float,
-    causal: bool,
-    window: int | None,
-    dropout: float,
+    pattern: Pattern,
 ) -> torch.Tensor:
     """The sequences side by side for this one product: older GPUs, float32, dropout of attention, mps."""
     lengths = boundaries.diff()
@@ -134,14 +123,16 @@ def _padded(
     token = (boundaries[:-1, None] + place[None, :]).clamp(max=query.shape[0] - 1)
     ahead = place[None, :] - place[:, None]
     seen = real[:, None, None, :]
-    if causal:
+    if pattern.causal:
         seen = seen & (ahead <= 0)
-    if window is not None:
-        seen = seen & (ahead.abs() <= window)
+    if pattern.window is not None:
+        seen = seen & (ahead.abs() <= pattern.window)
     q, k, v = (x[token].transpose(1, 2) for x in (query, key, value))
     # Rows past the end see something, or their softmax is not a number and so is its gradient.
     seen = seen | ~real[:, None, :, None]
-    out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout, scale=scaling)
+    out = nn.functional.scaled_dot_product_attention(
+        q, k, v, attn_mask=seen, dropout_p=pattern.dropout, scale=pattern.scaling
+    )
     sequence = torch.repeat_interleave(lengths, output_size=query.shape[0])
     rank = torch.arange(query.shape[0], device=query.device) - boundaries[sequence]
     return out.transpose(1, 2)[sequence, rank]

@@ -80,6 +80,7 @@ class Place:
         if self.world.size == 1:
             return
         store = distributed_c10d._get_default_store()
+        # Pickled as torch's own collectives pickle objects: processes of one job trust each other.
         store.set(name, pickle.dumps(value))
         if last:
             with suppress(RuntimeError):  # one that died does not answer

@@ -166,19 +166,19 @@ def test_the_saved_model_says_nothing_of_packing(checkpoints: Any, place: Any, t
 def test_matmul_attention_is_padded_attention(causal: bool, window: int | None, dropout: float) -> None:
     """The CPU's products against torch's own kernel on the same rows, gradients too."""
     torch.manual_seed(0)
-    lengths, settings = [4, 1, 9], {"scaling": 0.3, "causal": causal, "window": window}
-    boundaries = torch.tensor([0, 4, 5, 14], dtype=torch.int32)
+    lengths, boundaries = [4, 1, 9], torch.tensor([0, 4, 5, 14], dtype=torch.int32)
+    pattern = attention.Pattern(0.3, causal, window, dropout)
     inputs = [torch.randn(14, 2, 5, dtype=torch.float64, requires_grad=True) for _ in range(3)]
-    ours = attention.cpu.attention(*inputs, lengths, dropout=dropout, **settings)  # type: ignore[arg-type]
+    ours = attention.cpu.attention(*inputs, lengths, pattern)
     if dropout:  # the gradient of what was drawn, by finite differences
 
         def again(*values: torch.Tensor) -> torch.Tensor:
             torch.manual_seed(5)
-            return attention.cpu.attention(*values, lengths, dropout=dropout, **settings)  # type: ignore[arg-type]
+            return attention.cpu.attention(*values, lengths, pattern)
 
         assert torch.autograd.gradcheck(again, inputs)
         return
-    theirs = attention._padded(*inputs, boundaries, 9, dropout=0.0, **settings)  # type: ignore[arg-type]
+    theirs = attention._padded(*inputs, boundaries, 9, pattern)
     assert torch.allclose(ours, theirs, atol=1e-12)
     weights = torch.randn_like(ours)
     first = torch.autograd.grad((ours * weights).sum(), inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from typing import Any
 
 Row = dict[str, Any]
@@ -46,9 +47,8 @@ def jsonl(rows: list[Any]) -> str:
     return "".join(line + "\n" for line in lines)
 
 
-def faulty_questions() -> tuple[list[Any], list[Row], dict[str, int]]:
-    """(lines of the file, validation rows, what must be found: code -> count)."""
-    rows: list[Any] = sound("qa")
+def planting(rows: list[Any]) -> Callable[..., list[Row]]:
+    """A function that changes so many of the rows, each every tenth row that no earlier call took."""
     places = iter(range(10, ROWS, 10))
 
     def plant(count: int, **changes: Any) -> list[Row]:
@@ -56,6 +56,14 @@ def faulty_questions() -> tuple[list[Any], list[Row], dict[str, int]]:
         for row in chosen:
             row.update(changes)
         return chosen
+
+    return plant
+
+
+def faulty_questions() -> tuple[list[Any], list[Row], dict[str, int]]:
+    """(lines of the file, validation rows, what must be found: code -> count)."""
+    rows: list[Any] = sound("qa")
+    plant = planting(rows)
 
     plant(4, question=None)
     plant(5, question=" \n")
@@ -108,13 +116,7 @@ def faulty_questions() -> tuple[list[Any], list[Row], dict[str, int]]:
 def faulty_pairs() -> tuple[list[Any], list[Row], dict[str, int]]:
     """As `faulty_questions`, of premises and hypotheses."""
     rows: list[Any] = sound("nli")
-    places = iter(range(10, ROWS, 10))
-
-    def plant(count: int, **changes: Any) -> list[Row]:
-        chosen = [rows[next(places)] for _ in range(count)]
-        for row in chosen:
-            row.update(changes)
-        return chosen
+    plant = planting(rows)
 
     plant(4, premise=None)
     plant(5, hypothesis="")

@@ -7,6 +7,7 @@ it takes 4.1 ms, and the products below 0.6 ms; forward 0.75 against 0.43 ms (2 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,22 +15,24 @@ import torch
 from hfkit.engine.cpu.masks import keep_mask
 
 
-def attention(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    lengths: Sequence[int],
-    *,
-    scaling: float,
-    causal: bool = False,
-    window: int | None = None,
-    dropout: float = 0.0,
-) -> torch.Tensor:
-    """(tokens, heads, size) each, the sequences one behind the other; `lengths` add up to the tokens.
+@dataclass(frozen=True)
+class Pattern:
+    """What a token sees of its sequence: all of it, nothing behind itself (`causal`), what is at most `window` away.
 
-    A token sees its own sequence: all of it, what is not behind it (`causal`), what is at most `window` away.
+    Scores are multiplied by `scaling`; probabilities are dropped with probability `dropout`.
     """
-    return _Attention.apply(query, key, value, tuple(lengths), scaling, causal, window, dropout)
+
+    scaling: float
+    causal: bool = False
+    window: int | None = None
+    dropout: float = 0.0
+
+
+def attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: Sequence[int], pattern: Pattern
+) -> torch.Tensor:
+    """(tokens, heads, size) each, the sequences one behind the other; `lengths` add up to the tokens."""
+    return _Attention.apply(query, key, value, tuple(lengths), pattern)
 
 
 class _Attention(torch.autograd.Function):
@@ -40,26 +43,23 @@ class _Attention(torch.autograd.Function):
         key: torch.Tensor,
         value: torch.Tensor,
         lengths: tuple[int, ...],
-        scaling: float,
-        causal: bool,
-        window: int | None,
-        dropout: float,
+        pattern: Pattern,
     ) -> torch.Tensor:
-        scaled = query * scaling
+        scaled = query * pattern.scaling
         out = torch.empty(value.shape, dtype=value.dtype)
         kept: list[torch.Tensor] = []
         for q, k, v, o in zip(*(_heads(x, lengths) for x in (scaled, key, value, out)), strict=True):
             scores = torch.bmm(q, k.transpose(1, 2))
-            if causal or window is not None:
-                scores.masked_fill_(_hidden(q.shape[1], causal, window), float("-inf"))
+            if pattern.causal or pattern.window is not None:
+                scores.masked_fill_(_hidden(q.shape[1], pattern), float("-inf"))
             probabilities = torch.softmax(scores, -1)
             kept.append(probabilities)
-            if dropout:
-                kept.append(keep_mask(probabilities, dropout))
+            if pattern.dropout:
+                kept.append(keep_mask(probabilities, pattern.dropout))
                 probabilities = probabilities * kept[-1]
             o.copy_(torch.bmm(probabilities, v))
         ctx.save_for_backward(scaled, key, value, *kept)
-        ctx.lengths, ctx.scaling, ctx.dropout = lengths, scaling, dropout
+        ctx.lengths, ctx.pattern = lengths, pattern
         return out
 
     @staticmethod
@@ -71,7 +71,7 @@ class _Attention(torch.autograd.Function):
             *(_heads(x, ctx.lengths) for x in (scaled, key, value, gradients[0], d_query, d_key, d_value)), strict=True
         ):
             probabilities = next(parts)
-            mask = next(parts) if ctx.dropout else None
+            mask = next(parts) if ctx.pattern.dropout else None
             seen = probabilities if mask is None else probabilities * mask
             dv.copy_(torch.bmm(seen.transpose(1, 2), g))
             d_seen = torch.bmm(g, v.transpose(1, 2))
@@ -80,7 +80,7 @@ class _Attention(torch.autograd.Function):
             d_scores = torch._softmax_backward_data(d_seen, probabilities, -1, probabilities.dtype)
             dq.copy_(torch.bmm(d_scores, k))
             dk.copy_(torch.bmm(d_scores.transpose(1, 2), q))
-        return d_query.mul_(ctx.scaling), d_key, d_value, None, None, None, None, None
+        return d_query.mul_(ctx.pattern.scaling), d_key, d_value, None, None
 
 
 def _heads(values: torch.Tensor, lengths: tuple[int, ...]) -> list[torch.Tensor]:
@@ -88,9 +88,9 @@ def _heads(values: torch.Tensor, lengths: tuple[int, ...]) -> list[torch.Tensor]
     return [part.transpose(0, 1) for part in values.split(lengths)]
 
 
-def _hidden(length: int, causal: bool, window: int | None) -> torch.Tensor:
+def _hidden(length: int, pattern: Pattern) -> torch.Tensor:
     """(length, length) bool: which keys a query does not see."""
     place = torch.arange(length)
     ahead = place[None, :] - place[:, None]
-    hidden = ahead > 0 if causal else torch.zeros(length, length, dtype=torch.bool)
-    return hidden if window is None else hidden | (ahead.abs() > window)
+    hidden = ahead > 0 if pattern.causal else torch.zeros(length, length, dtype=torch.bool)
+    return hidden if pattern.window is None else hidden | (ahead.abs() > pattern.window)

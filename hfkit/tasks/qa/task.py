@@ -1,21 +1,22 @@
-"""Extractive question answering as a Task: its recipe keys, loss, reads, predictions and scores."""
+"""Extractive question answering as a Task: loss, reads, predictions and scores."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import PositiveInt
 
 from hfkit.data.validators import Finding, raise_failures
 from hfkit.errors import DataError, ModelError
-from hfkit.metrics import cmrc, squad
 from hfkit.metrics.adversarial import worst_variants
-from hfkit.recipe.section import Auto, Section, key
+from hfkit.metrics.squad import measure_squad2
+from hfkit.recipe.section import Section
 from hfkit.tasks.base import Batch, Column, Driver, Feature, Head, Prediction, Read, Resolution, Row
 from hfkit.tasks.qa import checks, encode, settle
+from hfkit.tasks.qa.scorers import SCORERS, definitions
+from hfkit.tasks.qa.settings import QASettings
 from hfkit.tasks.qa.spans import Span, best_spans, pool
 from hfkit.tasks.slicing import qa_slices
 
@@ -25,34 +26,6 @@ if TYPE_CHECKING:
 
 
 NO_SPAN = 1e9  # the null gap of a context without any span: above every threshold, and a number JSON can hold
-
-
-class QASettings(Section):
-    """The `qa:` section of a recipe."""
-
-    max_length: PositiveInt = key(384, "tokens of a window: question, part of the context, special tokens")
-    stride: int = key(128, "tokens that neighbouring windows share", ge=0)
-    max_question_length: PositiveInt = key(64, "tokens a question is cut to; never more than half of the window")
-    max_answer_length: Auto | PositiveInt = key("auto", "tokens of an answer at most; auto: by training, at least 30")
-    n_best: PositiveInt = key(20, "best spans kept of each window and each question")
-    n_best_in_predictions: bool = key(False, "predictions carry `n_best`, with probabilities over the kept spans")
-    null_threshold: float | None = key(None, "above this null gap nothing is answered; null: 0 with squad2, else never")
-    scorer: Literal["auto", "squad", "squad2", "cmrc", "mrqa", "adversarial"] = key(
-        "auto", "official script that scores; auto: squad2 if any question is unanswerable, else squad"
-    )
-
-
-_SCORERS: dict[str, tuple[Callable[..., dict[str, float]], Callable[..., dict[str, float]], str]] = {
-    "squad": (squad.measure_squad, squad.reduce_squad, "SQuAD v1.1 official"),
-    "mrqa": (squad.measure_squad, squad.reduce_squad, "MRQA 2019 official (as SQuAD v1.1)"),
-    "squad2": (squad.measure_squad2, squad.reduce_squad2, "SQuAD v2.0 official"),
-    "adversarial": (
-        squad.measure_squad,
-        squad.reduce_squad,
-        "AddSent official (SQuAD v1.1, worst variant of a question)",
-    ),
-    "cmrc": (cmrc.measure_cmrc, cmrc.reduce_cmrc, "CMRC 2018 official"),
-}
 
 
 class QA:
@@ -179,7 +152,7 @@ class QA:
             return None
         if not isinstance(prediction["prediction"], str):
             raise DataError(f"row {row['id']!r}: the prediction is not text", "an answer is text, and no answer is ''")
-        measure, _, _ = _SCORERS[self._scorer()]
+        measure, _, _ = SCORERS[self._scorer()]
         golds = [answer["text"] for answer in answers]
         found = measure(None if prediction.get("missing") else prediction["prediction"], golds)
         gap = prediction.get("null_gap")
@@ -190,7 +163,7 @@ class QA:
         return found
 
     def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
-        _, reduce, _ = _SCORERS[self._scorer()]
+        _, reduce, _ = SCORERS[self._scorer()]
         return reduce(columns)
 
     def means(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -212,8 +185,8 @@ class QA:
     def definitions(self) -> dict[str, str]:
         """Of the metrics that the scorer gives; with `auto`, of the two that it may become."""
         if self.settings.scorer == "auto":
-            return {**_definitions("squad2", _SCORERS["squad2"][2]), **_definitions("squad", _SCORERS["squad"][2])}
-        return _definitions(self._scorer(), _SCORERS[self._scorer()][2])
+            return {**definitions("squad2"), **definitions("squad")}
+        return definitions(self._scorer())
 
     def _with(self, settled: tuple[dict[str, Any], list[Resolution]]) -> tuple[Self, list[Resolution]]:
         values, resolutions = settled
@@ -240,7 +213,7 @@ class QA:
         span = prediction.get("best_span") if silent else prediction["prediction"]
         if self._scorer() != "squad2" or not isinstance(span, str):
             return sure
-        of_span = squad.measure_squad2(span, golds) if silent else found
+        of_span = measure_squad2(span, golds) if silent else found
         sure |= {"span_em": of_span["em"], "span_f1": of_span["f1"], "span_given": float(bool(span))}
         return {**sure, "null_gap": gap}
 
@@ -296,24 +269,3 @@ def _listed(context: str, spans: Sequence[Span]) -> list[dict[str, Any]]:
 
 def _sigmoid(value: float) -> float:
     return 1 / (1 + math.exp(-value)) if value >= 0 else 1 - 1 / (1 + math.exp(value))
-
-
-def _definitions(scorer: str, source: str) -> dict[str, str]:
-    exact = "share of questions whose answer equals a gold answer after normalisation, percent"
-    if scorer == "cmrc":
-        return {
-            "exact_match": f"{source}: share of answers that equal a gold answer without punctuation, percent",
-            "f1": f"{source}: F1 of the longest common run of characters and words, best gold answer, mean, percent",
-            "average": f"{source}: mean of exact_match and f1",
-        }
-    found = {
-        "exact_match": f"{source}: {exact}",
-        "f1": f"{source}: word F1 with the best gold answer, mean over questions, percent",
-    }
-    if scorer == "squad2":
-        found |= {
-            "has_answer_exact_match": f"{source}: exact_match over answerable questions",
-            "has_answer_f1": f"{source}: f1 over answerable questions",
-            "no_answer_exact_match": f"{source}: share of unanswerable questions answered with nothing, percent",
-        }
-    return found

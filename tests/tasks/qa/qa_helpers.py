@@ -10,7 +10,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import PreTrainedTokenizerFast
 
 from hfkit.engine.collate import collate
-from hfkit.tasks.qa.task import QA, QASettings
+from hfkit.tasks.qa.settings import QASettings
+from hfkit.tasks.qa.task import QA
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 WORDS = ["cat", "dog", "paris", "##is", "##ing", "an", "the", "##the"]

@@ -14,7 +14,8 @@ from transformers import BertConfig
 
 from hfkit.errors import DataError, ModelError, UsageError
 from hfkit.tasks import task_class
-from hfkit.tasks.qa.task import QA, QASettings
+from hfkit.tasks.qa.settings import QASettings
+from hfkit.tasks.qa.task import QA
 
 CONTEXT = "the cat sat on the dog . the bird is in paris . an answer stands here and there"
 
