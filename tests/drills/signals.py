@@ -19,15 +19,8 @@ def sigterm(drill: Drill) -> None:
     """FD05: SIGTERM at random moments as a process; in each stage in this process."""
     length = duration(drill) if drill.full else 0.0
     for _ in drill.times(50, 1):
-        run = drill.path("terminated")
-        process = drill.start(run)
-        if drill.full:
-            process.join(
-                drill.draw.uniform(0.15, 0.9) * length
-            )  # its handlers stand a tenth of a second after the fork
-        else:
-            wait_for(lambda run=run: stepping(run), process)
-        asked_to_end(drill, run, process, signal.SIGTERM, 143)
+        while not terminated(drill, length):
+            pass  # the run was through before its signal: another moment is drawn
     for stage, hook in stages().items():
         run = drill.path("stage")
         cache = {"HFKIT_CACHE": str(drill.path("cache"))}  # so that there is something to tokenise
@@ -35,6 +28,17 @@ def sigterm(drill: Drill) -> None:
             code, result, err = drill.call(run)
         drill.note(code == 143 and result["error"]["kind"] == "stopped", f"{stage}: {code} {err}")
         drill.resume(run, stage)
+
+
+def terminated(drill: Drill, length: float) -> bool:
+    """One run that is sent SIGTERM, at a random moment of its `length` or once it steps; whether the signal met it."""
+    run = drill.path("terminated")
+    process = drill.start(run)
+    if drill.full:
+        process.join(drill.draw.uniform(0.15, 0.9) * length)  # its handlers stand a tenth of a second after the fork
+    else:
+        wait_for(lambda: stepping(run), process)
+    return asked_to_end(drill, run, process, signal.SIGTERM, 143)
 
 
 def duration(drill: Drill) -> float:
@@ -45,18 +49,21 @@ def duration(drill: Drill) -> float:
     return time.monotonic() - begun
 
 
-def asked_to_end(drill: Drill, run: Any, process: Any, number: int, code: int) -> None:
-    """Send a signal, count how it ends, and that the run goes on to the same end."""
+def asked_to_end(drill: Drill, run: Any, process: Any, number: int, code: int) -> bool:
+    """Send a signal, count how it ends and that the run goes on to the same end; False: it was through before."""
     begun = time.monotonic()
-    with suppress(ProcessLookupError):  # it was through
+    with suppress(ProcessLookupError):
         os.kill(process.pid, number)
     process.join(60)
     seconds = time.monotonic() - begun
-    over = process.exitcode == 0 and facts(run)["status"] == "done"  # it was through before the signal came
-    good = (process.exitcode == code and clean(run)) or over
+    if process.exitcode == 0 and facts(run)["status"] == "done":
+        drill.details["through_before"] = drill.details.get("through_before", 0) + 1
+        return False
     drill.details["slowest"] = max(round(seconds, 2), drill.details.get("slowest", 0))
-    drill.note(good and seconds <= GRACE_SECONDS, f"exit code {process.exitcode} after {seconds:.1f} s")
+    good = process.exitcode == code and clean(run) and seconds <= GRACE_SECONDS
+    drill.note(good, f"exit code {process.exitcode} after {seconds:.1f} s")
     drill.resume(run, f"after signal {number}")
+    return True
 
 
 def stages() -> dict[str, Callable[[Callable[[], None]], Any]]:
