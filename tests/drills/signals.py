@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from drills.harness import Drill, at_call, clean, facts, patched, signal_here, stepping, wait_for
+from hfkit.stopping import AGAIN_SECONDS
 
 GRACE_SECONDS = 10.0
 
@@ -147,12 +148,24 @@ def sigint(drill: Drill) -> None:
         process = drill.start(run)
         wait_for(lambda run=run: stepping(run), process)
         os.kill(process.pid, signal.SIGINT)
-        time.sleep(0.35)
+        time.sleep(drill.draw.uniform(0, 0.01))
+        with frozen(process.pid):  # the tiny run would be through before a second one counts as such
+            time.sleep(AGAIN_SECONDS + 0.05)
+            os.kill(process.pid, signal.SIGINT)
         begun = time.monotonic()
-        os.kill(process.pid, signal.SIGINT)
         process.join(30)
         drill.note(process.exitcode == 130 and time.monotonic() - begun <= 1, f"{process.exitcode}")
         drill.resume(run, "SIGINT twice")
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Inside, the process stands still."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 DRILLS = {"FD05": sigterm, "FD06": then_killed, "FD07": sigint}
