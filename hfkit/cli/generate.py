@@ -47,6 +47,9 @@ def generate(
         int | None, typer.Option("--top-k", metavar="K", min=0, help="Sample among the K likeliest tokens; 0 is all.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of sampling.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a file that was stopped; start if there is none.")
+    ] = False,
     overwrite: Overwrite = False,
     cpu: Cpu = False,
     json: Json = False,
@@ -84,6 +87,7 @@ def generate(
             texts,
             prompts_file=prompts,
             output=output,
+            resume=resume,
             overwrite=overwrite,
             cpu=cpu,
             overrides=given,

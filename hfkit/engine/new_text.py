@@ -89,7 +89,7 @@ class NewText:
 
 
 def _may_go_on(char: str) -> bool:
-    """Whether a mark or a joiner is likely behind this code point: emoji, marks, letters of Indic scripts and others."""
+    """Whether a mark or a joiner is likely behind this code point: an emoji, a mark, an Indic or Thai letter."""
     if char.isascii():
         return False
     kind = unicodedata.category(char)
