@@ -52,7 +52,8 @@ def planned(
     from hfkit.engine.place import take_place
 
     device = take_place(cpu=cpu, processes=1, precision="float32").device
-    settings, lines = _resolved(checkpoint, settings, device, min(max(lengths) + settings.max_new_tokens, limit))
+    longest = min(max(lengths) + settings.max_new_tokens, limit)
+    settings, lines = resolved_settings(checkpoint, settings, device, longest)
     if settings.dtype == "auto":
         dtype, why = auto_precision(device)
         settings = settings.model_copy(update={"dtype": dtype})
@@ -81,7 +82,10 @@ def _lengths(prompts: Prompts, tokenizer: Any, settings: Generate, limit: int) -
     return lengths, cut
 
 
-def _resolved(checkpoint: Checkpoint, settings: Generate, device: Any, longest: int) -> tuple[Generate, list[Event]]:
+def resolved_settings(
+    checkpoint: Checkpoint, settings: Generate, device: Any, longest: int
+) -> tuple[Generate, list[Event]]:
+    """Settings without auto, and what each became; `longest` counts the tokens of a prompt and its completion."""
     from hfkit.engine.decode import resolve
 
     found, lines = resolve(settings, _stored(checkpoint.folder), device, longest)
