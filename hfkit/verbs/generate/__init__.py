@@ -11,6 +11,7 @@ from typing import Any
 from hfkit.events import Event, note
 from hfkit.recipe.keys import MODEL_KEYS
 from hfkit.recipe.load import build, check_override_sections
+from hfkit.run import shown_path
 from hfkit.stopping import saving_first
 from hfkit.verbs.generate.output import Kept, Output, output_at
 from hfkit.verbs.generate.prompts import Prompts, read_prompts
@@ -53,7 +54,7 @@ def generate(
     if target is not None:
         window = target.begin(_identity(plan, given), window)
         if target.finished is not None:
-            yield note(f"{target.target} is finished: {len(given):,} rows, nothing is left to do")
+            yield note(f"{shown_path(target.target)} is finished: {len(given):,} rows, nothing is left to do")
             yield Event("result", target.finished)
             return
         if resume:
@@ -87,7 +88,7 @@ def _run(plan: Plan, given: Prompts, target: Output | None, window: int, started
     }
     if target is not None:
         target.finish(result)
-        yield Event("saved", {"what": "completions", "path": str(target.target)})
+        yield Event("saved", {"what": "completions", "path": shown_path(target.target)})
     yield note(work.summary())
     yield Event("result", result)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hfkit.errors import HfkitError, UsageError
-from hfkit.events import Event, note, warning
+from hfkit.events import Event, note, resolved, warning
 from hfkit.recipe.keys import MODEL_KEYS, Generate
 from hfkit.recipe.load import build, check_override_sections, override_settings
 from hfkit.stopping import conversing, interrupted
@@ -92,9 +93,10 @@ class _Talk:
             case "/help":
                 yield note("\n".join(HELP))
             case "/set" if rest:
-                self.change(rest.strip())
+                yield self.change(rest.strip())
             case "/set":
-                yield note("\n".join(f"{key}={value}" for key, value in self.settings.model_dump(mode="json").items()))
+                values = self.settings.model_dump(mode="json").items()
+                yield note("\n".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values))
             case "/reset":
                 self.settings = self.plan.settings
                 if self.chat:
@@ -107,14 +109,16 @@ class _Talk:
                     f"no command {name}", f'{meant}/help lists them; a prompt that begins with / stands between """'
                 )
 
-    def change(self, text: str) -> None:
-        """Set one key of `generate`. Raises UsageError."""
+    def change(self, text: str) -> Event:
+        """Set one key of `generate`; says what it is now. Raises UsageError."""
         key = text if text.startswith("generate.") else f"generate.{text}"
         found = Generate(**override_settings(self.settings, "generate", [key]).model_dump())
         if found.dtype != self.settings.dtype:
             raise UsageError(f"the weights are loaded as {self.settings.dtype}", "start again with generate.dtype=...")
         plan = self.plan
         self.settings, _ = resolved_settings(plan.checkpoint, _one(found), plan.device, plan.limit)
+        name = key.partition("=")[0]
+        return resolved(name, getattr(self.settings, name.removeprefix("generate.")), "as set")
 
     def answer(self, text: str) -> Iterator[Event]:
         """The completion of a prompt or of the conversation, streamed."""

@@ -37,7 +37,7 @@ class Work:
 
         for piece in pieces(self.model, plan.tokenizer, [one.ids for one in prompts], plan.settings, ids=ids):
             if may_stop and (name := asked()):
-                raise stopped(name, f"after {start:,} of {len(self.given):,} prompts, which are kept")
+                raise stopped(name, f"behind {start:,} of {len(self.given):,} prompts, which are kept")
             if self.streamed and piece.text:
                 yield Event("text", {"text": piece.text})
             if piece.completion is None:
