@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from hfkit.recipe.section import Auto, Section, key
 
@@ -100,10 +100,21 @@ class Generate(Section):
     top_k: Auto | NonNegativeInt = key(
         "auto", "sample among this many most likely tokens, 0 all; auto: the checkpoint's, else 50"
     )
+    samples: PositiveInt = key(1, "completions of each prompt")
+    num_beams: PositiveInt = key(1, "beams of beam search, which is greedy and gives the best beam; 1 does not search")
+    logprobs: bool = key(False, "also give the log-probability of each new token")
     batch_size: Auto | PositiveInt = key("auto", "prompts decoded at once")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = key("auto", "number format of the weights")
     stop: list[str] = key([], "texts that end a completion")
     seed: int = key(0, "seed of sampling", ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.samples > 1 and (self.temperature == 0 or self.num_beams > 1):
+            raise ValueError("several samples of a prompt would be the same: beams and temperature 0 are greedy")
+        if self.num_beams > 1 and self.temperature not in ("auto", 0):
+            raise ValueError("beam search does not sample: take temperature=0, or num_beams=1")
+        return self
 
 
 class Scratch(Section):

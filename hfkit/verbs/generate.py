@@ -71,9 +71,10 @@ def generate(
     yield from map(note, given.notes)
     ready = yield from _prepared(model, given, overrides, cpu, offline)
     decoding = time.perf_counter()
-    completions = yield from _completions(ready, given, streamed=target is None and len(given.ids) == 1)
+    streamed = target is None and len(given.ids) == 1 and ready.settings.samples == 1
+    completions = yield from _completions(ready, given, streamed=streamed)
     seconds = time.perf_counter() - decoding
-    rows = [_row(given, number, completion) for number, completion in enumerate(completions)]
+    rows = [_row(given, place, completion, ready.settings) for place, completion in enumerate(completions)]
     result: dict[str, Any] = {"model": ready.name, "rows": len(rows), "output": str(target) if target else None}
     if target is None:
         result["predictions"] = rows
@@ -128,15 +129,16 @@ def _completions(ready: _Ready, given: Prompts, *, streamed: bool) -> Generator[
     """The completions in input order; the text of a single prompt as it comes, else how many are done."""
     from hfkit.engine.decode import pieces
 
-    found: dict[int, Completion] = {}
+    total = len(ready.tokens) * ready.settings.samples
+    found: dict[tuple[int, int], Completion] = {}
     for piece in pieces(ready.model, ready.tokenizer, ready.tokens, ready.settings, ids=given.ids):
         if streamed and piece.text:
             yield Event("text", {"text": piece.text})
         if piece.completion:
-            found[piece.row] = piece.completion
+            found[piece.row, piece.sample] = piece.completion
             if not streamed:
-                yield progress("generate", len(found), len(ready.tokens), "prompts")
-    return [found[number] for number in range(len(ready.tokens))]
+                yield progress("generate", len(found), total, "completions")
+    return [found[key] for key in sorted(found)]
 
 
 def encode(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:
@@ -199,7 +201,9 @@ def _stored(folder: Path | None) -> dict[str, Any]:
     return read_json(path)
 
 
-def _row(given: Prompts, number: int, completion: Completion) -> dict[str, Any]:
+def _row(given: Prompts, place: int, completion: Completion, settings: Generate) -> dict[str, Any]:
+    """A line of the output; `sample` where a prompt has several, `logprobs` (nats, one a token) where asked for."""
+    number, sample = divmod(place, settings.samples)
     return {
         "id": given.ids[number],
         "prompt": given.texts[number],
@@ -207,4 +211,6 @@ def _row(given: Prompts, number: int, completion: Completion) -> dict[str, Any]:
         "completion": completion.text,
         "finish_reason": completion.finish_reason,
         "tokens": len(completion.ids),
+        **({"sample": sample} if settings.samples > 1 else {}),
+        **({"logprobs": list(completion.logprobs)} if completion.logprobs else {}),
     }

@@ -55,6 +55,17 @@ def test_sampling_repeats_by_seed_and_not_by_batch(model):
     assert [row["prompt"] for row in first["predictions"]] == prompts
 
 
+def test_several_samples_of_a_prompt_and_log_probabilities(model):
+    keys = [*SHORT, "generate.samples=2", "generate.logprobs=true"]
+    result, events = run(model, ["Once", "a"], overrides=keys)
+    rows = result["predictions"]
+    assert [(row["id"], row["sample"]) for row in rows] == [("0", 0), ("0", 1), ("1", 0), ("1", 1)]
+    assert all(len(row["logprobs"]) == row["tokens"] and max(row["logprobs"]) <= 0 for row in rows)
+    assert not [e for e in events if e.kind == "text"]
+    one, _ = run(model, ["Once", "a"])
+    assert [row["completion"] for row in one["predictions"]] == [row["completion"] for row in rows[::2]]
+
+
 def test_greedy_is_transformers_generate(model):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
