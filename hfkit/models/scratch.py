@@ -54,6 +54,7 @@ def _marian(layers: int, width: int, heads: int, positions: int) -> dict[str, An
         "activation_function": "relu",
         "scale_embedding": True,
         "init_std": width**-0.5,
+        "forced_eos_token_id": None,
         **sides,
     }
 
@@ -97,7 +98,7 @@ def build_scratch(name: str, texts: Iterable[str], scratch: Scratch, head: Head,
     ids = {
         "gpt2": {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end},
         "bert": {"pad_token_id": pad},
-        "marian": {"eos_token_id": end, "pad_token_id": pad, "decoder_start_token_id": pad, "forced_eos_token_id": None},
+        "marian": {"eos_token_id": end, "pad_token_id": pad, "decoder_start_token_id": pad},
     }[kind]
     config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **shape, **ids)
     with quiet():

@@ -132,8 +132,11 @@ class Task(Protocol):
         A task whose driver is "decode" has none: the engine decodes each feature, and `merge` gets `Written` for reads.
         """
 
-    def merge(self, row: Row, reads: Sequence[Read]) -> Prediction:
-        """The prediction of one row from the reads of its features, in feature order. JSON types only; has "id"."""
+    def merge(self, row: Row, reads: Sequence[Any]) -> Prediction:
+        """The prediction of one row from the reads of its features, in feature order. JSON types only; has "id".
+
+        `reads` are Read, or Written where the driver is "decode".
+        """
 
     def measure(self, prediction: Prediction, row: Row) -> dict[str, float] | None:
         """Sufficient statistics of one row; None when the row has no gold."""
