@@ -1,4 +1,4 @@
-"""Rows -> predictions by decoding: as answer.py, for tasks whose driver is "decode"; greedy, each row once, in order."""
+"""Rows -> predictions by greedy decoding: what answer.py does, for tasks whose driver is "decode"."""
 
 from __future__ import annotations
 

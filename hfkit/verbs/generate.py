@@ -15,8 +15,9 @@ from hfkit.files import atomic_write
 from hfkit.recipe.keys import MODEL_KEYS, Generate, Recipe
 from hfkit.recipe.load import build, check_override_sections
 from hfkit.run import probe_writable
-from hfkit.tasks.base import Column
-from hfkit.verbs.trained import find_by_keys
+from hfkit.tasks import TASKS, task_class
+from hfkit.tasks.base import Column, Head, Task
+from hfkit.verbs.trained import find_by_keys, prepared_to_write, saved_settings
 
 if TYPE_CHECKING:
     from hfkit.engine.decode import Completion
@@ -99,16 +100,24 @@ def _prepared(
     checkpoint = find_by_keys(model, overrides, offline=offline)
     wanted = _wanted(checkpoint, overrides)
     yield from map(note, checkpoint.notes)
-    tokenizer = load_tokenizer(checkpoint)
-    tokens = encode(given.texts, tokenizer)
+    config = load_config(checkpoint)
+    reads_source = bool(getattr(config, "is_encoder_decoder", False))
+    head: Head = "seq2seq-lm" if reads_source else "causal-lm"
+    tokenizer = load_tokenizer(checkpoint, head if reads_source else None)
+    task = source_task(checkpoint, config) if reads_source else None
+    tokens = source_ids(given.texts, tokenizer, task) if task is not None else encode(given.texts, tokenizer)
     lengths = [len(ids) for ids in tokens]
 
-    from hfkit.engine.decode import check_room, resolve
+    from hfkit.engine.decode import check_room, check_sources, resolve
     from hfkit.engine.optimize import auto_precision
     from hfkit.engine.place import take_place
 
-    limit = max_positions(load_config(checkpoint))
-    check_room(lengths, given.ids, limit)
+    limit = max_positions(config)
+    if reads_source:
+        check_sources(lengths, given.ids, config)
+        wanted = greedy_unless_told(wanted)
+    else:
+        check_room(lengths, given.ids, limit)
     place = take_place(cpu=cpu, processes=1, precision="float32")
     longest = min(max(lengths) + wanted.max_new_tokens, limit)
     settings, lines = resolve(wanted, _stored(checkpoint.folder), place.device, longest)
@@ -118,11 +127,37 @@ def _prepared(
         yield resolved("generate.dtype", dtype, why)
     yield from (resolved(line.key, line.value, line.why) for line in lines)
     short = sum(limit - length < settings.max_new_tokens for length in lengths)
-    if short:
+    if short and not reads_source:
         yield note(f"{short:,} of {len(tokens):,} prompts may reach the end of the model's context, {limit:,} tokens")
-    loaded, notes = load_model(checkpoint, "causal-lm", model_config={}, fresh_head="refuse", dtype=str(settings.dtype))
+    loaded, notes = load_model(checkpoint, head, model_config={}, fresh_head="refuse", dtype=str(settings.dtype))
+    if task is not None:
+        notes += prepared_to_write(loaded, tokenizer, task)
     yield from map(note, notes)
     return _Ready(checkpoint.name, loaded.to(place.device), tokenizer, tokens, settings)
+
+
+def source_task(checkpoint: Checkpoint, config: Any) -> Task:
+    """The task of an encoder-decoder: the settings kept beside the weights say what is put around a source."""
+    name = str((checkpoint.saved or {}).get("task", "seq2seq"))
+    kind = task_class(name if name in TASKS and task_class(name).driver == "decode" else "seq2seq")
+    task, _ = kind(saved_settings(checkpoint, kind, name)).adopt([], config)
+    return task
+
+
+def source_ids(texts: Sequence[str], tokenizer: Any, task: Task) -> list[list[int]]:
+    """Token ids of each source, with the task's prefix and language. Raises UsageError without a language it needs."""
+    from hfkit.tasks.seq2seq.encode import source_tokens
+    from hfkit.tasks.seq2seq.languages import check_languages, with_languages
+
+    settings: Any = task.settings
+    check_languages(tokenizer, settings)
+    return source_tokens([settings.source_prefix + text for text in texts], with_languages(tokenizer, settings))
+
+
+def greedy_unless_told(wanted: Generate) -> Generate:
+    """What is written from a source is the likeliest, unless a temperature, top_k or top_p was given."""
+    told = any(getattr(wanted, name) != "auto" for name in ("temperature", "top_k", "top_p")) or wanted.samples > 1
+    return wanted if told else wanted.model_copy(update={"temperature": 0.0})
 
 
 def _completions(ready: _Ready, given: Prompts, *, streamed: bool) -> Generator[Event, None, list[Completion]]:

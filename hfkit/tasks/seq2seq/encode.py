@@ -29,6 +29,8 @@ def source_tokens(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> l
 
 def target_tokens(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
     """The ids of targets, an end token (and a language's, where the model has such) with them."""
+    if not texts:
+        return []
     encoded = tokenizer(text_target=list(texts), return_attention_mask=False, verbose=False)
     return _whole(encoded["input_ids"], tokenizer)
 
