@@ -43,7 +43,7 @@ def collate(features: Sequence[Feature], pad_id: int) -> dict[str, torch.Tensor]
 
 
 def _targets(targets: Sequence[np.ndarray]) -> torch.Tensor:
-    padded = np.full((len(targets), max(map(len, targets))), UNSCORED, dtype=np.int64)
+    padded = np.full((len(targets), max(1, *map(len, targets))), UNSCORED, dtype=np.int64)
     for row, ids in zip(padded, targets, strict=True):
         row[: len(ids)] = ids
     return torch.from_numpy(padded)

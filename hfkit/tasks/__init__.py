@@ -16,6 +16,7 @@ TASKS = {
     "classify": "hfkit.tasks.classify.task:Classify",
     "lm": "hfkit.tasks.lm:LanguageModel",
     "seq2seq": "hfkit.tasks.seq2seq.task:Seq2Seq",
+    "qa-generation": "hfkit.tasks.seq2seq.qa:QAGeneration",
 }
 
 

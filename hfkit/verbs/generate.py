@@ -15,7 +15,7 @@ from hfkit.files import atomic_write
 from hfkit.recipe.keys import MODEL_KEYS, Generate, Recipe
 from hfkit.recipe.load import build, check_override_sections
 from hfkit.run import probe_writable
-from hfkit.tasks import TASKS, task_class
+from hfkit.tasks import task_class
 from hfkit.tasks.base import Column, Head, Task
 from hfkit.verbs.trained import find_by_keys, prepared_to_write, saved_settings
 
@@ -137,10 +137,9 @@ def _prepared(
 
 
 def source_task(checkpoint: Checkpoint, config: Any) -> Task:
-    """The task of an encoder-decoder: the settings kept beside the weights say what is put around a source."""
-    name = str((checkpoint.saved or {}).get("task", "seq2seq"))
-    kind = task_class(name if name in TASKS and task_class(name).driver == "decode" else "seq2seq")
-    task, _ = kind(saved_settings(checkpoint, kind, name)).adopt([], config)
+    """The task seq2seq with the settings that are kept beside the weights: they say what is put around a source."""
+    kind = task_class("seq2seq")
+    task, _ = kind(saved_settings(checkpoint, kind, "seq2seq")).adopt([], config)
     return task
 
 

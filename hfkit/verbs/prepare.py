@@ -58,7 +58,7 @@ def truncated(task: Task, features: Any) -> list[str]:
 def sources_cut(task: Task, features: Any) -> list[str]:
     """A line when sources have more tokens than the encoder reads."""
     length = getattr(task.settings, "max_source_length", None)
-    if not isinstance(length, int):
+    if not isinstance(length, int) or hasattr(task.settings, "stride"):
         return []
     long = (features.lengths >= length).nonzero()[0].tolist()
     cut = sum(feature.get("source_cut", 0) > 0 for feature in features.take(long))
