@@ -16,7 +16,7 @@ from hfkit.stopping import Left
 from hfkit.tasks.seq2seq.settings import Seq2SeqSettings
 from hfkit.tasks.seq2seq.task import Seq2Seq
 
-WORDS = ["the", "small", "river", "runs", "behind", "old", "mill", "stands", "still", "boat", "bread", "salt", "letters", "town"]
+WORDS = ["the", "small", "river", "runs", "behind", "old", "mill", "stands", "still", "boat", "bread", "salt"]
 ROWS = [{"id": str(n), "source": " ".join(WORDS[n % 5 : n % 5 + 1 + n % 7]), "target": "x"} for n in range(11)]
 TASK = Seq2Seq(Seq2SeqSettings(max_source_length=32, max_target_length=7))
 

@@ -60,7 +60,7 @@ def test_features_hold_source_and_target_cut_before_the_end_token(bart: Any) -> 
     assert second["target_ids"] == [bart.bos_token_id, bart.eos_token_id]  # an empty text ends at once
     assert third["target_ids"] == [] and third["input_ids"] == [bart.bos_token_id, bart.eos_token_id]
     prefixed = next(task(source_prefix="river: ").encode(ROWS[1:2], bart))
-    assert prefixed["input_ids"] == bart("river: a boat")["input_ids"][:7] + [bart.eos_token_id]
+    assert prefixed["input_ids"] == [*bart("river: a boat")["input_ids"][:7], bart.eos_token_id]
 
 
 def test_targets_are_padded_by_themselves(bart: Any) -> None:
