@@ -43,7 +43,7 @@ Limit = Annotated[
 ]
 Cpu = Annotated[bool, typer.Option("--cpu", help="Do not use a GPU.")]
 
-_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[^=\s]+)?\Z")
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[^=\s]+)?\Z")
 
 
 # Recipe keys without a section that a command which finds a model takes; hfkit.recipe is too heavy for --help.

@@ -24,10 +24,17 @@ def search(
     pad_id: int,
     ends: frozenset[int],
 ) -> list[Chosen]:
-    """The best beam of each prompt: up to `most` new tokens, the end token included, with their log-probabilities."""
+    """The best beam of each prompt: up to `most` new tokens, the end token included, with their log-probabilities.
+
+    Prompts are padded on the left, where the text goes on from them; sources of an encoder-decoder on the right.
+    """
+    reads_source = bool(getattr(model.config, "is_encoder_decoder", False))
     width = max(map(len, prompts))
-    ids = [[pad_id] * (width - len(prompt)) + list(prompt) for prompt in prompts]
-    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    ids, mask = [], []
+    for prompt in prompts:
+        pads, ones = width - len(prompt), [1] * len(prompt)
+        ids.append([*prompt, *[pad_id] * pads] if reads_source else [*[pad_id] * pads, *prompt])
+        mask.append([*ones, *[0] * pads] if reads_source else [*[0] * pads, *ones])
     out = model.generate(
         torch.tensor(ids, device=model.device),
         attention_mask=torch.tensor(mask, device=model.device),
@@ -39,7 +46,7 @@ def search(
         return_dict_in_generate=True,
         output_scores=settings.logprobs,
     )
-    sequences = out.sequences[:, width:].tolist()
+    sequences = out.sequences[:, 1 if reads_source else width :].tolist()
     scores = None
     if settings.logprobs:
         scores = model.compute_transition_scores(out.sequences, out.scores, out.beam_indices).tolist()

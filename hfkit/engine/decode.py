@@ -15,12 +15,12 @@ from hfkit.engine.new_text import NewText
 from hfkit.engine.sampling import Chosen, noise
 from hfkit.engine.state import State, state_of
 from hfkit.errors import UsageError
-from hfkit.models.families import max_positions
+from hfkit.models.families import has_fixed_positions, max_positions
 from hfkit.recipe.keys import Generate
 from hfkit.tasks.base import Resolution
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 BATCH_SIZE = {"cpu": 32, "cuda": 128}  # rows at once, if their tokens allow
 BATCH_TOKENS = {"cpu": 1 << 14, "cuda": 1 << 17}  # tokens held in the cache at once: about 1.2 GB for GPT-2 small
@@ -89,13 +89,18 @@ def pieces(
     With overflow "slide" the context has no end: when it is full, its last half is read again, and the text goes on.
     Raises UsageError when a prompt leaves no room in the context.
     """
+    reads_source = bool(getattr(model.config, "is_encoder_decoder", False))
     limit = max_positions(model.config)
     names = list(ids) if ids is not None else [str(number) for number in range(len(prompts))]
-    check_room([len(prompt) for prompt in prompts], names, limit)
+    if reads_source:
+        check_sources([len(prompt) for prompt in prompts], names, model.config)
+        limit = limit if has_fixed_positions(model.config) else settings.max_new_tokens
+    else:
+        check_room([len(prompt) for prompt in prompts], names, limit)
     ends = end_tokens(model, tokenizer)
     order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
     waiting = (
-        _Row(number, sample, names[number], prompts[number], tokenizer, settings, limit, ends)
+        _Row(number, sample, names[number], prompts[number], tokenizer, settings, limit, ends, reads_source)
         for number in order
         for sample in range(settings.samples)
     )
@@ -152,6 +157,18 @@ def check_room(lengths: Sequence[int], ids: Sequence[str], limit: int) -> None:
         )
 
 
+def check_sources(lengths: Sequence[int], ids: Sequence[str], config: PretrainedConfig) -> None:
+    """An encoder reads at most as many tokens as it has positions. Raises UsageError with counts."""
+    limit = max_positions(config)
+    beyond = [number for number, length in enumerate(lengths) if length > limit] if has_fixed_positions(config) else []
+    if beyond:
+        more = f", and {len(beyond) - 1:,} more are too long" if len(beyond) > 1 else ""
+        raise UsageError(
+            f"source {ids[beyond[0]]}: {lengths[beyond[0]]:,} tokens, but the model reads at most {limit:,}{more}",
+            f"shorten it to {limit:,} tokens or fewer, or use a model with more positions",
+        )
+
+
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """The ids that end a text, as the generation config, the config or the tokenizer says."""
     for source in (getattr(model, "generation_config", None), model.config, tokenizer):
@@ -174,13 +191,15 @@ class _Row:
         settings: Generate,
         limit: int,
         ends: frozenset[int],
+        reads_source: bool,
     ) -> None:
         self.number, self.sample, self.prompt, self.ends, self.limit = number, sample, list(prompt), ends, limit
-        slides = settings.overflow == "slide"
-        self.most = settings.max_new_tokens if slides else min(settings.max_new_tokens, limit - len(self.prompt))
+        before = [] if reads_source else self.prompt  # what the new text goes on from
+        self.slides = settings.overflow == "slide" and not reads_source
+        self.most = settings.max_new_tokens if self.slides else min(settings.max_new_tokens, limit - len(before))
         self.read_at = 0  # new tokens that were there when the prompt, or what it slid to, was read
         self.uniform = noise(settings.seed, name, self.most, sample) if settings.temperature else None
-        self.text = NewText(tokenizer, self.prompt, settings.stop)
+        self.text = NewText(tokenizer, before, settings.stop)
         self.ids: list[int] = []
         self.logprobs: list[float] = []
 
@@ -203,7 +222,7 @@ class _Row:
 
     def full(self) -> bool:
         """Whether the context is full, and the row not finished: it slides."""
-        return len(self.prompt) + len(self.ids) - self.read_at >= self.limit
+        return self.slides and len(self.prompt) + len(self.ids) - self.read_at >= self.limit
 
     def slid(self) -> _Row:
         """The row with the last half of its context in place of its prompt."""

@@ -25,7 +25,7 @@ class NewText:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int], stop: Sequence[str]) -> None:
-        self._backend: Any = tokenizer.backend_tokenizer
+        self._tokenizer: Any = tokenizer
         self._stop = [text for text in stop if text]
         self._known = list(prompt[-CONTEXT:])
         self._known_text = self._decode(self._known)
@@ -85,7 +85,11 @@ class NewText:
         return len(self.text) - place
 
     def _decode(self, ids: list[int]) -> str:
-        return str(self._backend.decode(ids, skip_special_tokens=True)) if ids else ""
+        if not ids:
+            return ""
+        if self._tokenizer.is_fast:
+            return str(self._tokenizer.backend_tokenizer.decode(ids, skip_special_tokens=True))
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
 def _may_go_on(char: str) -> bool:

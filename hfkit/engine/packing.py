@@ -21,7 +21,7 @@ from transformers.modeling_outputs import (
 
 from hfkit.engine import attention
 from hfkit.engine.cpu import keep_freed_memory, lean
-from hfkit.models.families import OFFSET_POSITIONS, PACKED
+from hfkit.models.families import ENCODER_DECODERS, OFFSET_POSITIONS, PACKED
 
 if TYPE_CHECKING:
     from hfkit.engine.place import Place
@@ -38,6 +38,8 @@ def packed(model: Any, place: Place) -> nn.Module:
     if place.device.type == "cpu":
         keep_freed_memory()
     if not can_pack(model):
+        if place.device.type == "cpu" and model.config.model_type in ENCODER_DECODERS:
+            model.set_attn_implementation("eager")  # matrix products: the fused kernel's backward pass is slower
         return model
     attention.register()
     model.set_attn_implementation(attention.NAME)

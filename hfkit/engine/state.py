@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from hfkit.engine.cached import Cached
+from hfkit.engine.encoder_decoder import EncoderDecoder
 from hfkit.engine.sampling import Chosen
 from hfkit.recipe.keys import Generate
 
@@ -32,4 +33,6 @@ class State(Protocol):
 
 def state_of(model: PreTrainedModel, pad_id: int) -> State:
     """An empty batch for this model."""
+    if getattr(model.config, "is_encoder_decoder", False):
+        return EncoderDecoder(model, pad_id)
     return Cached(model, pad_id)

@@ -24,6 +24,7 @@ AUTO = {
     "sequence-classification": "AutoModelForSequenceClassification",
     "causal-lm": "AutoModelForCausalLM",
     "masked-lm": "AutoModelForMaskedLM",
+    "seq2seq-lm": "AutoModelForSeq2SeqLM",
 }
 # heads of models whose encoder is no module of its own, such as T5
 HEAD_PARTS = ("classification_head", "classifier", "lm_head", "qa_outputs", "score", "sequence_summary")
@@ -79,6 +80,7 @@ def _check_head(checkpoint: Checkpoint, config: PretrainedConfig, head: Head) ->
         "sequence-classification": tables.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
         "causal-lm": tables.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         "masked-lm": tables.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+        "seq2seq-lm": tables.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     }
     kind = config.model_type
     two_way = kind in names["masked-lm"] and not getattr(config, "is_decoder", False)
@@ -88,6 +90,8 @@ def _check_head(checkpoint: Checkpoint, config: PretrainedConfig, head: Head) ->
             {
                 "causal-lm": "to continue text take a GPT-2, such as openai-community/gpt2 or scratch:gpt2-mini",
                 "masked-lm": "to fill in words take a BERT, such as google-bert/bert-base-uncased or scratch:bert-mini",
+                "seq2seq-lm": "to write a text from a text take an encoder-decoder, such as google-t5/t5-small or "
+                "scratch:transformer-mini",
             }.get(head, "choose a model of another family, such as google-bert/bert-base-uncased"),
         )
 

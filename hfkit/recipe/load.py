@@ -27,6 +27,7 @@ READING = ("columns", "names", "encoding", "limit", "on_bad_row")
 # What decides when to save or whom to tell, not what is computed: left out of a run's identity.
 CADENCE = ("save_steps", "save_minutes", "keep_checkpoints", "trackers")
 TEXTS = ("generate.template",)  # a colon in it would make a mapping, a brace in front of it another
+LENGTHS = ("max_length", "block_size", "max_source_length")  # a task has one of them
 ON_THE_WAY = ("eval_steps", "micro_batch_size")  # may change between two attempts of a run, and are said then
 
 
@@ -187,7 +188,7 @@ def _own_key(dotted: str, section: str, settings: type[BaseModel]) -> str:
     """`max_length` alone stands for the task's own length key."""
     if dotted != "max_length":
         return dotted
-    own = "max_length" if "max_length" in settings.model_fields else "block_size"
+    own = next((name for name in LENGTHS if name in settings.model_fields), "max_length")
     return f"{section}.{own}"
 
 

@@ -15,6 +15,8 @@ TASKS = {
     "nli": "hfkit.tasks.nli.task:NLI",
     "classify": "hfkit.tasks.classify.task:Classify",
     "lm": "hfkit.tasks.lm:LanguageModel",
+    "seq2seq": "hfkit.tasks.seq2seq.task:Seq2Seq",
+    "qa-generation": "hfkit.tasks.seq2seq.qa:QAGeneration",
 }
 
 

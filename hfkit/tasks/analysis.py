@@ -190,16 +190,27 @@ def mistakes(
 def _part(task: Task, found: Measured, means: Mapping[str, np.ndarray], inside: np.ndarray) -> dict[str, Any]:
     count = int(inside.sum())
     if not means:
-        whole = task.reduce({name: values[inside] for name, values in found.columns.items()})
-        return {"rows": count, "metrics": {name: value for name, value in whole.items() if name == task.headline[0]}}
+        return {"rows": count, "metrics": _headline(task, found, means, inside)}
     groups = None if found.groups is None else found.groups[inside]
+    metrics = {name: 100.0 * float(np.mean(values[inside])) for name, values in means.items()}
     return {
         "rows": count,
-        "metrics": {name: 100.0 * float(np.mean(values[inside])) for name, values in means.items()},
+        "metrics": {**_headline(task, found, means, inside), **metrics},
         "ci95": {
             name: [100.0 * end for end in grouped_wilson(values[inside], groups)] for name, values in means.items()
         },
     }
+
+
+def _headline(
+    task: Task, found: Measured, means: Mapping[str, np.ndarray], inside: np.ndarray
+) -> dict[str, float]:
+    """The headline metric of some rows, where it is no mean over rows."""
+    name = task.headline[0]
+    if name in means:
+        return {}
+    whole = task.reduce({key: values[inside] for key, values in found.columns.items()})
+    return {name: whole[name]} if name in whole else {}
 
 
 def _probabilities(table: Mapping[str, np.ndarray], classes: int) -> np.ndarray | None:

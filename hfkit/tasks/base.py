@@ -21,8 +21,21 @@ Batch = Mapping[str, "torch.Tensor"]  # features padded and stacked by the engin
 Read = Mapping[str, "np.ndarray"]  # what Task.read kept of ONE feature, without the batch dimension
 Prediction = dict[str, Any]  # one line of predictions.jsonl
 
-Head = Literal["question-answering", "sequence-classification", "causal-lm", "masked-lm"]
+TOKENS = ("input_ids", "target_ids")  # columns of a feature that pass through a model; the second has its own length
+
+Head = Literal["question-answering", "sequence-classification", "causal-lm", "masked-lm", "seq2seq-lm"]
 Driver = Literal["forward", "decode", "likelihood"]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the decoder wrote for ONE feature, special tokens left out."""
+
+    text: str
+    log_probability: float  # of all its tokens, the end token too; nats
+    tokens: int
+    finish_reason: Literal["eos", "stop", "length"]
+
 
 # metrics of which less is better; of all others more is
 LOWER_IS_BETTER = frozenset({"log_loss", "rmse", "mcrmse", "perplexity", "word_perplexity", "bits_per_byte", "loss"})
@@ -106,17 +119,24 @@ class Task(Protocol):
         """Features of all rows, in row order; the same for training and prediction. One row may become several.
 
         A feature has "row" (int, the row's number from 0), "input_ids" (list of int), optionally "token_type_ids", and
-        further columns: a number per feature, or a list with one number per token. All features have the same columns.
+        further columns: a number per feature, a list with one number per token, or `target_ids`, the tokens that a
+        decoder is to write, of a length of their own. All features have the same columns.
         """
 
     def loss(self, outputs: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """(sum of losses, count of windows, rows or tokens in it); the engine divides by the global count."""
 
     def read(self, outputs: Any, batch: Batch) -> dict[str, torch.Tensor]:
-        """What is kept of each feature, computed on the device: first dimension = features, fixed trailing shapes."""
+        """What is kept of each feature, computed on the device: first dimension = features, fixed trailing shapes.
 
-    def merge(self, row: Row, reads: Sequence[Read]) -> Prediction:
-        """The prediction of one row from the reads of its features, in feature order. JSON types only; has "id"."""
+        A task whose driver is "decode" has none: the engine decodes each feature, and `merge` gets `Written` for reads.
+        """
+
+    def merge(self, row: Row, reads: Sequence[Any]) -> Prediction:
+        """The prediction of one row from the reads of its features, in feature order. JSON types only; has "id".
+
+        `reads` are Read, or Written where the driver is "decode".
+        """
 
     def measure(self, prediction: Prediction, row: Row) -> dict[str, float] | None:
         """Sufficient statistics of one row; None when the row has no gold."""

@@ -15,7 +15,7 @@ from hfkit.events import Event, note
 from hfkit.recipe.keys import Data
 from hfkit.recipe.load import check_override_sections, override_settings, section_from_overrides
 from hfkit.run import shown_path
-from hfkit.tasks import task_class
+from hfkit.tasks import TASKS, task_class
 from hfkit.tasks.analysis import slice_values
 from hfkit.verbs.columns_file import NAME, Evaluated, read_columns
 from hfkit.verbs.runs import find
@@ -164,5 +164,5 @@ def task_and_settings(sources: Sequence[Source], task: str | None) -> tuple[str,
             if held.get("task") and task in (None, held["task"]):
                 return str(held["task"]), dict(held.get("settings") or {})
     if task is None:
-        raise UsageError("files of predictions do not say their task", "add --task T: qa, nli, classify or lm")
+        raise UsageError("files of predictions do not say their task", f"add --task T: {', '.join(TASKS)}")
     return task, {}

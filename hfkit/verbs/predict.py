@@ -48,7 +48,7 @@ def predict(
     precision = precision_of(overrides)
     check_output(output, sample=sample, form=form, overwrite=overwrite)
     found, task_name, bound, settings = find_trained(model, task, overrides, offline=offline)
-    if form == "squad" and bound.name != "qa":
+    if form == "squad" and bound.name not in ("qa", "qa-generation"):
         raise UsageError(
             f"--format squad is for qa, and {found.name} is for {bound.name}", "take --format jsonl or csv"
         )

@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from hfkit.data.rows import Rows
     from hfkit.tasks.base import Prediction, Row
 
-TASK_OF_HEAD = (("ForQuestionAnswering", "qa"), ("LMHeadModel", "lm"), ("ForCausalLM", "lm"))
+TASK_OF_HEAD = (
+    ("ForQuestionAnswering", "qa"),
+    ("LMHeadModel", "lm"),
+    ("ForCausalLM", "lm"),
+    ("ForConditionalGeneration", "seq2seq"),
+    ("MTModel", "seq2seq"),  # Marian's
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ def find_trained(
     if found.scratch:
         raise ModelError(
             f"{model} has fresh weights and knows nothing",
-            f"train it first: `hfkit finetune lm --model {model} --train FILE`",
+            f"train it first: `hfkit finetune {_recipe_for(found)} --model {model} --train FILE`",
         )
     task = task or next((str(value) for key, value in map(split_override, overrides) if key == "task"), None)
     name = task or saved.get("task") or _task_by_head(found)
@@ -71,6 +77,11 @@ def find_trained(
     check_override_sections(overrides, (kind.name, "data", "train", "max_length", "task", *MODEL_KEYS))
     settings = override_settings(saved_settings(found, kind, str(name)), kind.name, overrides)
     return found, str(name), kind(settings), section_from_overrides(Data, "data", overrides)
+
+
+def _recipe_for(found: Checkpoint) -> str:
+    """The recipe that a scratch model is made for."""
+    return {"gpt2": "lm", "marian": "seq2seq"}.get(str(found.config.get("model_type")), "classify")
 
 
 def find_by_keys(model: str, overrides: Sequence[str], *, offline: bool) -> Checkpoint:
@@ -158,6 +169,8 @@ def answering(
     from hfkit.engine.place import take_place
     from hfkit.models import load_config, load_model, load_tokenizer
 
+    if task.driver == "decode" and precision == "auto":
+        precision = "float32"  # in which the text does not depend on the batch
     place = take_place(cpu=cpu, processes=processes, precision=precision)
     yield note(place.world.line())
     yield from map(note, found.notes)
@@ -171,16 +184,27 @@ def answering(
         yield resolved(item.key, item.value, item.why)
     features = limited_blocks((yield from _features(rows, task, tokenizer)), rows, limit)
     yield from map(note, truncated(task, features))
-    model, notes = load_model(found, task.head, model_config=task.model_config(), fresh_head="refuse")
+    dtype = place.precision if task.driver == "decode" else "float32"
+    model, notes = load_model(found, task.head, model_config=task.model_config(), fresh_head="refuse", dtype=dtype)
+    if task.driver == "decode":
+        notes += prepared_to_write(model, tokenizer, task)
     yield from map(note, notes)
     model = place.accelerator.prepare_model(packed(model.to(place.device), place), evaluation_mode=True)
     begun = time.perf_counter()
     answers = yield from answers_of(
-        model, task, rows, features, place=place, pad_id=int(tokenizer.pad_token_id or 0), stage="answering",
+        model, task, rows, features, place=place, tokenizer=tokenizer, stage="answering",
         micro_batch_size=batch_size,
     )  # fmt: skip
     place.close()
     return Answering(task, rows, features, place.precision, place.world.main, answers, time.perf_counter() - begun)
+
+
+def prepared_to_write(model: Any, tokenizer: Any, task: Task) -> list[str]:
+    """Give the model the task's language and length; lines on what of its generation config is not followed."""
+    from hfkit.engine.encoder_decoder import left_out, write_in
+
+    write_in(model, tokenizer, task.settings)
+    return left_out(model)
 
 
 def _features(rows: Rows, task: Task, tokenizer: Any) -> Generator[Event, None, Any]:

@@ -131,7 +131,7 @@ def row_findings(task: Task, rows: Rows, other: Rows | None) -> tuple[list[Findi
     if gold == "answers":
         counts["answers"] = dict(answer_places(rows)[0])
         counts["unanswerable"] = sum(row.get("answers") == [] for row in rows)
-    elif gold is not None:
+    elif gold == "label":
         labels = label_counts(rows)
         counts["labels"] = dict(labels.most_common(LABELS_SHOWN))
         findings += rare_labels(rows, labels)

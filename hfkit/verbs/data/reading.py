@@ -10,7 +10,7 @@ from hfkit.errors import DataError, ModelError
 from hfkit.models import load_config, load_tokenizer, locate
 from hfkit.models.intake import check_tokenizer
 from hfkit.recipe.keys import MODEL_KEYS
-from hfkit.recipe.load import build, override_settings
+from hfkit.recipe.load import LENGTHS, build, override_settings
 from hfkit.tasks.base import Resolution, Row, Task
 from hfkit.verbs.trained import saved_settings
 
@@ -55,6 +55,12 @@ def fitted(reader: Reader, rows: Sequence[Row]) -> tuple[Task, list[Resolution]]
         gold = {column.name for column in reader.task.columns if column.gold}
         bare = [{name: value for name, value in row.items() if name not in gold} for row in rows]
         return reader.task.resolve(bare, reader.tokenizer, reader.config)
+
+
+def length_of(task: Task) -> int | None:
+    """The tokens that the task reads of a row at most, or of a window or block; None where it is not settled."""
+    found = next((getattr(task.settings, name) for name in LENGTHS if hasattr(task.settings, name)), None)
+    return found if isinstance(found, int) else None
 
 
 def text_columns(kind: type[Task], rows: Rows) -> list[str]:

@@ -13,7 +13,7 @@ from hfkit.recipe.keys import MODEL_KEYS, Data
 from hfkit.recipe.load import check_override_sections, section_from_overrides
 from hfkit.tasks import task_class
 from hfkit.tasks.base import Feature, Row, Task
-from hfkit.verbs.data.reading import Reader, fitted, reader_of, sound_rows, text_columns, unknown_id
+from hfkit.verbs.data.reading import Reader, fitted, length_of, reader_of, sound_rows, text_columns, unknown_id
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
@@ -54,7 +54,7 @@ def show(
             "model": reader.name,
             "number": row,
             "row": shown_row(kind, chosen, columns),
-            "max_length": getattr(bound.settings, "max_length", getattr(bound.settings, "block_size", None)),
+            "max_length": length_of(bound),
             "windows": windows,
             "cut": {} if bound.blocks else cut(reader.tokenizer, chosen, columns, windows),
         },
@@ -95,6 +95,9 @@ def window(task: Task, tokenizer: Any, feature: Feature, columns: Sequence[str])
     ]
     if "start_position" in feature:
         return {"tokens": tokens, "label": answer_label(feature, tokens)}
+    if "target_ids" in feature:
+        said = " ".join(spelled(tokenizer, number) for number in feature["target_ids"])
+        return {"tokens": tokens, "label": {"target": f"{len(feature['target_ids'])} tokens: {said}"}}
     return {"tokens": tokens, "label": class_label(task, feature)}
 
 

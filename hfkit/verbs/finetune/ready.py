@@ -19,6 +19,8 @@ from hfkit.tasks import task_class
 from hfkit.tasks.base import LOWER_IS_BETTER, Task
 from hfkit.verbs.prepare import features_of, limited_blocks, sample_texts, strange_words, texts_of
 
+WRITERS = ("causal-lm", "seq2seq-lm")  # heads whose models `hfkit generate` takes
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -49,7 +51,7 @@ class Ready:
             "task": self.recipe.task,
             "settings": self.task.settings.model_dump(mode="json"),
             "base_model": self.found.name,
-            **({"generate": self.recipe.generate.model_dump(mode="json")} if self.task.head == "causal-lm" else {}),
+            **({"generate": self.recipe.generate.model_dump(mode="json")} if self.task.head in WRITERS else {}),
         }
 
 
@@ -91,11 +93,11 @@ def without_effect(recipe: Recipe) -> list[str]:
     """Lines about keys that are set and change nothing here; a recipe with every default written out has none."""
     from hfkit.models.scratch import SHAPES
 
-    causal, fresh = task_class(recipe.task).head == "causal-lm", recipe.model.startswith("scratch:")
+    writes, fresh = task_class(recipe.task).head in WRITERS, recipe.model.startswith("scratch:")
     shape = SHAPES.get(recipe.model.removeprefix("scratch:"), {}) if fresh else {}
     idle = (
         ("lora", recipe.lora, recipe.lora.rank is None, "lora.rank is null"),
-        ("generate", recipe.generate, not causal, f"the task {recipe.task} does not generate text"),
+        ("generate", recipe.generate, not writes, f"the task {recipe.task} does not generate text"),
         ("scratch", recipe.scratch, not fresh, f"{recipe.model} is not a scratch: model"),
     )
     lines = [
@@ -107,7 +109,7 @@ def without_effect(recipe: Recipe) -> list[str]:
     ]
     if fresh and recipe.train.reset_head:
         lines.append(f"train.reset_head has no effect: every weight of {recipe.model} is fresh")
-    if shape.get("model_type") == "gpt2" and not recipe.scratch.lowercase:
+    if shape.get("model_type", "bert") != "bert" and not recipe.scratch.lowercase:
         lines.append(f"scratch.lowercase has no effect: the tokenizer of {recipe.model} keeps case as it is")
     return lines
 

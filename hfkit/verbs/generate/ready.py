@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from hfkit.events import Event, note, resolved
 from hfkit.recipe.keys import Generate, Recipe
 from hfkit.recipe.load import build
-from hfkit.verbs.generate.context import encode
 from hfkit.verbs.generate.prompts import Prompts
+from hfkit.verbs.generate.reader import Reader
+from hfkit.verbs.trained import prepared_to_write
 
 if TYPE_CHECKING:
     from hfkit.models import Checkpoint
@@ -25,10 +26,17 @@ class Plan:
     """All that is known before the weights are loaded."""
 
     checkpoint: Checkpoint
-    tokenizer: Any
+    reader: Reader
     settings: Generate  # without auto
-    limit: int  # tokens of the model's context
     device: Any
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.reader.tokenizer
+
+    @property
+    def limit(self) -> int:
+        return self.reader.limit
 
 
 def wanted(checkpoint: Checkpoint, overrides: Sequence[str]) -> Recipe:
@@ -41,12 +49,10 @@ def planned(
     checkpoint: Checkpoint, settings: Generate, prompts: Prompts | None, *, cpu: bool
 ) -> Generator[Event, None, Plan]:
     """Everything checked that needs no weights: all prompts are encoded once. Without prompts a context is assumed."""
-    from hfkit.models import load_config, load_tokenizer, max_positions
-
     yield from map(note, checkpoint.notes)
-    tokenizer = load_tokenizer(checkpoint)
-    limit = max_positions(load_config(checkpoint))
-    lengths, cut = _lengths(prompts, tokenizer, settings, limit) if prompts is not None else ([limit], 0)
+    reader = Reader.of(checkpoint)
+    limit, settings = reader.limit, reader.fitting(settings)
+    lengths, cut = _lengths(prompts, reader, settings) if prompts is not None else ([limit], 0)
 
     from hfkit.engine.optimize import auto_precision
     from hfkit.engine.place import take_place
@@ -63,20 +69,18 @@ def planned(
         of = f"{cut:,} of {len(lengths):,} prompts are cut at their left end"
         yield note(f"{of} to fit the model's context of {limit:,} tokens (generate.overflow={settings.overflow})")
     short = sum(limit - length < settings.max_new_tokens for length in lengths)
-    if short and settings.overflow != "slide" and prompts is not None:
+    if short and settings.overflow != "slide" and prompts is not None and reader.task is None:
         yield note(f"{short:,} of {len(lengths):,} prompts may reach the end of the model's context, {limit:,} tokens")
-    return Plan(checkpoint, tokenizer, settings, limit, device)
+    return Plan(checkpoint, reader, settings, device)
 
 
-def _lengths(prompts: Prompts, tokenizer: Any, settings: Generate, limit: int) -> tuple[Sequence[int], int]:
+def _lengths(prompts: Prompts, reader: Reader, settings: Generate) -> tuple[Sequence[int], int]:
     """The tokens of every prompt as it is read, and how many prompts are cut. Raises UsageError beyond the context."""
-    from hfkit.engine.decode import check_room
-
     lengths, cut = array("l"), 0
     for start in range(0, len(prompts), AT_ONCE):
         ids, texts = prompts.window(start, min(start + AT_ONCE, len(prompts)))
-        found = encode(texts, tokenizer, settings, limit)
-        check_room([len(one.ids) for one in found], ids, limit)
+        found = reader.encode(texts, settings)
+        reader.check(found, ids)
         lengths.extend(len(one.ids) for one in found)
         cut += sum(one.cut > 0 for one in found)
     return lengths, cut
@@ -97,8 +101,10 @@ def loaded(plan: Plan) -> Generator[Event, None, Any]:
     from hfkit.models import load_model
 
     model, notes = load_model(
-        plan.checkpoint, "causal-lm", model_config={}, fresh_head="refuse", dtype=str(plan.settings.dtype)
+        plan.checkpoint, plan.reader.head, model_config={}, fresh_head="refuse", dtype=str(plan.settings.dtype)
     )
+    if plan.reader.task is not None:
+        notes = [*notes, *prepared_to_write(model, plan.tokenizer, plan.reader.task)]
     yield from map(note, notes)
     return model.to(plan.device)
 

@@ -14,7 +14,7 @@ from hfkit.recipe.keys import MODEL_KEYS, Generate
 from hfkit.recipe.load import build, check_override_sections, override_settings
 from hfkit.stopping import conversing, interrupted
 from hfkit.verbs.generate.chat import Chat
-from hfkit.verbs.generate.context import Encoded, encode
+from hfkit.verbs.generate.context import Encoded
 from hfkit.verbs.generate.lines import line
 from hfkit.verbs.generate.ready import Plan, loaded, planned, resolved_settings, wanted
 from hfkit.verbs.generate.template import Template
@@ -155,7 +155,7 @@ class _Talk:
         if self.chat:
             return self.chat.prompt(text, settings, limit)
         filled = Template(settings.template).fill_one(text) if settings.template is not None else text
-        (found,) = encode([filled], self.plan.tokenizer, settings, limit)
+        (found,) = self.plan.reader.encode([filled], settings)
         return found, [f"{found.cut:,} tokens at the prompt's left end are left out"] if found.cut else []
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from hfkit.events import Event, progress
 from hfkit.stopping import asked, stopped
-from hfkit.verbs.generate.context import encode
 from hfkit.verbs.generate.lines import line
 from hfkit.verbs.generate.prompts import Prompts
 from hfkit.verbs.generate.ready import Plan
@@ -29,7 +28,7 @@ class Work:
         """The lines of the prompts [start, stop), in their order. Raises Stopped when asked to stop."""
         plan, before, begun = self.plan, self.seconds, time.perf_counter()
         ids, texts = self.given.window(start, stop)
-        prompts = encode(texts, plan.tokenizer, plan.settings, plan.limit)
+        prompts = plan.reader.encode(texts, plan.settings)
         found: list[dict[int, Completion]] = [{} for _ in ids]
         done = start
 
