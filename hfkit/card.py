@@ -15,6 +15,7 @@ PIPELINES = {  # a head's name on model hubs
     "sequence-classification": "text-classification",
     "question-answering": "question-answering",
     "causal-lm": "text-generation",
+    "masked-lm": "fill-mask",
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from hfkit.engine.asked import asked_only
 from hfkit.engine.packing import Packed, accepted
 
 WANTED = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
@@ -18,4 +19,7 @@ def forward(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Any:
     if isinstance(inner, Packed):
         return model(dict(batch))
     names = accepted(type(inner).forward)
-    return model(**{name: batch[name] for name in WANTED if name in names and name in batch})
+    given = {name: batch[name] for name in WANTED if name in names and name in batch}
+    if "asked_index" in batch:
+        return asked_only(inner, lambda: model(**given), batch["token_index"][batch["asked_index"]])
+    return model(**given)

@@ -27,7 +27,7 @@ from hfkit.engine.place import Place
 from hfkit.engine.plan import epoch_order, micro_batches
 from hfkit.engine.shard import local
 from hfkit.errors import DivergenceError, ResourceError
-from hfkit.tasks.base import Task
+from hfkit.tasks.base import Feature, Task
 
 if TYPE_CHECKING:
     from hfkit.data.features import Features
@@ -78,7 +78,7 @@ class Training:
             place.accelerator.ddp_handler.find_unused_parameters = leaves_unused(
                 model.to(place.device),
                 task,
-                {k: v.to(place.device) for k, v in collate(features.take([0]), pad_id).items()},
+                {k: v.to(place.device) for k, v in collate(seen(task, features, [0], seed, 0), pad_id).items()},
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch 2.13 renames an argument that 2.10 needs
@@ -157,7 +157,9 @@ class Training:
             torch.manual_seed(draw_seed(self.seed, step, index))
             batch = {
                 k: v.to(self.place.device, non_blocking=True)
-                for k, v in collate(self.features.take(part.tolist()), self.pad_id).items()
+                for k, v in collate(
+                    seen(self.task, self.features, part.tolist(), self.seed, step), self.pad_id
+                ).items()
             }
             with nullcontext() if last else self._no_sync():
                 loss, count = self.task.loss(forward(self.model, batch), batch)
@@ -227,6 +229,17 @@ class Training:
 
     def _no_sync(self) -> AbstractContextManager[Any]:
         return self.place.accelerator.no_sync(self.model)
+
+
+def seen(task: Task, features: Features, numbers: list[int], seed: int, step: int) -> list[Feature]:
+    """The features with these numbers as step `step` sees them: as they are, or with what a task draws (masks)."""
+    taken, draw = features.take(numbers), getattr(task, "draw", None)
+    if draw is None:
+        return taken
+    return [
+        draw(feature, np.random.default_rng([seed, step, number]))
+        for feature, number in zip(taken, numbers, strict=True)
+    ]
 
 
 def leaves_unused(model: torch.nn.Module, task: Task, batch: Mapping[str, torch.Tensor]) -> bool:

@@ -1,7 +1,7 @@
 """Models: a name or a folder -> a checked model and tokenizer. torch and transformers are imported on call only."""
 
 from hfkit.models.checkpoint import Checkpoint
-from hfkit.models.families import VERIFIED, max_positions
+from hfkit.models.families import VERIFIED, continues_text, fills_in_words, max_positions
 from hfkit.models.find import find, locate
 from hfkit.models.load import load_model
 from hfkit.models.save import save_model
@@ -15,6 +15,8 @@ __all__ = [
     "Checkpoint",
     "build_scratch",
     "check_vocabulary",
+    "continues_text",
+    "fills_in_words",
     "find",
     "load_config",
     "load_model",

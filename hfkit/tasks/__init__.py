@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from hfkit.errors import UsageError
 
@@ -16,6 +17,12 @@ TASKS = {
     "classify": "hfkit.tasks.classify.task:Classify",
     "lm": "hfkit.tasks.lm:LanguageModel",
 }
+
+
+def suited(task: Task, config: Mapping[str, Any]) -> Task:
+    """The task as a model with this config.json does it: lm is causal with a GPT-2 and masked with a BERT."""
+    choose = getattr(task, "suited", None)
+    return task if choose is None else choose(config)
 
 
 def task_class(name: str) -> type[Task]:

@@ -18,7 +18,7 @@ from hfkit.recipe.load import check_override_sections, override_settings, sectio
 from hfkit.tasks import task_class
 from hfkit.tasks.analysis import analysis
 from hfkit.tasks.base import Prediction, Row, Task
-from hfkit.tasks.last_word import split_last_word
+from hfkit.tasks.lm.last_word import split_last_word
 from hfkit.tasks.scoring import Measured, measured, score_columns, score_fields
 from hfkit.verbs.labels import doubts, settled
 
@@ -105,8 +105,8 @@ def matched(
 ) -> Generator[Event, None, Matched]:
     """Predictions matched with rows by id, or by order, and measured. Raises DataError for what does not fit."""
     if task.blocks:
-        check_blocks(task, made, rows, path)
         bound, _ = task.adopt(rows, None)
+        check_blocks(bound, made, rows, path)
         return Matched(bound, list(made), made, measured(bound, made, made))  # a block's prediction holds all of it
     if allow_order:
         made = by_order(made, rows, path)
@@ -148,9 +148,9 @@ def by_order(made: Sequence[Prediction], rows: Rows, path: Path) -> list[Predict
     return [{**item, "id": row["id"]} for item, row in zip(made, rows, strict=True)]
 
 
-def check_blocks(task: Task, made: Sequence[Prediction], rows: Rows, path: Path) -> None:
+def check_blocks(task: Any, made: Sequence[Prediction], rows: Rows, path: Path) -> None:
     """Raise DataError unless the blocks cover the text: every byte is scored once but those of the first token."""
-    asked = ["nll", "tokens", "bytes", *(["greedy"] if task.settings.scorer == "lambada" else [])]
+    asked = task.measured
     absent = next((name for item in made for name in asked if name not in item), None)
     if absent:
         needed = ", ".join(asked[:-1]) + f" and {asked[-1]}"

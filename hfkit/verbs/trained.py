@@ -16,7 +16,7 @@ from hfkit.events import Event, note, resolved, warning
 from hfkit.models import Checkpoint, check_vocabulary, find
 from hfkit.recipe.keys import MODEL_KEYS, Data, Train
 from hfkit.recipe.load import build, check_override_sections, override_settings, section_from_overrides, split_override
-from hfkit.tasks import task_class
+from hfkit.tasks import suited, task_class
 from hfkit.tasks.base import Task
 from hfkit.verbs.prepare import answers_of, features_of, limited_blocks, sample_texts, strange_words, truncated
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hfkit.data.rows import Rows
     from hfkit.tasks.base import Prediction, Row
 
-TASK_OF_HEAD = (("ForQuestionAnswering", "qa"), ("LMHeadModel", "lm"), ("ForCausalLM", "lm"))
+TASK_OF_HEAD = (("ForQuestionAnswering", "qa"), ("LMHeadModel", "lm"), ("ForCausalLM", "lm"), ("ForMaskedLM", "lm"))
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def find_trained(
     kind = _saved_kind(found, name) if not task and saved.get("task") else task_class(name)
     check_override_sections(overrides, (kind.name, "data", "train", "max_length", "task", *MODEL_KEYS))
     settings = override_settings(saved_settings(found, kind, str(name)), kind.name, overrides)
-    return found, str(name), kind(settings), section_from_overrides(Data, "data", overrides)
+    return found, str(name), suited(kind(settings), found.config), section_from_overrides(Data, "data", overrides)
 
 
 def find_by_keys(model: str, overrides: Sequence[str], *, offline: bool) -> Checkpoint:

@@ -11,6 +11,7 @@ from hfkit.models import load_config, load_tokenizer, locate
 from hfkit.models.intake import check_tokenizer
 from hfkit.recipe.keys import MODEL_KEYS
 from hfkit.recipe.load import build, override_settings
+from hfkit.tasks import suited
 from hfkit.tasks.base import Resolution, Row, Task
 from hfkit.verbs.trained import saved_settings
 
@@ -42,7 +43,7 @@ def reader_of(model: str, kind: type[Task], name: str, overrides: Sequence[str],
         return f"a library that reads tokenizers cannot be imported ({error})"
     settings = override_settings(saved_settings(found, kind, name), kind.name, overrides)
     trained = (found.saved or {}).get("task") == name
-    return Reader(found.name, tokenizer, config, kind(settings), trained)
+    return Reader(found.name, tokenizer, config, suited(kind(settings), found.config), trained)
 
 
 def fitted(reader: Reader, rows: Sequence[Row]) -> tuple[Task, list[Resolution]]:

@@ -90,6 +90,8 @@ def next_commands(run: Run, ready: Ready) -> list[str]:
     shown = shown_path(run.path)
     if ready.task.head == "causal-lm":
         return [f"hfkit generate {shown} {shlex.quote(opening(ready.validation_rows))}"]
+    if ready.task.head == "masked-lm":
+        return [f"hfkit finetune nli --train FILE --model {shown}", f"hfkit eval {shown} --data FILE"]
     return [f"hfkit predict {shown} {example_fields(ready.task)}", f"hfkit eval {shown} --data FILE"]
 
 

@@ -15,7 +15,6 @@ from hfkit.models import Checkpoint, check_vocabulary
 from hfkit.models.find import run_named
 from hfkit.recipe import Recipe
 from hfkit.run import digest
-from hfkit.tasks import task_class
 from hfkit.tasks.base import LOWER_IS_BETTER, Task
 from hfkit.verbs.prepare import features_of, limited_blocks, sample_texts, strange_words, texts_of
 
@@ -54,14 +53,15 @@ class Ready:
 
 
 def make_ready(
-    recipe: Recipe, kind: type[Task], task: Task, found: Checkpoint, train: Rows, validation: Rows, place: Any
+    recipe: Recipe, task: Task, found: Checkpoint, train: Rows, validation: Rows, place: Any
 ) -> Generator[Event, None, Ready]:
     """Tokenizer, resolved task, features of both sets. Yields what every `auto` became."""
     from hfkit.models import load_config, load_tokenizer
 
+    kind = type(task)
     if found.scratch:
         found = scratch_checkpoint(found, recipe, kind, train)
-    tokenizer = load_tokenizer(found, kind.head)
+    tokenizer = load_tokenizer(found, task.head)
     check_vocabulary(tokenizer, sample_texts(kind, train), found.name)
     config = load_config(found)
     yield from map(warning, strange_words(tokenizer, config, kind, train))
@@ -88,15 +88,15 @@ def with_run_found(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"model": str(run.absolute())})
 
 
-def without_effect(recipe: Recipe) -> list[str]:
+def without_effect(recipe: Recipe, task: Task) -> list[str]:
     """Lines about keys that are set and change nothing here; a recipe with every default written out has none."""
     from hfkit.models.scratch import SHAPES
 
-    causal, fresh = task_class(recipe.task).head == "causal-lm", recipe.model.startswith("scratch:")
+    causal, fresh = task.head == "causal-lm", recipe.model.startswith("scratch:")
     shape = SHAPES.get(recipe.model.removeprefix("scratch:"), {}) if fresh else {}
     idle = (
         ("lora", recipe.lora, recipe.lora.rank is None, "lora.rank is null"),
-        ("generate", recipe.generate, not causal, f"the task {recipe.task} does not generate text"),
+        ("generate", recipe.generate, not causal, f"a {task.head} model does not generate text"),
         ("scratch", recipe.scratch, not fresh, f"{recipe.model} is not a scratch: model"),
     )
     lines = [
