@@ -90,6 +90,13 @@ _LAMBADA = {
     "perplexity": "LAMBADA: exp(mean over passages of the last word's NLL, summed over its tokens), per word",
 }
 
+_CHOICE = {
+    "accuracy": "% of rows whose chosen text is the gold one, as lm-evaluation-harness' acc",
+    "accuracy_norm": "% of rows whose gold text has the largest sum of log-likelihoods per UTF-8 byte of the text "
+    "without its blanks, as its acc_norm",
+    "macro_f1": _SINGLE["macro_f1"],
+}
+
 _TEXTS = {
     "chrf": "chrF2 of the corpus as sacrebleu's default has it (characters to 6, beta 2), best reference, 0 to 100",
     "bleu": "BLEU of the corpus as sacrebleu's default has it (13a, exponential smoothing), 0 to 100",
@@ -111,6 +118,7 @@ _DEFINITIONS = {
     "lm": _LM,
     "lambada": _LAMBADA,
     "masked": _MASKED,
+    "choice": _CHOICE,
     "texts": _TEXTS,
 }
 
@@ -119,7 +127,7 @@ def definition(scorer: str, key: str) -> str:
     """The exact meaning of metric `key` under `scorer`. Raises KeyError for a pair that no reduce function here gives.
 
     Scorers: squad, squad2, cmrc, mrqa, adversarial; single (nli too), multi, regression, hans; lm; lambada; masked;
-    texts.
+    choice; texts.
     """
     return _DEFINITIONS[scorer][key]
 

@@ -16,6 +16,7 @@ TASKS = {
     "nli": "hfkit.tasks.nli.task:NLI",
     "classify": "hfkit.tasks.classify.task:Classify",
     "lm": "hfkit.tasks.lm:LanguageModel",
+    "choice": "hfkit.tasks.choice:Choice",
 }
 
 

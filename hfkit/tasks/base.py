@@ -64,6 +64,10 @@ class Task(Protocol):
       feature, so that what is drawn depends neither on processes nor on where a run was killed.
     - `views(features) -> lists of features`: what passes through the model in their place to be read; each view holds
       one of each feature, and what `read` gives of them is added up.
+    - `learnt(features) -> numbers`: the features that training learns from, where these are not all.
+    - `shots` among its settings and `with_shots(rows)`: it gets the rows of `settings.shots_data`, to draw examples
+      from; `fingerprint`: the content that features depend on beside rows and settings.
+    - `columns` of an instance, where settings name them.
     - a column `asked` among a feature's (one number a token): only tokens that are not 0 get logits, and `loss` and
       `read` find these as (asked tokens, vocabulary), at `outputs.asked_places`. For heads of language models.
     """

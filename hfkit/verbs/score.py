@@ -52,10 +52,11 @@ def score(
     settings = override_settings(kind.Settings(), kind.name, overrides)
     keys = section_from_overrides(Data, "data", overrides)
     made = read_predictions(predictions, numbered=allow_order)
-    rows = load(data, columns=kind.columns, settings=keys, need_gold=True, limit=keys.limit, offline=offline)
+    bound = kind(settings)
+    rows = load(data, columns=bound.columns, settings=keys, need_gold=True, limit=keys.limit, offline=offline)
     yield from map(note, describe(rows))
     found = yield from matched(
-        kind(settings), made, rows, predictions, allow_missing=allow_missing, allow_order=allow_order, keys=keys
+        bound, made, rows, predictions, allow_missing=allow_missing, allow_order=allow_order, keys=keys
     )
     scores = score_columns(found.task, found.measured)
     yield from doubts(found.task, found.measured.columns)

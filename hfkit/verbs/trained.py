@@ -121,6 +121,14 @@ def read_rows(task: Task, data: Any, settings: Data, *, gold: bool, limit: int |
     return rows.replaced(_Without(rows, hidden), why="without gold")
 
 
+def with_shots(task: Any, settings: Data, *, offline: bool) -> Any:
+    """The task with the rows that it draws solved examples from, where its settings ask for some."""
+    if not getattr(task.settings, "shots", 0):
+        return task
+    source = task.settings.shots_data
+    return task.with_shots(load(source, columns=task.columns, settings=settings, need_gold=True, offline=offline))
+
+
 class _Without(Sequence["Row"]):
     """Rows without some columns: what a test file holds in place of answers must not be taken for gold."""
 
@@ -163,9 +171,9 @@ def answering(
     yield from map(note, found.notes)
     tokenizer = load_tokenizer(found, task.head)
     if check:
-        check_vocabulary(tokenizer, sample_texts(type(task), rows), found.name)
+        check_vocabulary(tokenizer, sample_texts(task, rows), found.name)
     config = load_config(found)
-    yield from map(warning, strange_words(tokenizer, config, type(task), rows))
+    yield from map(warning, strange_words(tokenizer, config, task, rows))
     task, resolutions = task.adopt(rows, config)
     for item in resolutions:
         yield resolved(item.key, item.value, item.why)

@@ -37,6 +37,7 @@ def everything() -> dict[str, set[str]]:
         "hans": set(reduce_hans(hans)),
         "texts": {"chrf", "bleu", "rouge_l", "exact_match"},  # tests/metrics/test_overlap.py reduces them
         "lambada": set(reduce_lambada({"nll": half, "greedy": half})),
+        "choice": {"accuracy", "accuracy_norm", "macro_f1"},  # tests/tasks/choice reduces them
         "masked": set(reduce_masked({"masked_nll": half, "tokens": half}))
         | set(reduce_masked({"pseudo_nll": half, "tokens": half, "bytes": half})),
         "lm": set(reduce_perplexity(dict.fromkeys(("nll", "tokens", "bytes", "words"), half))),

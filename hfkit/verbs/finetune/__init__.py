@@ -119,7 +119,7 @@ def trained(fit: Fit, run: Run, hold: Hold, early: list[Event]) -> Iterator[Even
     fit.leave_if_asked("all of it saved")
     result = result_of(fit, run)
     if main:
-        run.write("README.md", model_card(run, recipe, result))
+        run.write("README.md", model_card(run, recipe, fit.ready.task, result))
         run.update(status="done", finished=time.time(), exit_code=0, best=result["best"], result=result)
         yield from recorded(run, hold, True, closing(fit.ready, run, result))
         yield Event("next", {"commands": next_commands(run, fit.ready)})
@@ -167,8 +167,7 @@ def read(
     recipe: Recipe, task: Task, place: Place | None, *, cpu: bool, processes: int | None, offline: bool, starts: bool
 ) -> Generator[Event, None, Ready]:
     """Data and model found, checked and encoded, by one process for all. `place` is None where it is not known yet."""
-    kind = type(task)
-    train, validation, lines = load_training(recipe.data, columns=kind.columns, group=kind.group, offline=offline)
+    train, validation, lines = load_training(recipe.data, columns=task.columns, group=task.group, offline=offline)
     with named(train):
         warnings = task.check(train, training=True)
     with named(validation):

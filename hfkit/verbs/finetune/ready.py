@@ -58,13 +58,12 @@ def make_ready(
     """Tokenizer, resolved task, features of both sets. Yields what every `auto` became."""
     from hfkit.models import load_config, load_tokenizer
 
-    kind = type(task)
     if found.scratch:
-        found = scratch_checkpoint(found, recipe, kind, train)
+        found = scratch_checkpoint(found, recipe, task, train)
     tokenizer = load_tokenizer(found, task.head)
-    check_vocabulary(tokenizer, sample_texts(kind, train), found.name)
+    check_vocabulary(tokenizer, sample_texts(task, train), found.name)
     config = load_config(found)
-    yield from map(warning, strange_words(tokenizer, config, kind, train))
+    yield from map(warning, strange_words(tokenizer, config, task, train))
     if recipe.train.reset_head:
         config.architectures = None  # the head of the checkpoint will not be used, so its labels say nothing
     task, resolutions = task.resolve(train, tokenizer, config)
@@ -75,10 +74,16 @@ def make_ready(
     limit = recipe.data.limit
     return Ready(
         recipe, task, place, found, tokenizer, train, validation,
-        limited_blocks((yield from features_of(train, task, tokenizer, "encoding train")), train, limit),
+        limited_blocks(learnt(task, (yield from features_of(train, task, tokenizer, "encoding train"))), train, limit),
         limited_blocks((yield from features_of(validation, task, tokenizer, "encoding validation")), validation, limit),
         metric, better,
     )  # fmt: skip
+
+
+def learnt(task: Task, features: Any) -> Any:
+    """The features that training learns from: all, unless the task says which."""
+    choose = getattr(task, "learnt", None)
+    return features if choose is None else features.subset(choose(features))
 
 
 def with_run_found(recipe: Recipe) -> Recipe:
@@ -113,16 +118,16 @@ def without_effect(recipe: Recipe, task: Task) -> list[str]:
     return lines
 
 
-def scratch_checkpoint(found: Checkpoint, recipe: Recipe, kind: type[Task], train: Rows) -> Checkpoint:
+def scratch_checkpoint(found: Checkpoint, recipe: Recipe, task: Task, train: Rows) -> Checkpoint:
     """Config and trained tokenizer of a scratch model, kept in the cache by the data's content."""
     from hfkit.data.cache import entry
     from hfkit.models import build_scratch, locate
 
     name = str(found.scratch)
-    key = digest([name, kind.head, recipe.scratch.model_dump(), train.fingerprint])
+    key = digest([name, task.head, recipe.scratch.model_dump(), train.fingerprint])
 
     def build(path: Path) -> None:
-        build_scratch(name, texts_of(kind, train), recipe.scratch, kind.head, path)
+        build_scratch(name, texts_of(task, train), recipe.scratch, task.head, path)
 
     folder = entry("scratch", key, build)
     config = locate(str(folder)).config
