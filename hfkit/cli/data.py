@@ -14,7 +14,7 @@ D = Annotated[
     str, typer.Argument(metavar="D", help="A file, a folder, shipped:NAME, or a Hub data set.", show_default=False)
 ]
 TaskName = Annotated[
-    str, typer.Option("--task", metavar="T", help="The task: qa, nli, classify or lm.", show_default=False)
+    str, typer.Option("--task", metavar="T", help="The task: qa, nli, classify, lm or choice.", show_default=False)
 ]
 
 

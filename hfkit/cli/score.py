@@ -20,7 +20,7 @@ def score(
     *,
     data: Annotated[str, typer.Option("--data", metavar="D", help="The data with answers.", show_default=False)],
     task: Annotated[
-        str, typer.Option("--task", metavar="T", help="The task: qa, nli, classify or lm.", show_default=False)
+        str, typer.Option("--task", metavar="T", help="The task: qa, nli, classify, lm or choice.", show_default=False)
     ],
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score what data and predictions both have; say how many lack.")

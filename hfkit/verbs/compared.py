@@ -164,5 +164,5 @@ def task_and_settings(sources: Sequence[Source], task: str | None) -> tuple[str,
             if held.get("task") and task in (None, held["task"]):
                 return str(held["task"]), dict(held.get("settings") or {})
     if task is None:
-        raise UsageError("files of predictions do not say their task", "add --task T: qa, nli, classify or lm")
+        raise UsageError("files of predictions do not say their task", "add --task T: qa, nli, classify, lm or choice")
     return task, {}

@@ -58,7 +58,7 @@ def fitted(reader: Reader, rows: Sequence[Row]) -> tuple[Task, list[Resolution]]
         return reader.task.resolve(bare, reader.tokenizer, reader.config)
 
 
-def text_columns(task: Task | type[Task], rows: Rows) -> list[str]:
+def text_columns(task: Task, rows: Rows) -> list[str]:
     """The columns that a model reads, as far as the data has them."""
     return [c.name for c in task.columns if not c.gold and c.name != "id" and c.name in rows.mapping]
 
