@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from hfkit.engine.collate import collate
+from hfkit.engine.drawn import added, views_of
 from hfkit.engine.forward import forward
 from hfkit.engine.memory import give_back, out_of_memory
 from hfkit.engine.packing import plain
@@ -141,30 +142,18 @@ def _read(
     try:
         # Shares of weights that were gathered in inference mode could not be trained on afterwards.
         with torch.no_grad() if place.sharded else torch.inference_mode():
-            taken, views = features.take(indices.tolist()), getattr(task, "views", None)
-            return _added(_pass(model, task, view, place, pad_id) for view in (views(taken) if views else [taken]))
+            views = views_of(task, features.take(indices.tolist()))
+            return added(_pass(model, task, view, place, pad_id) for view in views)
     except (RuntimeError, MemoryError) as error:
         if len(indices) == 1 or place.sharded or not out_of_memory(error):  # sharded: all would have to divide
             raise
         return None
 
 
-def _pass(model: torch.nn.Module, task: Task, features: list[Feature], place: Place, pad_id: int) -> Arrays:
+def _pass(model: torch.nn.Module, task: Task, features: Sequence[Feature], place: Place, pad_id: int) -> Arrays:
     """What `task.read` keeps of one batch."""
     batch = {name: values.to(place.device) for name, values in collate(features, pad_id).items()}
     return {name: _plain(values).cpu().numpy() for name, values in task.read(forward(model, batch), batch).items()}
-
-
-def _added(views: Iterator[Arrays]) -> Arrays:
-    """What was read of several views of the same features, added up in float64; of one, as it is."""
-    total = next(views)
-    for more in views:
-        total = {name: values + more[name].astype(values.dtype) for name, values in _wide(total).items()}
-    return total
-
-
-def _wide(reads: Arrays) -> Arrays:
-    return {name: values.astype(np.float64) if values.dtype == np.float32 else values for name, values in reads.items()}
 
 
 def merged(task: Task, rows: Sequence[Row], features: Features, reads: Reads) -> Iterator[Prediction]:

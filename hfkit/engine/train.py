@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from hfkit.engine.collate import collate
+from hfkit.engine.drawn import seen
 from hfkit.engine.forward import forward
 from hfkit.engine.memory import give_back, out_of_memory
 from hfkit.engine.optimize import Schedule, scale_and_clip
@@ -27,7 +28,7 @@ from hfkit.engine.place import Place
 from hfkit.engine.plan import epoch_order, micro_batches
 from hfkit.engine.shard import local
 from hfkit.errors import DivergenceError, ResourceError
-from hfkit.tasks.base import Feature, Task
+from hfkit.tasks.base import Task
 
 if TYPE_CHECKING:
     from hfkit.data.features import Features
@@ -229,17 +230,6 @@ class Training:
 
     def _no_sync(self) -> AbstractContextManager[Any]:
         return self.place.accelerator.no_sync(self.model)
-
-
-def seen(task: Task, features: Features, numbers: list[int], seed: int, step: int) -> list[Feature]:
-    """The features with these numbers as step `step` sees them: as they are, or with what a task draws (masks)."""
-    taken, draw = features.take(numbers), getattr(task, "draw", None)
-    if draw is None:
-        return taken
-    return [
-        draw(feature, np.random.default_rng([seed, step, number]))
-        for feature, number in zip(taken, numbers, strict=True)
-    ]
 
 
 def leaves_unused(model: torch.nn.Module, task: Task, batch: Mapping[str, torch.Tensor]) -> bool:

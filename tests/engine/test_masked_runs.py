@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from test_resume import interrupted
 
 from hfkit.data.few import FewFeatures
-from hfkit.engine.train import seen
+from hfkit.engine.drawn import seen
 from hfkit.models import find, load_model
 from hfkit.tasks.lm import LanguageModelSettings, MaskedLanguageModel
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from hfkit.errors import DataError
 from hfkit.tasks import labels as names
-from hfkit.tasks.base import Row
+from hfkit.tasks.base import Feature, Row
 from hfkit.tasks.choice.settings import ChoiceSettings, pieces
 
 
@@ -95,19 +95,27 @@ def solved(settings: ChoiceSettings, row: Row, shots: Sequence[Row], prompt: str
     return found
 
 
-def tokenised(tokenizer: Any, prompt: str, choice: str, end: int) -> tuple[list[int], list[int]]:
-    """(tokens of the prompt, tokens of the choice): both encoded as one text and cut where the prompt's own tokens end.
+def tokenised(tokenizer: Any, prompt: str, choices: Sequence[str], end: int) -> tuple[list[int], list[list[int]]]:
+    """(tokens of the prompt, tokens of each choice): both encoded as one text, cut where the prompt's own tokens end.
 
-    Blanks at the end of the prompt belong to the choice, since tokens begin with them. An empty prompt is one
-    token, `end`. Raises DataError where a choice melts into the prompt's last token.
+    Blanks at the end of the prompt belong to the choice, since tokens begin with them. An empty prompt is one token,
+    `end`. Raises DataError where a choice melts into the prompt's last token.
     """
     bare = prompt.rstrip()
-    encode: Any = tokenizer.backend_tokenizer.encode
-    whole = encode(prompt + choice, add_special_tokens=False).ids
-    known = encode(bare, add_special_tokens=False).ids if bare else []
-    asked = whole[len(known) :]
-    if not asked:
+    texts = [bare, *(prompt + choice for choice in choices)]
+    known, *whole = (found.ids for found in tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False))
+    asked = [ids[len(known) :] for ids in whole]
+    if not all(asked):
+        melted = choices[asked.index([])]
         raise DataError(
-            f"the choice {choice!r} has no token of its own after {bare[-20:]!r}", "begin the choice with a blank"
+            f"the choice {melted!r} has no token of its own after {bare[-20:]!r}", "begin the choice with a blank"
         )
     return known or [end], asked
+
+
+def followed(known: list[int], asked: list[int], size: int) -> Feature:
+    """The columns of a prompt with a choice after it, `size` tokens at most: the prompt loses its beginning."""
+    trimmed = max(0, len(known) + len(asked) - size - 1)
+    ids = known[trimmed:] + asked
+    scored = [0] * (len(ids) - 1 - len(asked)) + [1] * len(asked)
+    return {"input_ids": ids[:-1], "targets": ids[1:], "asked": scored, "trimmed": trimmed}

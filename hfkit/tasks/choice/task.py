@@ -18,7 +18,7 @@ from hfkit.metrics.weights import WEIGHT, mean
 from hfkit.recipe.section import Section
 from hfkit.tasks.base import Column, Driver, Feature, Head, Prediction, Read, Resolution, Row
 from hfkit.tasks.choice.columns import KNOWN, columns_of
-from hfkit.tasks.choice.prompt import gold_place, offered, rendered, solved, tokenised
+from hfkit.tasks.choice.prompt import followed, gold_place, offered, rendered, solved, tokenised
 from hfkit.tasks.choice.settings import ChoiceSettings, pieces
 from hfkit.tasks.outputs import asked_places, finite
 
@@ -128,14 +128,23 @@ class Choice:
         Columns: row, input_ids, targets (the token after each), asked (1: that token is the choice's), gold (1: of the
         gold choice, with its prompt), place (of the choice; ALONE without prompt), bytes, trimmed. Raises DataError.
         """
+        size, end = int(self.settings.max_length), int(tokenizer.eos_token_id)
         for number, row in enumerate(rows):
-            offers = offered(self.settings, row)
-            gold = gold_place(row, self.settings.target, offers)
-            prompt = self.prompt(row)
-            for place, text in enumerate(offers[1]):
-                yield self._feature(number, row, tokenizer, prompt, text, place=place, gold=int(place == gold))
-            for text in offers[1] if self.settings.normalise == "pmi" else ():
-                yield self._feature(number, row, tokenizer, "", text, place=ALONE, gold=0)
+            called, texts = offered(self.settings, row)
+            gold = gold_place(row, self.settings.target, (called, texts))
+            prompts = [(self.prompt(row), 0), *([("", ALONE)] if self.settings.normalise == "pmi" else [])]
+            for prompt, alone in prompts:
+                known, choices = tokenised(tokenizer, prompt, texts, end)
+                if max(map(len, choices)) > size:
+                    raise DataError(f"row {row['id']!r}: a choice has more tokens than choice.max_length={size}")
+                for place, (text, asked) in enumerate(zip(texts, choices, strict=True)):
+                    yield {
+                        "row": number,
+                        **followed(known, asked, size),
+                        "gold": int(place == gold and not alone),
+                        "place": alone or place,
+                        "bytes": len(text.strip().encode()),
+                    }
 
     def prompt(self, row: Row) -> str:
         """The examples, then the row by the template."""
@@ -246,23 +255,3 @@ class Choice:
     def _fixed(self) -> list[str]:
         """The names of choices that are the same for all rows."""
         return offered(self.settings, {"id": ""})[0]
-
-    def _feature(
-        self, number: int, row: Row, tokenizer: Any, prompt: str, text: str, *, place: int, gold: int
-    ) -> Feature:
-        size = int(self.settings.max_length)
-        known, asked = tokenised(tokenizer, prompt, text, int(tokenizer.eos_token_id))
-        if len(asked) > size:
-            raise DataError(f"row {row['id']!r}: a choice has {len(asked)} tokens, choice.max_length is {size}")
-        trimmed = max(0, len(known) + len(asked) - size - 1)
-        ids = known[trimmed:] + asked
-        return {
-            "row": number,
-            "input_ids": ids[:-1],
-            "targets": ids[1:],
-            "asked": [0] * (len(ids) - 1 - len(asked)) + [1] * len(asked),
-            "gold": gold,
-            "place": place,
-            "bytes": len(text.strip().encode()),
-            "trimmed": trimmed,
-        }

@@ -95,14 +95,14 @@ def test_what_decides(way: str, folder: Path, tokenizer: Any, model: Any) -> Non
 
 
 def test_a_blank_at_the_end_of_the_prompt_belongs_to_the_choice(tokenizer: Any) -> None:
-    known, asked = tokenised(tokenizer, "the mill ", "stands", 0)
-    assert (known, asked) == tokenised(tokenizer, "the mill", " stands", 0)
-    assert tokenizer.decode(asked) == " stands"
+    known, (asked, other) = tokenised(tokenizer, "the mill ", ["stands", "runs still"], 0)
+    assert (known, [asked, other]) == tokenised(tokenizer, "the mill", [" stands", " runs still"], 0)
+    assert tokenizer.decode(asked) == " stands" and tokenizer.decode(other) == " runs still"
     whole = tokenizer("the mill stands", add_special_tokens=False)["input_ids"]
     assert known + asked == whole
-    assert tokenised(tokenizer, "", "stands", 7)[0] == [7]
+    assert tokenised(tokenizer, "", ["stands"], 7)[0] == [7]
     with pytest.raises(DataError, match="no token of its own"):
-        tokenised(tokenizer, "the mil", "l", 0)
+        tokenised(tokenizer, "the mil", ["l"], 0)
 
 
 def test_a_long_prompt_loses_its_beginning_and_says_so(folder: Path, tokenizer: Any, model: Any) -> None:
