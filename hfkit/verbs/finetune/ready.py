@@ -88,9 +88,8 @@ def learnt(task: Task, features: Any) -> Any:
 
 def with_run_found(recipe: Recipe) -> Recipe:
     """`last`, or a part of a run's name, as the folder it means now: the recipe must mean the same later."""
-    if recipe.model.startswith("scratch:") or Path(recipe.model).exists() or (run := run_named(recipe.model)) is None:
-        return recipe
-    return recipe.model_copy(update={"model": str(run.absolute())})
+    run = run_named(recipe.model)
+    return recipe if run is None else recipe.model_copy(update={"model": str(run.absolute())})
 
 
 def without_effect(recipe: Recipe, task: Task) -> list[str]:
