@@ -136,7 +136,7 @@ class Recipe(Section):
     """A whole recipe. `settings` is the section of the recipe's task; in YAML it carries the task's name (`qa:`)."""
 
     name: str = key("recipe", "name of the recipe, from its file")
-    task: str = key(..., "qa | nli | classify | lm | seq2seq | qa-generation | package.module:Class")
+    task: str = key(..., "qa | nli | classify | lm | seq2seq | qa-generation | choice | package.module:Class")
     model: str = key("starter", "run, checkpoint folder, Hub name, starter, or scratch:NAME")
     model_revision: str | None = key(None, "branch, tag or commit of a Hub model")
     convert: bool = key(True, "pickle weights are converted to safetensors first")
