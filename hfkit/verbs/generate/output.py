@@ -12,7 +12,7 @@ from typing import IO, Any
 from hfkit import __version__
 from hfkit.errors import UsageError
 from hfkit.files import cannot_write, json_line, sync_folder, write_json
-from hfkit.run import probe_writable
+from hfkit.run import probe_writable, shown_path
 
 OTHERWISE = "start over with --overwrite, or choose another file with --output"
 
@@ -98,7 +98,8 @@ class Output:
             if then.get(key) != now.get(key)
         ]
         if changed:
-            raise UsageError(f"{self.target} was begun with something else:\n" + "\n".join(changed[:8]), OTHERWISE)
+            began = f"{shown_path(self.target)} was begun with something else:"
+            raise UsageError("\n".join([began, *changed[:8]]), OTHERWISE)
 
     def _take(self, lines: Sequence[Mapping[str, Any]], size: int) -> None:
         self.rows += len(lines)
@@ -161,7 +162,7 @@ def output_at(path: Path | None, *, resume: bool, overwrite: bool) -> Output | N
             raise UsageError(f"{target} exists", "choose another file with --output, or replace it with --overwrite")
         if found.partial.exists():
             raise UsageError(
-                f"{found.partial} is there: a job for {target.name} was stopped",
+                f"{shown_path(found.partial)} is there: a job for {target.name} was stopped",
                 "go on with --resume, or start over with --overwrite",
             )
     probe_writable(target.parent)
