@@ -118,8 +118,9 @@ class Task(Protocol):
     def merge(self, row: Row, reads: Sequence[Read]) -> Prediction:
         """The prediction of one row from the reads of its features, in feature order. JSON types only; has "id"."""
 
-    def measure(self, prediction: Prediction, row: Row) -> dict[str, float] | None:
-        """Sufficient statistics of one row; None when the row has no gold."""
+    def measure(self, prediction: Prediction, row: Row) -> Mapping[str, float] | None:
+        """Sufficient statistics of one row; None when the row has no gold. Rows may share a mapping: do not change it.
+        """
 
     def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Metrics from the statistics of many rows: on all rows, on a slice, on a bootstrap resample.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -12,17 +11,24 @@ from hfkit.metrics.definitions import definition
 from hfkit.metrics.hans import HEURISTICS, reduce_hans
 from hfkit.metrics.weights import WEIGHT
 from hfkit.tasks import labels as names
+from hfkit.tasks.base import Row
 
 
-def statistics(gold: str, said: str, chances: Mapping[str, float], heuristic: Any) -> dict[str, float]:
+def heuristic(row: Row) -> int | None:
+    """The place in HEURISTICS of a row of HANS; None in other data."""
+    value = row.get("heuristic")
+    return HEURISTICS.index(value) if value in HEURISTICS else None
+
+
+def statistics(gold: str, said: str, chances: Mapping[str, float], heuristic: int | None) -> dict[str, float]:
     """Columns of one row: `gold`, `predicted` (places in `labels.CLASSES`), `p_0`.. (probabilities in that order)."""
     if names.OTHER in chances and gold != names.ENTAILMENT:
         gold = names.OTHER
     values = {"gold": float(names.CLASSES.index(gold)), "predicted": float(names.CLASSES.index(said))}
     for place, name in enumerate(name for name in names.CLASSES if name in chances):
         values[f"p_{place}"] = chances[name]
-    if heuristic in HEURISTICS:
-        values["heuristic"] = float(HEURISTICS.index(heuristic))
+    if heuristic is not None:
+        values["heuristic"] = float(heuristic)
     return values
 
 
