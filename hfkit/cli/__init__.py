@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _leave(code: int) -> None:
-    """End without freeing rows one by one, a tenth of a short command's time; only where no library waits for its end."""
+    """End without freeing rows one by one, a tenth of a short command's time; only where no library waits for that."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

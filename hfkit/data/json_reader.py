@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from hfkit.data.mrqa import expanded
 from hfkit.data.records import EMPTY, Bad, Reading, Record, cut
 from hfkit.errors import DataError
 
@@ -69,7 +70,7 @@ def read_jsonl(path: Path, handle: IO[str], how: Reading, say: Callable[[str], N
         raise DataError(
             f"{path}: not JSON: starts with {cut(start, 20)}", "it looks like a web page: download the file itself"
         )
-    yield from _lines(handle)
+    yield from expanded(_lines(handle), say)
 
 
 def _lines(handle: IO[str]) -> Iterator[Record]:

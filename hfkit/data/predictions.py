@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import math
+import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,20 +31,15 @@ def read_predictions(path: Path, *, numbered: bool = False) -> list[Prediction]:
     what HANS' own script reads: a line `pairID,gold_label`, then one line a row. With `numbered` ids are put aside and
     rows are counted from 0, also where there are no ids; a .txt is then also one prediction a line.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"not UTF-8: {error.reason} at byte {error.start}"
-        raise DataError(f"{path}: cannot be read ({reason})", ASKED) from error
-    if not text.strip():
-        raise DataError(f"{path} is empty", ASKED)
-    if path.suffix == ".csv" or (path.suffix == ".txt" and text.startswith(_HANS_HEADER)):
+    text = _text(path)
+    form = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+    if form == ".csv" or (form == ".txt" and text.startswith(_HANS_HEADER)):
         found = _from_csv(path, text)
         if found and {*found[0]} == {"pairID", "gold_label"}:  # HANS' own names
             found = [{"id": item["pairID"], "prediction": item["gold_label"]} for item in found]
-    elif path.suffix == ".txt" and numbered:
+    elif form == ".txt" and numbered:
         found = [{"prediction": line} for line in text.removesuffix("\n").split("\n")]
-    elif path.suffix == ".json":
+    elif form == ".json":
         found = _from_json(path, text)
     else:
         found = [_line(path, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
@@ -57,8 +54,24 @@ def read_predictions(path: Path, *, numbered: bool = False) -> list[Prediction]:
     return found
 
 
+def _text(path: Path) -> str:
+    """The text of a file, unpacked where its name ends in .gz. Raises DataError, also for one that holds nothing."""
+    try:
+        packed = path.read_bytes()
+        text = (gzip.decompress(packed) if path.suffix.lower() == ".gz" else packed).decode("utf-8-sig")
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: damaged gzip file ({error})", "download or compress it again") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"not UTF-8: {error.reason} at byte {error.start}"
+        raise DataError(f"{path}: cannot be read ({reason})", ASKED) from error
+    if not text.strip():
+        raise DataError(f"{path} is empty", ASKED)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def _from_csv(path: Path, text: str) -> list[Prediction]:
     """Rows of a csv file; without a column `prediction` but with several of numbers, these are the prediction."""
+    csv.field_size_limit(2**31 - 1)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     found: list[Prediction] = []
     try:
