@@ -21,6 +21,10 @@ from hfkit.tasks.base import Prediction
 
 REJECTED = "rejected.jsonl"  # in a run or an evaluation: the rows that data.on_bad_row=skip left out
 _HANS_HEADER = "pairID,gold_label"
+_ROUNDING = 1e-5  # by which a probability may be outside 0 and 1
+NEEDED = "each needs id and prediction; a csv names both in its first line, with commas between"
+SHARES = "probabilities are {label: number}, each from 0 to 1; leave them out to score the labels alone"
+BESIDE = "score and null_gap are finite numbers; leave them out to score the answers alone"
 ASKED = "give predictions as hfkit writes them: jsonl, json {id: text}, or csv with columns id and prediction"
 
 
@@ -45,13 +49,34 @@ def read_predictions(path: Path, *, numbered: bool = False) -> list[Prediction]:
         found = [_line(path, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if numbered:
         found = [{**item, "id": str(number)} for number, item in enumerate(found)]
+    if not found:
+        raise DataError(f"{path} holds no predictions", ASKED)
     for number, item in enumerate(found, 1):
         if item.get("id") is None or "prediction" not in item:
             absent = "id" if item.get("id") is None else "prediction"
-            raise DataError(f"{path}: prediction {number} has no {absent}", "each needs id and prediction")
+            named = cut(", ".join(map(repr, item)))
+            raise DataError(f"{path}: prediction {number} has no {absent}, but {named or 'nothing'}", NEEDED)
+        if item.get("probabilities") is not None and not _are_probabilities(item["probabilities"]):
+            shown = cut(json.dumps(item["probabilities"], ensure_ascii=False, default=str))
+            raise DataError(f"{path}: prediction {number}: {shown} are not probabilities", SHARES)
+        for name in ("score", "null_gap"):
+            if item.get(name) is not None and not _is_number(item[name]):
+                raise DataError(f"{path}: prediction {number}: {name} is {cut(repr(item[name]))}, no number", BESIDE)
         if type(item["id"]) is not str:
             item["id"] = str(item["id"])
     return found
+
+
+def _are_probabilities(value: Any) -> bool:
+    """Whether a value is {label: a number from 0 to 1}; NaN is none, and logits are hardly ever."""
+    if not isinstance(value, Mapping):
+        return False
+    numbers = value.values()
+    return all(_is_number(n) and -_ROUNDING <= n <= 1 + _ROUNDING for n in numbers)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (float, int) and math.isfinite(value)
 
 
 def _text(path: Path) -> str:

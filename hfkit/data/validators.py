@@ -66,6 +66,14 @@ def named(rows: Any) -> Iterator[None]:
         raise DataError(f"{name}: {error.message}", error.hint) from error
 
 
+def scoring_columns(rows: Sequence[Row], slices: Sequence[str], group: str | None) -> None:
+    """Raise DataError for a column of data.slices or data.group that no row has."""
+    for key, name in [*(("data.slices", name) for name in slices), *([("data.group", group)] if group else [])]:
+        if not any(name in row for row in rows):
+            have = ", ".join(map(str, list(rows[0])[:12]))
+            raise DataError(f"{key} names '{name}', which is no column of the data", f"its columns are {have}")
+
+
 def rows_text(count: int) -> str:
     """A count of rows in words: "1 row", "1,024 rows"."""
     return f"{count:,} row" + ("" if count == 1 else "s")

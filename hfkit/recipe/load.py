@@ -20,7 +20,8 @@ from hfkit.tasks import TASKS, task_class
 MAX_BYTES = 50_000
 SHAPE = "a recipe is a YAML file; see one with `hfkit recipes show qa`"
 # Keys of `data` that say how one set is read; the others divide a training set.
-READING = ("columns", "names", "encoding", "limit", "on_bad_row")
+READING = ("columns", "names", "encoding", "limit", "on_bad_row", "max_bad_rows")
+SCORING = ("data.group", "data.slices")  # and these say how scores of it are broken down
 # What decides when to save or whom to tell, not what is computed: left out of a run's identity.
 CADENCE = ("save_steps", "save_minutes", "keep_checkpoints", "trackers")
 ON_THE_WAY = ("eval_steps", "micro_batch_size")  # may change between two attempts of a run, and are said then
@@ -92,11 +93,17 @@ def section_from_overrides(model: type[Section], section: str, overrides: Sequen
 
 
 def check_override_sections(overrides: Sequence[str], allowed: Sequence[str]) -> None:
-    """Refuse overrides that a command does not use, instead of ignoring them. Raises UsageError."""
+    """Refuse overrides that a command does not use, instead of ignoring them. Raises UsageError.
+
+    `allowed` are sections and single keys; of `data` a command that names it takes what says how a set is read.
+    """
     for dotted, _ in map(split_override, overrides):
         head, _, rest = dotted.partition(".")
+        if dotted in allowed:
+            continue
         if head == "data" and rest.partition(".")[0] not in READING:
-            keys = ", ".join(f"data.{key}" for key in READING)
+            known = [*(f"data.{key}" for key in READING), *(key for key in allowed if key.startswith("data."))]
+            keys = ", ".join(known)
             raise UsageError(f"'{dotted}' has no effect on this command", f"of data, these have: {keys}")
         if head not in allowed:
             raise UsageError(

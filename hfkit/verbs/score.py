@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from hfkit.data import describe, load
 from hfkit.data.predictions import ASKED, read_predictions
-from hfkit.data.validators import duplicate_ids, named, raise_failures, rows_text
+from hfkit.data.validators import duplicate_ids, named, raise_failures, rows_text, scoring_columns
 from hfkit.errors import DataError
 from hfkit.events import Event, note, resolved, warning
 from hfkit.recipe.keys import Data
-from hfkit.recipe.load import check_override_sections, override_settings, section_from_overrides
+from hfkit.recipe.load import SCORING, check_override_sections, override_settings, section_from_overrides
 from hfkit.tasks import task_class
 from hfkit.tasks.analysis import analysis
 from hfkit.tasks.base import Prediction, Row, Task
@@ -48,12 +48,13 @@ def score(
     """
     started = time.time()
     kind = task_class(task)
-    check_override_sections(overrides, (kind.name, "data"))
+    check_override_sections(overrides, (kind.name, "data", *SCORING))
     settings = override_settings(kind.Settings(), kind.name, overrides)
     keys = section_from_overrides(Data, "data", overrides)
     made = read_predictions(predictions, numbered=allow_order)
     rows = load(data, columns=kind.columns, settings=keys, need_gold=True, limit=keys.limit, offline=offline)
     yield from map(note, describe(rows))
+    scoring_columns(rows, keys.slices, keys.group)
     found = yield from matched(
         kind(settings), made, rows, predictions, allow_missing=allow_missing, allow_order=allow_order, keys=keys
     )

@@ -224,6 +224,8 @@ class NLI:
             )
         found = {self.class_said(name): float(value) for name, value in (prediction.get("probabilities") or {}).items()}
         chances = {name: value for name, value in found.items() if name is not None}
+        if found:
+            measures.check_chances(chances, row["id"])
         return measures.statistics(gold, said, chances, measures.heuristic(row))
 
     def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
