@@ -188,11 +188,11 @@ def in_row_order(
     extra = sorted(set(by_id) - set(ids)) if len(by_id) + len(missing) != len(ids) else []
     if (missing or extra) and not (allow_missing and len(missing) < len(ids)):
         parts = (
-            [f"{len(missing)} of {rows_text(len(ids))} without a prediction ({', '.join(missing[:SHOWN])})"]
+            [f"{len(missing):,} of {rows_text(len(ids))} without a prediction ({', '.join(missing[:SHOWN])})"]
             if missing
             else []
         )
-        parts += [f"{len(extra)} with an id that the data lacks ({', '.join(extra[:SHOWN])})"] if extra else []
+        parts += [f"{len(extra):,} with an id that the data lacks ({', '.join(extra[:SHOWN])})"] if extra else []
         raise DataError(
             f"{path}: " + "; ".join(parts),
             "score the predictions on the data they were made for; --allow-missing scores what both have"
