@@ -136,6 +136,39 @@ def compare(a: Any, b: Any, *, data: Any = None, quiet: bool = True, **options: 
     return _shown("compare", verb(_system(a), _system(b), data=data, **_split(options)), quiet=quiet)
 
 
+def check(data: Any, *, task: str, fix: str | Path | None = None, quiet: bool = True, **options: Any) -> dict[str, Any]:
+    """What is wrong with a data set; returns what `hfkit data check --json` prints. No torch. Raises HfkitError.
+
+    Failures are no exception here: they stand in `failures`, and `ok` is then False. `options` are the command's flags
+    (`model`, `validation`) and, with a dot, recipe keys.
+    """
+    from hfkit.verbs.data.check import check as verb
+
+    found = _shown("data check", verb(_named(data), task=task, fix=_path(fix), **_split(options)), quiet=quiet)
+    return {"ok": not found["failures"], **found}
+
+
+def init(data: Any = None, *, output: str | Path | None = None, quiet: bool = True, **options: Any) -> dict[str, Any]:
+    """A commented recipe for data, or for an example script's command line (`script`); returns what `hfkit init --json`
+    prints: the text is its `recipe`, and is written to `output` if that is given. No torch. Raises HfkitError.
+
+    `options` are the command's flags (`test`, `sample`) and, with a dot, recipe keys.
+    """
+    from hfkit.verbs.init import init as verb
+
+    given = {**_split(options), "sample": _path(options.get("sample")), "output": _path(output)}
+    return _shown("init", verb(_kept(data), **given), quiet=quiet)
+
+
+def _named(data: Any) -> Any:
+    """Data as the verbs take it: a path as its text."""
+    return str(data) if isinstance(data, Path) else data
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value)
+
+
 def _system(value: Any) -> str:
     """Seeds joined by commas, runs by their paths."""
     if isinstance(value, (list, tuple)):

@@ -13,7 +13,12 @@ class Section(BaseModel):
     """A group of recipe keys. Unknown keys are errors; values are checked once, when the recipe is read."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, protected_namespaces=(), allow_inf_nan=False
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
+        defer_build=True,  # a command uses few of the sections
     )
 
 

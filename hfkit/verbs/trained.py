@@ -57,13 +57,13 @@ class Answering:
 
 
 def find_trained(
-    model: str, task: str | None, overrides: Sequence[str], *, offline: bool
+    model: str, task: str | None, overrides: Sequence[str], *, offline: bool, used: Sequence[str] = ()
 ) -> tuple[Checkpoint, str, Task, Data]:
     """The checkpoint, its task by name and bound (not fitted to any data yet), the data keys of the command line.
 
     The task is what `task` or the key `task` says, else what hfkit.json beside the weights says, else what the
     architecture's head says.
-    Settings: command line > hfkit.json > defaults. Raises HfkitError.
+    Settings: command line > hfkit.json > defaults. `used` are further keys that the command takes. Raises HfkitError.
     """
     found = find_by_keys(model, overrides, offline=offline)
     saved = found.saved or {}
@@ -75,7 +75,7 @@ def find_trained(
     task = task or next((str(value) for key, value in map(split_override, overrides) if key == "task"), None)
     name = task or saved.get("task") or _task_by_head(found)
     kind = _saved_kind(found, name) if not task and saved.get("task") else task_class(name)
-    check_override_sections(overrides, (kind.name, "data", "train", "max_length", "task", *MODEL_KEYS))
+    check_override_sections(overrides, (kind.name, "data", *used, "train", "max_length", "task", *MODEL_KEYS))
     settings = override_settings(saved_settings(found, kind, str(name)), kind.name, overrides)
     return found, str(name), suited(kind(settings), found.config), section_from_overrides(Data, "data", overrides)
 
