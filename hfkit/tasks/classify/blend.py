@@ -49,8 +49,9 @@ class LabelBlend:
         gold = gold_of(row, {name: place for place, name in enumerate(names)}, target)
         if target == "regression":
             units = self.task.settings.std or [1.0] * len(names)
-            numbers = list(_with_numbers(prediction)["numbers"].values())
-            return [(number - right) / unit for number, right, unit in zip(numbers, gold, units, strict=True)]
+            numbers = _with_numbers(prediction)["numbers"]
+            said = [numbers[name] for name in names] if len(numbers) > 1 else list(numbers.values())
+            return [(number - right) / unit for number, right, unit in zip(said, gold, units, strict=True)]
         chances = [float(prediction["probabilities"][name]) for name in names]
         if target == "single":
             return [chances[int(gold[0])]]
