@@ -101,11 +101,11 @@ def blended(kept: Sequence[Kept], weights: Sequence[float]) -> Kept:
         for one, weight in used:
             for item in one[name]:
                 terms.setdefault(item[0], []).append(weight + item[1])
-        found[name] = {place: _total(parts) for place, parts in sorted(terms.items())}
+        found[name] = {place: round(_total(parts), 6) for place, parts in sorted(terms.items())}
     return {
         "start": [[place, value, reach[place]] for place, value in found["start"].items()],
         "end": [[place, value] for place, value in found["end"].items()],
-        "null": [_total([weight + one["null"][side] for one, weight in used]) for side in (0, 1)],
+        "null": [round(_total([weight + one["null"][side] for one, weight in used]), 6) for side in (0, 1)],
     }
 
 

@@ -7,7 +7,7 @@ run. `cv` below is the table of contents: plan, training, oof.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ from hfkit.recipe import Recipe
 from hfkit.recipe.load import dump, identity
 from hfkit.run import Run, shown_path
 from hfkit.verbs.cv.oof import spread, written
-from hfkit.verbs.cv.plan import Plan, planned
+from hfkit.verbs.cv.plan import Cell, Plan, planned
 from hfkit.verbs.cv.training import trained
 from hfkit.verbs.finetune.folder import data_facts, ending, find_prior
 
 FILE = "cv.json"  # what the folder of a cross-validation holds, for ensembles
+SCORES = ("rows", "metrics", "ci95", "ci95_method", "definitions")
 
 
 def cv(
@@ -58,33 +59,30 @@ def cv(
         cells = list(plan.cells(run.path))
         yield Event("plan", {"title": f"{recipe.name}: {plan.folds} folds", "items": plan_items(plan, run)})
         with ending(run, main=True):
-            found = yield from trained(
-                cells, plan.recipe, run.path, cpu=cpu, processes=processes, offline=offline
-            )
+            found = yield from trained(cells, plan.recipe, run.path, cpu=cpu, processes=processes, offline=offline)
             hold.check()
-            fields = {
-                "task": plan.recipe.task,
-                "model": plan.recipe.model,
-                "data": plan.rows.name,
-                "run": str(run.path),
-                **written(plan, cells, run.path),
-                "unscored": len(plan.dropped),
-                "folds": found,
-                "seeds": plan.seeds,
-                **spread(found),
-                "throughput": {"seconds": time.time() - started},
-            }
+            fields = result_of(plan, cells, run, found)
             write_json(run.path / FILE, {**fields, "data_fingerprint": plan.rows.fingerprint})
-            run.update(
-                status="done", finished=time.time(), exit_code=0, metrics=fields["metrics"], ci95=fields["ci95"]
-            )
+            run.update(status="done", finished=time.time(), exit_code=0, metrics=fields["metrics"], ci95=fields["ci95"])
     yield Event("scored", {"name": "out of fold", **{name: fields[name] for name in SCORES}})
     yield Event("saved", {"what": "out-of-fold predictions", "path": shown_path(Path(fields["oof"]))})
     yield Event("next", {"commands": [f"hfkit ensemble {shown_path(run.path)} -o {shown_path(run.path)}-model"]})
-    yield Event("result", fields)
+    yield Event("result", {**fields, "throughput": {"seconds": time.time() - started}})
 
 
-SCORES = ("rows", "metrics", "ci95", "ci95_method", "definitions")
+def result_of(plan: Plan, cells: Sequence[Cell], run: Run, found: list[dict[str, Any]]) -> dict[str, Any]:
+    """The out-of-fold files written, and the JSON object of the command. Raises DataError where they do not fit."""
+    return {
+        "task": plan.recipe.task,
+        "model": plan.recipe.model,
+        "data": plan.rows.name,
+        "run": str(run.path),
+        **written(plan, cells, run.path),
+        "unscored": len(plan.dropped),
+        "folds": found,
+        "seeds": plan.seeds,
+        **spread(found),
+    }
 
 
 def seeds_before(output: Path | None, *, resume: bool) -> int:

@@ -13,7 +13,7 @@ from hfkit.metrics.mixing import Mix, mixed
 from hfkit.tasks.analysis import one_half
 from hfkit.tasks.base import Prediction, Task
 from hfkit.tasks.blend import Blend, blend_of
-from hfkit.tasks.scoring import Measured, measured, score_columns, score_fields
+from hfkit.tasks.scoring import ASIDE, Measured, measured, score_columns, score_fields
 from hfkit.verbs.compare import differences, headline
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def fitted(task: Task, rows: Rows, said: Said, group: str | None) -> Fitted:
         for row, inside, *each in zip(rows, half.tolist(), *said, strict=True)
     ]
     found = measured(task, predictions, rows, group=group)
-    drawn = differences(task, found, [alone[best].columns], [found.columns])
+    drawn = differences(task, found, [_light(alone[best])], [_light(found)])
     return Fitted(
         task, rows, mix, metric, scores, best, predictions, found, score_fields(score_columns(task, found)),
         {name: drawn[name].get(metric) for name in ("differences", "ci95", "p_value")},
@@ -86,6 +86,11 @@ def evidence(blend: Blend, rows: Rows, said: Said) -> tuple[np.ndarray, np.ndarr
         chosen = np.sort(np.random.default_rng(0).permutation(len(found))[:MOST_ROWS])
     table = np.asarray([found[number] for number in chosen], dtype=np.float64)
     return table.transpose(1, 0, 2), np.asarray(places, dtype=np.int64)[chosen]
+
+
+def _light(found: Measured) -> dict[str, np.ndarray]:
+    """The columns that intervals are made of."""
+    return {name: values for name, values in found.columns.items() if not name.startswith(ASIDE)}
 
 
 def _half(found: Measured, rows: int) -> np.ndarray:
