@@ -16,6 +16,8 @@ _NAMES = {
     "compare": "hfkit.api",
     "check": "hfkit.api",
     "init": "hfkit.api",
+    "cv": "hfkit.api",
+    "ensemble": "hfkit.api",
     "HfkitError": "hfkit.errors",
     "UsageError": "hfkit.errors",
     "DataError": "hfkit.errors",
