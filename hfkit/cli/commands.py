@@ -23,7 +23,7 @@ COMMANDS = {
 GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "data": ("hfkit.cli.data:data", ("check", "show")),
     "recipes": ("hfkit.cli.recipes:recipes", ("list", "show", "copy")),
-    "runs": ("hfkit.cli.runs:runs", ("list", "show")),
+    "runs": ("hfkit.cli.runs:runs", ("list", "show", "diff", "note", "rerun")),
 }
 
 

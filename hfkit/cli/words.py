@@ -45,6 +45,8 @@ GROUP_WORDS = {
     "inspect": "show",
     "debug": "check",
     "validate": "check",
+    "compare": "diff",
+    "repeat": "rerun",
     "cp": "copy",
     "get": "copy",
 }

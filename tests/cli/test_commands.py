@@ -41,8 +41,11 @@ CONTRACT = {
     "recipes list": "",
     "recipes show": "--keys",
     "recipes copy": "",
-    "runs list": "",
+    "runs list": "--task --sort --notes",
     "runs show": "",
+    "runs diff": "",
+    "runs note": "--public --private",
+    "runs rerun": "-o --output --overwrite --processes --cpu",
 }
 EVERY = "--json --offline --quiet --debug --set --help"
 
@@ -257,7 +260,7 @@ def failing(error):
     ],
 )
 def test_exceptions_become_exit_codes(error, code, said, monkeypatch, capsys):
-    monkeypatch.setattr("hfkit.verbs.runs.list_runs", failing(error))
+    monkeypatch.setattr("hfkit.verbs.runs.listing.list_runs", failing(error))
     found, out, err = run(capsys, "runs", "list", "--json")
     assert found == code
     assert said in err
@@ -266,7 +269,7 @@ def test_exceptions_become_exit_codes(error, code, said, monkeypatch, capsys):
 
 
 def test_debug_shows_the_traceback(monkeypatch, capsys):
-    monkeypatch.setattr("hfkit.verbs.runs.list_runs", failing(ValueError("odd")))
+    monkeypatch.setattr("hfkit.verbs.runs.listing.list_runs", failing(ValueError("odd")))
     code, _, err = run(capsys, "runs", "list", "--debug")
     assert code == 1
     assert "Traceback" in err
