@@ -20,7 +20,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_a_run_is_repeated_to_the_bit(command: Command, runs: Path) -> None:
-    code, first, err = helpers.call(command(runs / "a", eval_steps=4))
+    code, _, err = helpers.call(command(runs / "a", eval_steps=4))
     assert code == 0, err
     code, again, err = helpers.call(["runs", "rerun", "a"])
     assert code == 0, err
@@ -61,7 +61,7 @@ def test_two_runs_beside_each_other(command: Command, runs: Path, small: Path, c
     compared = found["evaluations"]["validation"]
     metrics = found["metrics"]["accuracy"]
     assert compared["differences"]["accuracy"] == pytest.approx(metrics["b"] - metrics["a"])
-    assert "text length" in compared["slices"] or compared["slices"]
+    assert compared["slices"]
     other = command(runs / "c", max_steps=4)
     other[other.index("--validation") + 1] = str(small / "train.jsonl")
     assert helpers.call(other)[0] == 0
