@@ -11,6 +11,7 @@ COMMANDS = {
     "finetune": "hfkit.cli.finetune:finetune",
     "eval": "hfkit.cli.eval:evaluate",
     "predict": "hfkit.cli.predict:predict",
+    "submission": "hfkit.cli.submission:submission",
     "generate": "hfkit.cli.generate:generate",
     "score": "hfkit.cli.score:score",
     "compare": "hfkit.cli.compare:compare",

@@ -22,6 +22,7 @@ VERBS = {
     "ask": "hfkit predict last question=... context=...",
     "answer": "hfkit predict last question=... context=...",
     "classify": "hfkit predict last text=...",
+    "submit": "hfkit submission last --test D --sample F -o FILE",
     "chat": "hfkit generate last PROMPT",
     "complete": "hfkit generate last PROMPT",
     "sample": "hfkit generate last PROMPT",

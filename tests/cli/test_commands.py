@@ -30,6 +30,7 @@ CONTRACT = {
     "--resume --overwrite --seed --limit --processes --cpu --dry-run",
     "eval": "--data --task --name --overwrite --limit --batch-size --cpu",
     "predict": "--data -o --output --sample --format",
+    "submission": "--test --sample -o --output --oof --metric --overwrite --cpu",
     "generate": "--prompts -o --output --max-new-tokens --temperature --top-p --top-k --seed",
     "score": "--data --task --allow-missing --allow-order --slices",
     "compare": "--data --task",

@@ -156,6 +156,7 @@ def loaded_by(code: str) -> set[str]:
         ["finetune"],
         ["eval"],
         ["predict"],
+        ["submission"],
         ["generate"],
         ["score"],
         ["compare"],
