@@ -13,6 +13,7 @@ COMMANDS = {
     "predict": "hfkit.cli.predict:predict",
     "submission": "hfkit.cli.submission:submission",
     "generate": "hfkit.cli.generate:generate",
+    "sweep": "hfkit.cli.sweep:sweep",
     "score": "hfkit.cli.score:score",
     "compare": "hfkit.cli.compare:compare",
     "init": "hfkit.cli.init:init",

@@ -8,6 +8,7 @@ from typing import Any
 from hfkit.report.analysis import comparison_text
 from hfkit.report.data import check_text, windows_text
 from hfkit.report.runs import diff_text, notes_text, rerun_text, run_text, runs_text
+from hfkit.report.sweep import sweep_text
 from hfkit.report.text import number, one_line, safe, table
 
 INPUTS = ("question", "premise", "hypothesis", "text", "text_pair", "prompt")
@@ -76,6 +77,8 @@ def result_text(command: str, fields: Mapping[str, Any]) -> str:
             return notes_text(fields["notes"])
         case "runs rerun":
             return rerun_text(fields)
+        case "sweep":
+            return sweep_text(fields)
         case "compare":
             return comparison_text(fields)
         case "doctor":

@@ -17,15 +17,13 @@ from hfkit.events import Event, note, warning
 from hfkit.models import Checkpoint
 from hfkit.run import probe_writable, shown_path
 from hfkit.tasks.base import Task
-from hfkit.verbs.thresholds import Thresholds, fitted, rows_out_of_fold
+from hfkit.verbs.thresholds import OUT_OF_FOLD, Thresholds, fitted, rows_out_of_fold
 from hfkit.verbs.trained import answering, find_trained, precision_of, read_rows
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
     from hfkit.data.submission import Table
     from hfkit.recipe import Data
-
-OUT_OF_FOLD = "oof.jsonl"  # what a cross-validation leaves in its folder
 
 
 def submission(
@@ -124,9 +122,9 @@ def fitting(table: Table, rows: Rows) -> Submission:
 def thresholds_for(
     task: Task, shape: Submission, found: Checkpoint, model: str, oof: Path | None, metric: str | None
 ) -> Generator[Event, None, Thresholds | None]:
-    """Thresholds fitted on out-of-fold rows: those given, else those that lie in the model's folder; None without."""
-    beside = [folder / OUT_OF_FOLD for folder in (Path(model), found.run, found.folder) if folder is not None]
-    path = oof or next((file for file in beside if file.is_file()), None)
+    """Thresholds fitted on out-of-fold rows: those given, else those in the model's folder; None without."""
+    beside = [folder / OUT_OF_FOLD for folder in (Path(model), found.run) if folder is not None]
+    path = oof or next((folder for folder in beside if folder.is_dir()), None)
     if path is None:
         if metric is not None:
             raise UsageError("--metric fits thresholds, for which there are no out-of-fold rows", "give them: --oof F")
@@ -138,7 +136,8 @@ def thresholds_for(
         if oof is not None:
             raise UsageError(f"--oof fits thresholds of labels; {found.name} predicts something else", "leave it out")
         return None
-    return (yield from fitted(task, rows_out_of_fold(task, path), metric or metric_of(found), path))
+    rows, names = rows_out_of_fold(task, path)
+    return (yield from fitted(task, rows, names, metric or metric_of(found), path))
 
 
 def metric_of(found: Checkpoint) -> str | None:

@@ -19,6 +19,7 @@ from hfkit.tasks.labels import in_order
 from hfkit.tasks.scoring import ASIDE, Measured, measured
 from hfkit.verbs.columns_file import read_columns
 
+OUT_OF_FOLD = Path("eval", "oof")  # where a cross-validation and an ensemble keep the evaluation of such rows
 GOLD = ("gold", "label")  # keys under which a line of out-of-fold predictions may hold its gold
 
 
@@ -48,33 +49,44 @@ class Thresholds:
         return {"metric": self.metric, "values": dict(self.values), "rows": self.rows, **scores}
 
 
-def rows_out_of_fold(task: Task, path: Path) -> Measured:
-    """What was measured of out-of-fold rows: the folder of an evaluation, or JSON lines that hold gold too.
+def rows_out_of_fold(task: Task, path: Path) -> tuple[Measured, list[str]]:
+    """What was measured of out-of-fold rows, and the labels in the order of its columns.
 
+    `path` is a folder of an evaluation, one that holds it as eval/oof (a cross-validation), or JSON lines with gold.
     Raises DataError for rows without gold or probabilities.
     """
     if path.is_dir():
-        kept = read_columns(path).measured
-        made = {item["id"]: item for item in read_predictions(path / "predictions.jsonl")}
-        items = [made[name] for name in kept.ids if name in made]
-        if len(items) != len(kept):
-            raise DataError(f"{path}: predictions.jsonl lacks rows of columns.json", "evaluate again with --overwrite")
-        columns = {**kept.columns, **chances(task, items, path)}
-        return Measured(columns, kept.ids, kept.rows, kept.groups, kept.unit, kept.unscored)
+        folder = path / OUT_OF_FOLD if (path / OUT_OF_FOLD).is_dir() else path
+        return of_evaluation(task, folder)
     items = read_predictions(path)
     key = next((name for name in GOLD if items and all(name in item for item in items)), None)
+    if key is None and (path.parent / OUT_OF_FOLD).is_dir():  # what a cross-validation wrote beside them
+        return of_evaluation(task, path.parent / OUT_OF_FOLD)
     if key is None:
         raise DataError(
             f"{path}: not every line holds its gold",
             'add it as {"id": ..., "probabilities": {...}, "gold": ...}, or give the folder of an evaluation',
         )
-    chances(task, items, path)
-    return measured(task, items, [{"id": item["id"], "label": item[key]} for item in items])
+    names = in_order(task.settings.labels) if task.settings.target == "single" else list(task.settings.labels)
+    chances(names, items, path)
+    return measured(task, items, [{"id": item["id"], "label": item[key]} for item in items]), names
 
 
-def chances(task: Task, items: list[Prediction], path: Path) -> dict[str, np.ndarray]:
-    """The probability columns p_0.. of predictions, in the task's order of labels. Raises DataError."""
-    names = order_of(task)
+def of_evaluation(task: Task, folder: Path) -> tuple[Measured, list[str]]:
+    """The rows of an evaluation's columns.json, with the probabilities of its predictions."""
+    evaluated = read_columns(folder)
+    kept, said = evaluated.measured, evaluated.settings.get("labels")
+    made = {item["id"]: item for item in read_predictions(folder / "predictions.jsonl")}
+    items = [made[name] for name in kept.ids if name in made]
+    if len(items) != len(kept):
+        raise DataError(f"{folder}: predictions.jsonl lacks rows of columns.json", "evaluate again with --overwrite")
+    names = in_order(task.settings.labels) if task.settings.target == "single" or not said else list(said)
+    columns = {**kept.columns, **chances(names, items, folder)}
+    return Measured(columns, kept.ids, kept.rows, kept.groups, kept.unit, kept.unscored), names
+
+
+def chances(names: list[str], items: list[Prediction], path: Path) -> dict[str, np.ndarray]:
+    """The probability columns p_0.. of predictions, in this order of labels. Raises DataError."""
     if not all(set(names) == set(item.get("probabilities") or {}) for item in items):
         raise DataError(f"{path}: not every line holds probabilities of {', '.join(names[:8])}", "predict them again")
     return {
@@ -82,20 +94,15 @@ def chances(task: Task, items: list[Prediction], path: Path) -> dict[str, np.nda
     }
 
 
-def order_of(task: Task) -> list[str]:
-    """The labels in the order in which statistics count them."""
-    names = list(task.settings.labels or [])
-    return in_order(names) if task.settings.target == "single" else names
-
-
 def fitted(
-    task: Task, found: Measured, metric: str | None, path: Path
+    task: Task, found: Measured, names: list[str], metric: str | None, path: Path
 ) -> Generator[Event, None, Thresholds | None]:
-    """Thresholds for a metric, None where they do not help rows they were not fitted on, or cannot.
+    """Thresholds of the labels `names` for a metric; None where there can be none, or they do not help rows that they
+    were not fitted on.
 
     Yields a line that says what came out. Raises UsageError for an unknown metric.
     """
-    names, single = order_of(task), task.settings.target == "single"
+    single = task.settings.target == "single"
     metric = metric or task.headline[0]
     if single and len(names) != 2:
         yield note(f"{len(names)} exclusive labels have no thresholds: the most probable one is taken")

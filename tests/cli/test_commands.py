@@ -32,6 +32,7 @@ CONTRACT = {
     "predict": "--data -o --output --sample --format",
     "submission": "--test --sample -o --output --oof --metric --overwrite --cpu",
     "generate": "--prompts -o --output --max-new-tokens --temperature --top-p --top-k --seed",
+    "sweep": "--trials --time --noise-seeds -o --output --resume --overwrite --cpu",
     "score": "--data --task --allow-missing --allow-order --slices",
     "compare": "--data --task",
     "init": "--test --sample --from -o --output",

@@ -157,6 +157,7 @@ def loaded_by(code: str) -> set[str]:
         ["eval"],
         ["predict"],
         ["submission"],
+        ["sweep"],
         ["generate"],
         ["score"],
         ["compare"],
