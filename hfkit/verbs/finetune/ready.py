@@ -83,9 +83,8 @@ def make_ready(
 
 def with_run_found(recipe: Recipe) -> Recipe:
     """`last`, or a part of a run's name, as the folder it means now: the recipe must mean the same later."""
-    if recipe.model.startswith("scratch:") or Path(recipe.model).exists() or (run := run_named(recipe.model)) is None:
-        return recipe
-    return recipe.model_copy(update={"model": str(run.absolute())})
+    run = run_named(recipe.model)
+    return recipe if run is None else recipe.model_copy(update={"model": str(run.absolute())})
 
 
 def without_effect(recipe: Recipe) -> list[str]:
