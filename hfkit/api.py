@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hfkit.errors import HfkitError, Stopped, UsageError
+from hfkit.errors import UsageError, error_of
 from hfkit.events import Event
 
 
@@ -132,6 +132,46 @@ def compare(a: Any, b: Any, *, data: Any = None, quiet: bool = True, **options: 
     return _shown("compare", verb(_system(a), _system(b), data=data, **_split(options)), quiet=quiet)
 
 
+def cv(
+    recipe: str | Path,
+    *,
+    train: Any = None,
+    model: str | Path | None = None,
+    folds: int | None = None,
+    seeds: int | None = None,
+    output: str | Path | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> dict[str, Any]:
+    """Cross-validate a recipe; returns what `hfkit cv --json` prints. Raises HfkitError.
+
+    `options` are the command's other flags (resume, overwrite, cpu, processes, offline) and, with a dot, recipe keys.
+    """
+    from hfkit.recipe.load import load
+    from hfkit.verbs.cv import cv as verb
+
+    named = {"data.train": _kept(train), "model": model, "data.folds": folds}
+    given = _split(options)
+    keys = _overrides({key: value for key, value in named.items() if value is not None})
+    overrides = [*keys, *given.pop("overrides")]
+    output = Path(output) if output is not None else None
+    return _shown("cv", verb(load(str(recipe), overrides), seeds=seeds, output=output, **given), quiet=quiet)
+
+
+def ensemble(
+    members: Sequence[Any], output: str | Path, *, data: Any = None, quiet: bool = False, **options: Any
+) -> dict[str, Any]:
+    """One model of several runs (FinetunedRun, names, paths) and folders of cross-validations, in the folder `output`.
+
+    Returns what `hfkit ensemble --json` prints; `options` are the command's other flags, and recipe keys with a dot.
+    Raises HfkitError.
+    """
+    from hfkit.verbs.ensemble import ensemble as verb
+
+    names = [_system(member) for member in members]
+    return _shown("ensemble", verb(names, output=Path(output), data=data, **_split(options)), quiet=quiet)
+
+
 def _system(value: Any) -> str:
     """Seeds joined by commas, runs by their paths."""
     if isinstance(value, (list, tuple)):
@@ -220,13 +260,4 @@ def _in_children(
     )
     if answer.get("ok"):
         return answer
-    raise _error(**answer["error"])
-
-
-def _error(*, code: int, message: str, hint: str | None = None, kind: str | None = None) -> HfkitError:
-    """The error of a command as the exception that it was."""
-    kinds = (error for error in HfkitError.__subclasses__() if error is not Stopped)
-    found = next((error for error in kinds if error.code == code), None)
-    if found is not None:
-        return found(message, hint)
-    return Stopped(message, hint, code=code) if kind == Stopped.kind else HfkitError(message, hint)
+    raise error_of(**answer["error"])

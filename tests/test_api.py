@@ -122,10 +122,10 @@ def test_a_recipe_keeps_the_run_that_last_means(run, capsys):
 
 
 def test_a_bug_in_a_child_process_is_not_taken_for_a_stop():
-    from hfkit import api
+    from hfkit.errors import error_of
 
-    assert type(api._error(code=1, message="x", kind="bug")) is hfkit.HfkitError
-    assert api._error(code=75, message="x", kind="stopped").code == 75
+    assert type(error_of(code=1, message="x", kind="bug")) is hfkit.HfkitError
+    assert error_of(code=75, message="x", kind="stopped").code == 75
 
 
 def test_errors_are_those_of_the_commands(encoder, here):

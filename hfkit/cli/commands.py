@@ -16,6 +16,8 @@ COMMANDS = {
     "sweep": "hfkit.cli.sweep:sweep",
     "score": "hfkit.cli.score:score",
     "compare": "hfkit.cli.compare:compare",
+    "cv": "hfkit.cli.cv:cv",
+    "ensemble": "hfkit.cli.ensemble:ensemble",
     "init": "hfkit.cli.init:init",
     "convert": "hfkit.cli.convert:convert",
     "doctor": "hfkit.cli.doctor:doctor",

@@ -6,13 +6,11 @@ import typer
 
 from hfkit.cli.options import Cpu, Debug, Json, Offline, Output, Overwrite, Quiet, Set, overrides
 from hfkit.cli.perform import Events, perform
+from hfkit.cli.training import RecipeName, StartModel, Train, train_of
 
 
 def sweep(
-    recipe: Annotated[
-        str,
-        typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped recipe.", show_default=False),
-    ],
+    recipe: RecipeName,
     pairs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -22,6 +20,12 @@ def sweep(
         ),
     ] = None,
     *,
+    model: StartModel = None,
+    train: Train = None,
+    validation: Annotated[
+        str | None,
+        typer.Option("--validation", metavar="D", help="Validation data; else the set's own, or a share of train."),
+    ] = None,
     trials: Annotated[
         int | None,
         typer.Option("--trials", metavar="N", min=1, help="Runs at most; else every combination."),
@@ -38,7 +42,11 @@ def sweep(
     output: Output = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped sweep; start if none.")] = False,
     overwrite: Overwrite = False,
+    processes: Annotated[
+        int | None, typer.Option("--processes", metavar="N", min=1, help="Runs at once; else one per GPU.")
+    ] = None,
     cpu: Cpu = False,
+    worker: Annotated[bool, typer.Option("--worker", help="Do trials of a sweep that runs.", hidden=True)] = False,
     json: Json = False,
     offline: Offline = False,
     quiet: Quiet = False,
@@ -47,9 +55,9 @@ def sweep(
 ) -> None:
     """Search the values of recipe keys; the best is named, and how much of its gain is noise.
 
-    Example: hfkit sweep classify data.train=train.csv train.lr=3e-5,1e-4 train.epochs=2..4 -o runs/lr
+    Example: hfkit sweep classify --train train.csv train.lr=3e-5,1e-4 train.epochs=2..4 -o runs/lr
     """
-    given = overrides({}, pairs, settings)
+    given = overrides({"model": model, "data.train": train_of(train), "data.validation": validation}, pairs, settings)
 
     def verb() -> Events:
         from hfkit.recipe.load import load
@@ -67,7 +75,9 @@ def sweep(
             resume=resume,
             overwrite=overwrite,
             cpu=cpu,
+            processes=processes,
             offline=offline,
+            worker=worker,
         )
 
     perform("sweep", verb, json=json, quiet=quiet, offline=offline)

@@ -24,10 +24,13 @@ class Data(Section):
     )
     names: list[str] | None = key(None, "column names of a csv or tsv file without a header")
     encoding: str = key("utf-8", "text encoding of the files")
-    limit: PositiveInt | None = key(None, "use this many rows of train and of validation, drawn by a fixed seed")
+    limit: PositiveInt | None = key(
+        None, "use this many rows of train and of validation, drawn by a fixed seed; with folds: of train"
+    )
     validation_share: float = key(0.1, "share of train held out when there is no validation data", gt=0, lt=1)
     folds: int | None = key(None, "split train into this many folds", ge=2)
     fold: int | None = key(None, "the fold held out for validation, from 0", ge=0)
+    fold_column: str | None = key(None, "column that says each row's fold; its values in order are folds 0, 1, ...")
     group: str | None = key(None, "column whose equal values stay on one side of a split; null: context or premise")
     slices: list[str] = key([], "columns by whose values eval and score also report, e.g. [genre]")
     on_bad_row: Literal["error", "skip"] = key("error", "what an unreadable row does: stop, or be skipped and counted")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hfkit.report.analysis import comparison_text
+from hfkit.report.competition import folds_text, members_text
 from hfkit.report.data import check_text, windows_text
 from hfkit.report.runs import diff_text, notes_text, rerun_text, run_text, runs_text
 from hfkit.report.sweep import sweep_text
@@ -78,9 +79,13 @@ def result_text(command: str, fields: Mapping[str, Any]) -> str:
         case "runs rerun":
             return rerun_text(fields)
         case "sweep":
-            return sweep_text(fields)
+            return sweep_text(fields) if "trials" in fields else ""  # a process that did some of them
         case "compare":
             return comparison_text(fields)
+        case "cv":
+            return folds_text(fields)
+        case "ensemble":
+            return members_text(fields)
         case "doctor":
             return checks_text(fields["checks"])
         case "data check":

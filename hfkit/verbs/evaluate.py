@@ -17,10 +17,11 @@ from hfkit.models import Checkpoint
 from hfkit.run import probe_writable, runs_folder, shown_path, slug
 from hfkit.tasks.analysis import analysis, slice_values
 from hfkit.tasks.scoring import measured, score_columns, score_fields
+from hfkit.verbs.answered import answered
 from hfkit.verbs.columns_file import Evaluated, write_columns
 from hfkit.verbs.labels import check_majority, doubts, majority_baseline, settled, without_premise
 from hfkit.verbs.prepare import rows_of
-from hfkit.verbs.trained import answering, find_trained, precision_of, read_rows
+from hfkit.verbs.trained import find_trained, precision_of, read_rows
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
@@ -66,9 +67,9 @@ def evaluate(
     folder = output_folder(found, rows.name, rows.fingerprint, name, "-hypothesis-only" if hypothesis_only else "")
     check_room(folder, overwrite=overwrite)
 
-    work = yield from answering(
+    work = yield from answered(
         found, bound, rows, cpu=cpu, precision=precision, batch_size=batch_size,
-        limit=limit or settings.limit, processes=processes,
+        limit=limit or settings.limit, processes=processes, overrides=overrides, offline=offline,
     )  # fmt: skip
     if not work.main:
         return

@@ -18,8 +18,9 @@ from hfkit.events import Event, note, warning
 from hfkit.files import atomic_write
 from hfkit.run import shown_path
 from hfkit.tasks.base import Prediction, Task
+from hfkit.verbs.answered import answered
 from hfkit.verbs.submission import check_file, submission
-from hfkit.verbs.trained import answering, find_trained, precision_of, read_rows
+from hfkit.verbs.trained import find_trained, precision_of, read_rows
 
 
 def predict(
@@ -69,9 +70,10 @@ def predict(
         warnings = bound.check(rows, training=False)
     yield from map(warning, warnings)
 
-    work = yield from answering(
+    work = yield from answered(
         found, bound, rows, cpu=cpu, precision=precision, limit=settings.limit,
         processes=1 if fields and not launched() else processes, check=not fields,
+        overrides=overrides, offline=offline,
     )  # fmt: skip
     if not work.main:
         return

@@ -17,8 +17,9 @@ from hfkit.events import Event, note, warning
 from hfkit.models import Checkpoint
 from hfkit.run import probe_writable, shown_path
 from hfkit.tasks.base import Task
+from hfkit.verbs.answered import answered
 from hfkit.verbs.thresholds import OUT_OF_FOLD, Thresholds, fitted, rows_out_of_fold
-from hfkit.verbs.trained import answering, find_trained, precision_of, read_rows
+from hfkit.verbs.trained import find_trained, precision_of, read_rows
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
@@ -62,9 +63,10 @@ def submission(
     yield from map(warning, warnings)
     thresholds = yield from thresholds_for(bound, shape, found, model, oof, metric)
 
-    work = yield from answering(
-        found, bound, rows, cpu=cpu, precision=precision, limit=settings.limit, processes=processes
-    )
+    work = yield from answered(
+        found, bound, rows, cpu=cpu, precision=precision, limit=settings.limit, processes=processes,
+        overrides=overrides, offline=offline,
+    )  # fmt: skip
     if not work.main:
         return
     answers = [thresholds.applied(item) if thresholds else item for item in work.answers]

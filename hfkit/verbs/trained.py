@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -39,6 +39,10 @@ class Answering:
     answers: Iterator[Prediction]  # in row order; empty on other processes
     seconds: float  # of the model's work
 
+    def with_answers(self, answers: Iterator[Prediction]) -> Answering:
+        """The same with the answers kept elsewhere."""
+        return replace(self, answers=answers)
+
     def throughput(self, total_seconds: float) -> dict[str, float]:
         """Rows (blocks of running text) and real tokens per second of the model's work; seconds of the command."""
         seconds = max(self.seconds, 1e-9)
@@ -58,7 +62,7 @@ def find_trained(
     architecture's head says.
     Settings: command line > hfkit.json > defaults. Raises HfkitError.
     """
-    found = find_by_keys(model, overrides, offline=offline)
+    found = find_by_keys(model, overrides, offline=offline, ensemble=True)
     saved = found.saved or {}
     if found.scratch:
         raise ModelError(
@@ -73,10 +77,12 @@ def find_trained(
     return found, str(name), kind(settings), section_from_overrides(Data, "data", overrides)
 
 
-def find_by_keys(model: str, overrides: Sequence[str], *, offline: bool) -> Checkpoint:
+def find_by_keys(model: str, overrides: Sequence[str], *, offline: bool, ensemble: bool = False) -> Checkpoint:
     """The checkpoint by name and the keys `model_revision` and `convert`, which mean what they mean in a recipe."""
     recipe = build({"task": "lm"}, [text for text in overrides if text.partition("=")[0].strip() in MODEL_KEYS])
-    return find(model, revision=recipe.model_revision, convert=recipe.convert, offline=offline)
+    return find(
+        model, revision=recipe.model_revision, convert=recipe.convert, offline=offline, ensemble=ensemble
+    )
 
 
 def _saved_kind(found: Checkpoint, name: str) -> type[Task]:

@@ -32,9 +32,13 @@ CONTRACT = {
     "predict": "--data -o --output --sample --format",
     "submission": "--test --sample -o --output --oof --metric --overwrite --cpu",
     "generate": "--prompts -o --output --max-new-tokens --temperature --top-p --top-k --seed",
-    "sweep": "--trials --time --noise-seeds -o --output --resume --overwrite --cpu",
+    "sweep": "--model --train --validation --trials --time --noise-seeds -o --output --resume --overwrite --processes "
+    "--cpu",
     "score": "--data --task --allow-missing --allow-order --slices",
     "compare": "--data --task",
+    "cv": "--folds --seeds --model --train --output -o --epochs --lr --batch-size --max-length --metric --time "
+    "--resume --overwrite --seed --limit --processes --cpu",
+    "ensemble": "-o --output --data --equal --overwrite --limit --cpu",
     "init": "--test --sample --from -o --output",
     "data check": "--task --model --validation --fix",
     "data show": "--task --model --row",

@@ -13,7 +13,7 @@ import pytest
 from hfkit.errors import Stopped
 from hfkit.verbs.sweep import search
 from hfkit.verbs.sweep.search import Budget
-from hfkit.verbs.sweep.study import Search
+from hfkit.verbs.sweep.study import Search, folder_of
 
 Command = Callable[..., list[str]]
 
@@ -77,8 +77,9 @@ def test_a_sweep_that_was_stopped_goes_on_where_it_was(command: Command, tmp_pat
     assert code == 2 and "another recipe or values" in other["error"]["message"]
     code, result, err = helpers.call([*words, "--resume"])
     assert code == 0, err
-    assert begun == ["trial-000", "trial-001", "trial-001", "trial-002"], "nothing is done twice"
-    assert {t["number"]: t["values"]["train.lr"] for t in result["trials"]} == {0: "1e-6", 1: "0.003", 2: "0.001"}
+    assert begun == ["trial-000", "trial-001", "trial-002", "trial-001"], "nothing is done twice"
+    runs = {Path(t["run"]).name: t["values"]["train.lr"] for t in result["trials"]}
+    assert runs == {"trial-000": "1e-6", "trial-001": "0.003", "trial-002": "0.001"}
     assert result["noise"] is None and "was not measured" in err
     code, done, _ = helpers.call([*words, "--resume"])
     assert code == 0 and done["trials"] == result["trials"] and len(begun) == 4
@@ -99,17 +100,21 @@ def test_trials_without_prospects_end_early(tmp_path: Path) -> None:
 
     found = Search(tmp_path, [axis_of("train.lr=1e-5..1e-2")], seed=0)
     for value in (50.0, 60.0, 70.0, 80.0):
-        trial, _ = found.ask()
+        trial, _ = found.ask(None)
         trial.report(value - 20, 33)
         trial.report(value, 66)
         found.tell(trial, "done", value, seconds=1.0)
-    trial, _ = found.ask()
+    trial, _ = found.ask(None)
     assert not found.hopeless(trial, 33, 0.0), "too early to say"
     assert not found.hopeless(trial, 50, 46.0), "by then the others had 30 to 60"
     assert found.hopeless(trial, 66, 64.0) and not found.hopeless(trial, 66, 66.0)
     assert not found.hopeless(trial, 100, 0.0), "at its end there is nothing to save"
     again = Search(tmp_path, [axis_of("train.lr=1e-5..1e-2")], seed=0)
-    assert [t.number for t in again.unfinished()] == [4] and len(again.trials) == 5
+    again.requeue()
+    assert len(again.trials) == 4, "what ran when a sweep was killed is queued again"
+    taken, values = again.ask(5)
+    assert folder_of(taken) == "trial-004" and values["train.lr"] == repr(trial.params["train.lr"])
+    assert again.ask(5) is None and len(again.trials) == 5, "no more than there may be"
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "sweep.db").write_bytes(b"no database" * 100)
     from hfkit.errors import DataError
@@ -124,11 +129,11 @@ def test_equal_values_are_not_trained_twice(tmp_path: Path) -> None:
     found = Search(tmp_path, [axis_of("train.seed=1,2")], seed=0)
     for value in ("1", "2", "1"):
         found.study.enqueue_trial({"train.seed": value})
-    first, _ = found.ask()
+    first, _ = found.ask(None)
     found.tell(first, "done", 1.0)
-    second, _ = found.ask()
+    second, _ = found.ask(None)
     assert found.same_before(second) is None
-    again = found.same_before(found.ask()[0])
+    again = found.same_before(found.ask(None)[0])
     assert again is not None and again.number == first.number
 
 
@@ -145,3 +150,26 @@ def test_the_time_keeps_room_for_the_seeds() -> None:
     now = time.time()
     assert Budget(None, now + 100, 6).lasts(3, [10.0]) and not Budget(None, now + 60, 6).lasts(3, [10.0])
     assert not Budget(3, None, 0).lasts(3, []) and Budget(None, now, 6).lasts(0, [])
+
+
+def test_several_processes_share_the_trials(command: Command, tmp_path: Path, monkeypatch) -> None:
+    said: list[list[str]] = []
+
+    def one_after_another(jobs, slots):
+        """The commands of the processes, run here: starting them is tested with the jobs."""
+        assert len(slots) == 2
+        for job in jobs:
+            said.append([word for word in job.arguments if word != "--json"])
+            code, answer, err = helpers.call(said[-1])
+            assert code == 0, err
+            yield job, answer
+
+    monkeypatch.setattr("hfkit.engine.jobs.run_jobs", one_after_another)
+    words = sweeping(command, tmp_path / "sweep", "train.lr=0.003,1e-6", max_steps=2)
+    code, result, err = helpers.call([*words, "--noise-seeds", "2", "--processes", "2"])
+    assert code == 0, err
+    assert [t["state"] for t in result["trials"]] == ["done", "done"] and "2 trials at once" in err
+    assert sorted(Path(t["run"]).name for t in result["trials"]) == ["trial-000", "trial-001"]
+    assert [each[0] for each in said] == ["sweep"] * 2 + ["finetune"] * 4
+    assert all("--worker" in each and "train.lr=0.003,1e-6" in each for each in said[:2])
+    assert len(result["noise"]["winner"]["each"]) == 2

@@ -6,6 +6,7 @@ In the order of the work: space (what is searched), study (optuna's search), tri
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -27,7 +28,17 @@ from hfkit.run import Run, digest, shown_path
 from hfkit.verbs.finetune.folder import ending
 from hfkit.verbs.finetune.ready import with_run_found
 from hfkit.verbs.sweep.plot import svg
-from hfkit.verbs.sweep.search import Budget, Searching, best_of, noise_of, searched, table_of
+from hfkit.verbs.sweep.search import (
+    Budget,
+    Searching,
+    best_of,
+    check_ended,
+    in_processes,
+    noise_of,
+    searched,
+    table_of,
+    worker_job,
+)
 from hfkit.verbs.sweep.space import Axis, check, grid, with_values
 from hfkit.verbs.sweep.study import Search, check_installed
 
@@ -46,13 +57,16 @@ def sweep(
     resume: bool = False,
     overwrite: bool = False,
     cpu: bool = False,
+    processes: int | None = None,
     offline: bool = False,
+    worker: bool = False,
 ) -> Iterator[Event]:
     """Search the values of `axes`: every combination where they are listed and `trials` suffice, else by TPE.
 
     `time_limit` as 2h or 90m. Each trial is a run below the sweep's folder. Then the winner and the recipe as it was
-    are trained with `noise_seeds` further seeds each (0: none). Yields events, the last one "result" with `trials`,
-    `best`, `winner`, `noise`, `plot`. Raises HfkitError.
+    are trained with `noise_seeds` further seeds each (0: none). Several GPUs, or `processes`, train runs at once, by
+    processes that do trials of the same study (`worker`: this is one of them, in `output`). Yields events, the last one
+    "result" with `trials`, `best`, `winner`, `noise`, `plot`. Raises HfkitError.
     """
     started = time.time()
     check_installed()
@@ -68,15 +82,32 @@ def sweep(
     until = None if time_limit is None else started + parse_time(time_limit)
     budget = Budget(trials or len(combinations) or None, until, 2 * noise_seeds)
     suffix = digest([as_dict(recipe), [asdict(axis) for axis in axes]])[:8]
+    if worker:
+        assert output is not None
+        search = Search(output, axes, seed=recipe.train.seed + os.getpid())  # each draws by itself
+        yield from searched(Searching(recipe, output, search, budget, cpu=cpu, offline=offline))
+        yield Event("result", {"run": str(output)})
+        return
     prior = prior_of(output, suffix, resume=resume, overwrite=overwrite)
+
+    from hfkit.engine.jobs import slots_for
+
+    slots = slots_for(cpu=cpu, processes=processes)
     with Hold() as hold:
         run = opened(recipe, axes, suffix, prior, output, hold, overwrite=overwrite)
         yield Event("plan", {"title": f"sweep of {recipe.name}", "items": plan_items(axes, combinations, budget, run)})
         with ending(run, main=True):
             search = Search(run.path, axes, seed=recipe.train.seed)
+            search.requeue()
             search.plan(combinations)
-            how = Searching(recipe, run.path, search, budget, cpu=cpu, offline=offline)
-            yield from searched(how)
+            how = Searching(recipe, run.path, search, budget, cpu=cpu, offline=offline, slots=slots)
+            if len(slots) > 1:
+                words = worker_words(budget, noise_seeds)
+                yield note(f"{len(slots)} trials at once")
+                yield from in_processes(how, [worker_job(how, axes, n, words) for n in range(len(slots))])
+            else:
+                yield from searched(how)
+            check_ended(search)
             found = table_of(search)
             best = best_of(found)
             winner = with_values(recipe, best["values"])
@@ -107,6 +138,14 @@ def sweep(
     yield note(noise["sentence"] if noise else "one run each: what of the gain is noise of seeds was not measured")
     yield Event("next", {"commands": [command, f"hfkit runs show {shown_path(Path(best['run']))}"]})
     yield Event("result", fields)
+
+
+def worker_words(budget: Budget, noise_seeds: int) -> list[str]:
+    """What the processes that do the trials are told of how many there may be, and until when."""
+    words = ["--worker", "--noise-seeds", str(noise_seeds)]
+    words += ["--trials", str(budget.trials)] if budget.trials else []
+    left = None if budget.until is None else max(1.0, budget.until - time.time())
+    return [*words, *(["--time", f"{left:.0f}s"] if left is not None else [])]
 
 
 def described(axes: Sequence[Axis]) -> dict[str, Any]:

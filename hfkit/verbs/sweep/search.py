@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from hfkit.errors import DivergenceError, Stopped
-from hfkit.events import Event, note
+from hfkit.events import Event, note, progress
 from hfkit.recipe import Recipe
 from hfkit.verbs.sweep.noise import SIDES, compared
-from hfkit.verbs.sweep.space import with_values
-from hfkit.verbs.sweep.study import Search
+from hfkit.verbs.sweep.space import Axis, with_values
+from hfkit.verbs.sweep.study import Search, folder_of
 from hfkit.verbs.sweep.trial import Outcome, run
 
 if TYPE_CHECKING:
     import optuna
+
+    from hfkit.engine.jobs import Job
 
 STATES = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "unfinished"}
 
@@ -50,6 +53,7 @@ class Searching:
     budget: Budget
     cpu: bool
     offline: bool
+    slots: Sequence[Mapping[str, str]] = ()  # places where runs train at once; none, or one: this process
 
     def train(self, recipe: Recipe, folder: Path, **how: Any) -> Generator[Event, None, Outcome]:
         """One run below the sweep's folder."""
@@ -57,22 +61,24 @@ class Searching:
 
 
 def searched(how: Searching) -> Generator[Event, None, None]:
-    """Trials until the budget ends; those that were stopped first.
-
-    Raises Stopped when the time is up before one came to its end, DivergenceError when none did.
-    """
+    """Trials until the budget ends; several processes may do this at once."""
     search = how.search
-    for trial in search.unfinished():
-        yield from one(how, trial, search.values(trial))
     while how.budget.lasts(len(search.trials), [t.user_attrs["seconds"] for t in search.complete()]):
         if how.budget.until is not None and time.time() > how.budget.until:
             break
-        trial, values = search.ask()
+        asked = search.ask(how.budget.trials)
+        if asked is None:
+            break
+        trial, values = asked
         if before := search.same_before(trial):
             yield note(f"trial {trial.number} repeats trial {before.number}, whose result it takes")
             search.tell(trial, "done", before.value, **before.user_attrs)
         else:
             yield from one(how, trial, values)
+
+
+def check_ended(search: Search) -> None:
+    """Raise Stopped when the time was up before a trial came to its end, DivergenceError when none did."""
     if search.complete():
         return
     if any(trial.state.name == "RUNNING" for trial in search.trials):
@@ -82,7 +88,7 @@ def searched(how: Searching) -> Generator[Event, None, None]:
 
 def one(how: Searching, trial: optuna.trial.Trial, values: Mapping[str, str]) -> Generator[Event, None, None]:
     """Run one trial and tell the study; one for which there is no time left stays to be gone on with."""
-    folder = how.folder / f"trial-{trial.number:03d}"
+    folder = how.folder / folder_of(trial)
     of = f" of {how.budget.trials}" if how.budget.trials else ""
     said = ", ".join(f"{key}={value}" for key, value in values.items())
     yield note(f"trial {trial.number}{of}: {said}")
@@ -153,21 +159,56 @@ def noise_of(
 ) -> Generator[Event, None, dict[str, Any] | None]:
     """The winner and the recipe as it was, trained with seeds after the one that all trials had; None without time."""
     recipes = dict(zip(SIDES, (winner, how.recipe), strict=True))
-    values: dict[str, list[float]] = {side: [] for side in SIDES}
     first = how.recipe.train.seed + 1
-    for seed in range(first, first + seeds):
-        for side, recipe in recipes.items():
-            if how.budget.until is not None and time.time() > how.budget.until:
-                break
-            yield note(f"{side} with seed {seed}")
-            seeded = recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": seed})})
-            place = how.folder / "seeds" / f"{side}-{seed}"
-            ended = yield from how.train(seeded, place, until=how.budget.until)
-            if ended.state == "done":
-                values[side].append(ended.metrics[best["metric"]])
+    place = how.folder / "seeds"
+    runs = [(side, seed, place / f"{side}-{seed}") for seed in range(first, first + seeds) for side in SIDES]
+    if len(how.slots) > 1:
+        files = dict(zip(SIDES, ("winner.yaml", "recipe.yaml"), strict=True))
+        yield from in_processes(how, [finetune_job(how, how.folder / files[side], seed, at) for side, seed, at in runs])
+    values: dict[str, list[float]] = {side: [] for side in SIDES}
+    for side, seed, place in runs:
+        if how.budget.until is not None and time.time() > how.budget.until:
+            break
+        yield note(f"{side} with seed {seed}")
+        train = recipes[side].train.model_copy(update={"seed": seed})
+        ended = yield from how.train(recipes[side].model_copy(update={"train": train}), place, until=how.budget.until)
+        if ended.state == "done":
+            values[side].append(ended.metrics[best["metric"]])
     counts = {side: len(found) for side, found in values.items()}
     if min(counts.values()) < 2:
         yield note(f"the seeds' noise is not known: runs that ended are {counts}, and each side needs two")
         return None
     found = compared(values, best["metric"], best["better"])
     return {**found, "seeds": counts, "chosen_score": best["score"]}
+
+
+def worker_job(how: Searching, axes: Sequence[Axis], number: int, words: Sequence[str]) -> Job:
+    """The command that does trials of this sweep until there are enough of them."""
+    from hfkit.engine.jobs import Job
+
+    keys = [axis.text for axis in axes]
+    return Job(f"worker {number}", ["sweep", str(how.folder / "recipe.yaml"), *keys, *words, *flags(how)])
+
+
+def finetune_job(how: Searching, recipe: Path, seed: int, folder: Path) -> Job:
+    """The command that trains a recipe with a seed."""
+    from hfkit.engine.jobs import Job
+
+    words = ["finetune", str(recipe), f"train.seed={seed}", "--resume", "--processes", "1"]
+    return Job(folder.name, [*words, *flags(how, folder)])
+
+
+def flags(how: Searching, folder: Path | None = None) -> list[str]:
+    """What every command below a sweep is told."""
+    place = ["-o", str(folder or how.folder), "--json"]
+    return [*place, *(["--cpu"] if how.cpu else []), *(["--offline"] if how.offline else [])]
+
+
+def in_processes(how: Searching, jobs: Sequence[Job]) -> Generator[Event, None, None]:
+    """Run commands, one at a time on each device. Raises what one of them ended with, when all have stopped."""
+    from hfkit.engine.jobs import run_jobs
+
+    with closing(run_jobs(jobs, how.slots)) as ended:
+        for done, (job, _) in enumerate(ended, start=1):
+            yield progress("training", done, len(jobs), "processes")
+            yield note(f"{job.name} is done")

@@ -46,6 +46,13 @@ class Axis:
     def log(self) -> bool:
         return self.low > 0 and self.high >= WIDE * self.low
 
+    @property
+    def text(self) -> str:
+        """The axis as it is typed."""
+        if self.values:
+            return f"{self.key}={','.join(self.values)}"
+        return f"{self.key}={_typed(self, self.low)}..{_typed(self, self.high)}"
+
     def describe(self) -> str:
         """The values in words."""
         if self.values:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import optuna
 
 FILE = "sweep.db"
+ASIDE, FOLDER = "aside", "folder"  # what the study keeps of a trial: that it does not count; its folder's name
 LOCKED_SECONDS = 60  # that a process waits for another to write
 FIRST = 4  # finished trials before any is ended early
 HALF = 50  # percent of its steps that a trial has at least
@@ -24,6 +25,11 @@ def check_installed() -> None:
     """Raise UsageError without optuna, before anything is loaded."""
     if find_spec("optuna") is None:
         raise UsageError("a sweep needs optuna, which is not installed", "install it with `pip install 'hfkit[sweep]'`")
+
+
+def folder_of(trial: optuna.trial.Trial | optuna.trial.FrozenTrial) -> str:
+    """The name of a trial's folder: of its number, or of the trial that it goes on with."""
+    return str(trial.user_attrs.get(FOLDER) or f"trial-{trial.number:03d}")
 
 
 class Search:
@@ -57,21 +63,28 @@ class Search:
 
     @property
     def trials(self) -> list[optuna.trial.FrozenTrial]:
-        """All trials that have begun, in their order."""
+        """All trials that have begun, in their order, without those that were asked for and not wanted."""
         import optuna
 
-        return [trial for trial in self.study.trials if trial.state != optuna.trial.TrialState.WAITING]
+        waiting = optuna.trial.TrialState.WAITING
+        return [trial for trial in self.study.trials if trial.state != waiting and not trial.user_attrs.get(ASIDE)]
 
-    def unfinished(self) -> list[optuna.trial.Trial]:
-        """The trials that were running when a sweep was stopped."""
+    def requeue(self) -> None:
+        """Queue again what was running when a sweep was stopped, to go on in its folder. Nobody else may be at work."""
         import optuna
 
-        running = optuna.trial.TrialState.RUNNING
-        return [optuna.trial.Trial(self.study, t._trial_id) for t in self.study.trials if t.state == running]
+        for trial in self.study.trials:
+            if trial.state == optuna.trial.TrialState.RUNNING:
+                self.study.enqueue_trial(trial.params, user_attrs={FOLDER: folder_of(trial)})
+                self.tell(optuna.trial.Trial(self.study, trial._trial_id), "failed", **{ASIDE: True})
 
-    def ask(self) -> tuple[optuna.trial.Trial, dict[str, str]]:
-        """The next trial and its values."""
+    def ask(self, most: int | None) -> tuple[optuna.trial.Trial, dict[str, str]] | None:
+        """The next trial and its values; None when other processes began as many as there may be at the same time."""
         trial = self.study.ask()
+        aside = sum(1 for other in self.study.trials if other.user_attrs.get(ASIDE))
+        if most is not None and trial.number >= most + aside:
+            self.tell(trial, "failed", **{ASIDE: True})
+            return None
         return trial, self.values(trial)
 
     def values(self, trial: optuna.trial.Trial) -> dict[str, str]:
