@@ -102,17 +102,21 @@ def predict(model: str | Path, rows: Any, *, quiet: bool = True, **options: Any)
     ]
 
 
-def generate(
-    model: str | Path, prompts: str | Sequence[str], *, quiet: bool = True, **options: Any
-) -> list[dict[str, Any]]:
+def generate(model: str | Path, prompts: Any, *, quiet: bool = True, **options: Any) -> list[dict[str, Any]]:
     """Completions of prompts, in their order: id, prompt, completion, finish_reason, tokens. Raises HfkitError.
 
-    `options` as in `evaluate`; what decoding depends on are recipe keys: `**{"generate.temperature": 0}`.
+    `prompts` is a text, a list of texts, or rows (a list of mappings, a DataFrame), which `generate.template` may make
+    prompts of; `prompts_file` names a data set instead (prompts are then None). `options` as in `evaluate`; what
+    decoding depends on are recipe keys: `**{"generate.temperature": 0}`. With `output`, which `resume` goes on with,
+    the completions stand in that file alone, and the list is empty.
     """
+    from hfkit.data.source import is_memory
     from hfkit.verbs.generate import generate as verb
 
-    texts = [prompts] if isinstance(prompts, str) else list(prompts)
-    return _shown("generate", verb(str(model), texts, **_split(options)), quiet=quiet)["predictions"]
+    if is_memory(prompts):
+        options, prompts = {"prompts_file": prompts, **options}, None
+    texts = [prompts] if isinstance(prompts, str) else list(prompts or ())
+    return _shown("generate", verb(str(model), texts, **_split(options)), quiet=quiet).get("predictions", [])
 
 
 def score(predictions: str | Path, *, data: Any, task: str, quiet: bool = True, **options: Any) -> dict[str, Any]:

@@ -95,6 +95,16 @@ def test_generate_gives_completions(here):
     assert [row["prompt"] for row in found] == ["the old"] and found[0]["completion"] == found[0]["prediction"]
 
 
+def test_generate_takes_rows_with_a_template_and_writes_files(here):
+    folder = tiny_models.save("gpt2", here / "gpt2", "AutoModelForCausalLM")
+    keys = {"generate.max_new_tokens": 3, "generate.temperature": 0, "generate.template": "Q: {who}\nA: {n}"}
+    found = hfkit.generate(folder, [{"who": "the boat", "n": 3}], cpu=True, **keys)
+    assert found[0]["prompt"] == "Q: the boat\nA: 3"
+    options = {"prompts_file": [{"who": "the boat", "n": 3}], "output": here / "texts.jsonl", "resume": True}
+    assert hfkit.generate(folder, None, cpu=True, **options, **keys) == []
+    assert json.loads((here / "texts.jsonl").read_text(encoding="utf-8")) == found[0]
+
+
 def test_a_run_says_what_it_was_made_of_and_what_autos_became(run, encoder):
     facts = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
     weights = (Path(encoder) / "model.safetensors").read_bytes()

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hfkit.errors import UsageError
+from hfkit.tasks import TASKS
 
 Json = Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network; use what is cached.")]
@@ -29,6 +30,9 @@ Model = Annotated[
         help="A run (folder, last, last:qa, part of its name), a checkpoint folder, a Hub name, or starter.",
         show_default=False,
     ),
+]
+TaskName = Annotated[
+    str, typer.Option("--task", metavar="T", help=f"The task: {', '.join(TASKS)}.", show_default=False)
 ]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder of the run.", show_default=False)

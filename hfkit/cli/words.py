@@ -22,7 +22,7 @@ VERBS = {
     "ask": "hfkit predict last question=... context=...",
     "answer": "hfkit predict last question=... context=...",
     "classify": "hfkit predict last text=...",
-    "chat": "hfkit generate last PROMPT",
+    "chat": "hfkit generate last --interactive",
     "complete": "hfkit generate last PROMPT",
     "sample": "hfkit generate last PROMPT",
     "check": "hfkit data check D --task qa",

@@ -146,6 +146,7 @@ def _features_key(rows: Rows, task: Any, tokenizer: Any) -> str:
         settings,
         _code_of(type(task).__module__),
         tokenizer_digest(tokenizer),
+        getattr(task, "fingerprint", ""),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 

@@ -19,7 +19,8 @@ def collate(features: Sequence[Feature], pad_id: int) -> dict[str, torch.Tensor]
     become (features,) int64 or float32; columns named `labels*` become (features, k); `target_ids`, of lengths of its
     own, becomes (features, longest target) padded with UNSCORED. Adds `attention_mask`
     (features, tokens) and what packing needs: `token_index` (real tokens,), their places on the flattened grid, and
-    `cu_seq_lens` (features + 1,) int32, how many tokens stand before each feature.
+    `cu_seq_lens` (features + 1,) int32, how many tokens stand before each feature. Where features say which tokens are
+    asked for, `asked_index` (asked tokens,) are their places among the real tokens.
     """
     counts = np.array([len(f["input_ids"]) for f in features])
     width = int(counts.max())
@@ -39,6 +40,8 @@ def collate(features: Sequence[Feature], pad_id: int) -> dict[str, torch.Tensor]
             padded = np.full((len(features), width), pad_id if name == "input_ids" else 0, dtype=np.int64)
             padded[mask] = np.concatenate([np.asarray(f[name], dtype=np.int64) for f in features])
             batch[name] = torch.from_numpy(padded)
+    if "asked" in batch:
+        batch["asked_index"] = torch.from_numpy(np.flatnonzero(np.concatenate([f["asked"] for f in features])))
     return batch
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice, repeat
+from itertools import chain, groupby, islice, repeat
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -86,6 +86,7 @@ def pieces(
     sampled depends on the seed, the row's id (`ids`, else its number), the sample and the position; in float32 not on
     the batch. With `num_beams` above 1 the text is that of transformers' beam search, and comes whole.
     A row ends with "eos" at an end token, "stop" at a stop string, "length" at max_new_tokens or the context's end.
+    With overflow "slide" the context has no end: when it is full, its last half is read again, and the text goes on.
     Raises UsageError when a prompt leaves no room in the context.
     """
     reads_source = bool(getattr(model.config, "is_encoder_decoder", False))
@@ -192,9 +193,11 @@ class _Row:
         ends: frozenset[int],
         reads_source: bool,
     ) -> None:
-        self.number, self.sample, self.prompt, self.ends = number, sample, list(prompt), ends
+        self.number, self.sample, self.prompt, self.ends, self.limit = number, sample, list(prompt), ends, limit
         before = [] if reads_source else self.prompt  # what the new text goes on from
-        self.most = min(settings.max_new_tokens, limit - len(before))
+        self.slides = settings.overflow == "slide" and not reads_source
+        self.most = settings.max_new_tokens if self.slides else min(settings.max_new_tokens, limit - len(before))
+        self.read_at = 0  # new tokens that were there when the prompt, or what it slid to, was read
         self.uniform = noise(settings.seed, name, self.most, sample) if settings.temperature else None
         self.text = NewText(tokenizer, before, settings.stop)
         self.ids: list[int] = []
@@ -217,6 +220,16 @@ class _Row:
             return Piece(self.number, self.text.fresh(final=True), whole, self.sample)
         return Piece(self.number, self.text.fresh(), sample=self.sample)
 
+    def full(self) -> bool:
+        """Whether the context is full, and the row not finished: it slides."""
+        return self.slides and len(self.prompt) + len(self.ids) - self.read_at >= self.limit
+
+    def slid(self) -> _Row:
+        """The row with the last half of its context in place of its prompt."""
+        self.prompt = [*self.prompt, *self.ids[self.read_at :]][-(self.limit // 2) :]
+        self.read_at = len(self.ids)
+        return self
+
 
 def _decode(state: State, waiting: Iterator[_Row], settings: Generate) -> Iterator[Piece]:
     """Decode rows together; finished rows leave the batch, and waiting ones take their places where the state can."""
@@ -233,7 +246,10 @@ def _decode(state: State, waiting: Iterator[_Row], settings: Generate) -> Iterat
         chosen = state.next(settings, np.asarray(drawn) if drawn else None)
         found = [row.add(*token) for row, token in zip(rows, _tokens(chosen), strict=True)]
         yield from (piece for piece in found if piece.text or piece.completion)
-        keep = [place for place, piece in enumerate(found) if piece.completion is None]
+        going = [place for place, piece in enumerate(found) if piece.completion is None]
+        keep = [place for place in going if not rows[place].full()]
+        if len(keep) < len(going):
+            waiting = chain([rows[place].slid() for place in going if rows[place].full()], waiting)
         rows = [rows[place] for place in keep]
         state.feed([chosen.tokens[place] for place in keep], keep)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from hfkit.engine.asked import asked_only
 from hfkit.engine.collate import UNSCORED
 from hfkit.engine.packing import Packed, accepted
 
@@ -21,7 +22,10 @@ def forward(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Any:
     if "target_ids" in batch:
         batch = {**batch, "decoder_input_ids": shifted(batch["target_ids"], inner.config)}
     names = accepted(type(inner).forward)
-    return model(**{name: batch[name] for name in WANTED if name in names and name in batch})
+    given = {name: batch[name] for name in WANTED if name in names and name in batch}
+    if "asked_index" in batch:
+        return asked_only(inner, lambda: model(**given), batch["token_index"][batch["asked_index"]])
+    return model(**given)
 
 
 def shifted(targets: torch.Tensor, config: Any) -> torch.Tensor:

@@ -20,6 +20,7 @@ from transformers.modeling_outputs import (
 )
 
 from hfkit.engine import attention
+from hfkit.engine.asked import asked_only
 from hfkit.engine.cpu import keep_freed_memory, lean
 from hfkit.models.families import ENCODER_DECODERS, OFFSET_POSITIONS, PACKED
 
@@ -55,7 +56,7 @@ def can_pack(model: Any) -> bool:
     return (
         model.config.model_type in PACKED
         and not (head.endswith("ForSequenceClassification") and pooled_by_mean)
-        and head.endswith(("ForQuestionAnswering", "ForSequenceClassification", "LMHeadModel"))
+        and head.endswith(("ForQuestionAnswering", "ForSequenceClassification", "LMHeadModel", "ForMaskedLM"))
     )
 
 
@@ -90,6 +91,8 @@ class Packed(nn.Module):
         if head.endswith("ForSequenceClassification"):
             hidden = self.model.base_model(**self._row(batch))[0][0]
             return SequenceClassifierOutput(logits=classified(self.model, hidden, batch["cu_seq_lens"]))
+        if "asked_index" in batch:
+            return asked_only(self.model, lambda: self.model(**self._row(batch)), batch["asked_index"])
         outputs = self.model(**self._row(batch))
         if head.endswith("ForQuestionAnswering"):
             return QuestionAnsweringModelOutput(

@@ -1,7 +1,14 @@
 """Models: a name or a folder -> a checked model and tokenizer. torch and transformers are imported on call only."""
 
 from hfkit.models.checkpoint import Checkpoint
-from hfkit.models.families import ENCODER_DECODERS, VERIFIED, has_fixed_positions, max_positions
+from hfkit.models.families import (
+    ENCODER_DECODERS,
+    VERIFIED,
+    continues_text,
+    fills_in_words,
+    has_fixed_positions,
+    max_positions,
+)
 from hfkit.models.find import find, locate
 from hfkit.models.load import load_model
 from hfkit.models.save import save_model
@@ -16,6 +23,8 @@ __all__ = [
     "Checkpoint",
     "build_scratch",
     "check_vocabulary",
+    "continues_text",
+    "fills_in_words",
     "find",
     "has_fixed_positions",
     "load_config",

@@ -78,6 +78,21 @@ ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attn_pdrop", "attention_d
 UNBOUNDED = 512  # positions used for models whose config names no limit, such as xlnet
 
 
+def fills_in_words(model_type: str, *, is_decoder: bool = False) -> bool:
+    """Whether models of this type read both ways and have a head for masked words: BERT and its kin."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as HEADS
+
+    return not is_decoder and str(HEADS.get(model_type, "")).endswith("ForMaskedLM")
+
+
+def continues_text(model_type: str, *, is_decoder: bool = False) -> bool:
+    """Whether models of this type have a head for the next token and do not see it before."""
+    from transformers.models.auto import modeling_auto as tables
+
+    two_way = model_type in tables.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not is_decoder
+    return model_type in tables.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not two_way
+
+
 def unverified_note(model_type: str) -> str | None:
     """The line to show for an architecture without a parity test; None for a verified one."""
     if model_type in (*VERIFIED, *ENCODER_DECODERS):

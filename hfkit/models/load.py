@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hfkit.errors import ModelError, UsageError
 from hfkit.models.checkpoint import Checkpoint
-from hfkit.models.families import set_dropouts
+from hfkit.models.families import continues_text, set_dropouts
 from hfkit.models.intake import check_unchanged
 from hfkit.models.quiet import quiet
 from hfkit.models.tokenizer import load_config
@@ -83,8 +83,8 @@ def _check_head(checkpoint: Checkpoint, config: PretrainedConfig, head: Head) ->
         "seq2seq-lm": tables.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     }
     kind = config.model_type
-    two_way = kind in names["masked-lm"] and not getattr(config, "is_decoder", False)
-    if kind not in names[head] or (head == "causal-lm" and two_way):
+    decoder = bool(getattr(config, "is_decoder", False))
+    if kind not in names[head] or (head == "causal-lm" and not continues_text(kind, is_decoder=decoder)):
         raise ModelError(
             f"{checkpoint.name}: models of type {kind} have no {head} head",
             {

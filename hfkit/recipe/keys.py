@@ -103,6 +103,12 @@ class Generate(Section):
     samples: PositiveInt = key(1, "completions of each prompt")
     num_beams: PositiveInt = key(1, "beams of beam search, which is greedy and gives the best beam; 1 does not search")
     logprobs: bool = key(False, "also give the log-probability of each new token")
+    template: str | None = key(
+        None, "a prompt made of the data's columns, e.g. 'Q: {question}\\nA:'; null: the column prompt"
+    )
+    overflow: Literal["error", "truncate", "slide"] = key(
+        "error", "a text beyond the model's context: refused, cut at its left end, or read on from its last half"
+    )
     batch_size: Auto | PositiveInt = key("auto", "prompts decoded at once")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = key("auto", "number format of the weights")
     stop: list[str] = key([], "texts that end a completion")
@@ -114,6 +120,8 @@ class Generate(Section):
             raise ValueError("several samples of a prompt would be the same: beams and temperature 0 are greedy")
         if self.num_beams > 1 and self.temperature not in ("auto", 0):
             raise ValueError("beam search does not sample: take temperature=0, or num_beams=1")
+        if self.num_beams > 1 and self.overflow == "slide":
+            raise ValueError("beam search does not slide: take overflow=truncate, or num_beams=1")
         return self
 
 
@@ -128,7 +136,7 @@ class Recipe(Section):
     """A whole recipe. `settings` is the section of the recipe's task; in YAML it carries the task's name (`qa:`)."""
 
     name: str = key("recipe", "name of the recipe, from its file")
-    task: str = key(..., "qa | nli | classify | lm | seq2seq | qa-generation | package.module:Class")
+    task: str = key(..., "qa | nli | classify | lm | seq2seq | qa-generation | choice | package.module:Class")
     model: str = key("starter", "run, checkpoint folder, Hub name, starter, or scratch:NAME")
     model_revision: str | None = key(None, "branch, tag or commit of a Hub model")
     convert: bool = key(True, "pickle weights are converted to safetensors first")

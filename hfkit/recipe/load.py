@@ -26,6 +26,7 @@ SHAPE = "a recipe is a YAML file; see one with `hfkit recipes show qa`"
 READING = ("columns", "names", "encoding", "limit", "on_bad_row")
 # What decides when to save or whom to tell, not what is computed: left out of a run's identity.
 CADENCE = ("save_steps", "save_minutes", "keep_checkpoints", "trackers")
+TEXTS = ("generate.template",)  # a colon in it would make a mapping, a brace in front of it another
 LENGTHS = ("max_length", "block_size", "max_source_length")  # a task has one of them
 ON_THE_WAY = ("eval_steps", "micro_batch_size")  # may change between two attempts of a run, and are said then
 
@@ -109,10 +110,15 @@ def check_override_sections(overrides: Sequence[str], allowed: Sequence[str]) ->
 
 
 def split_override(text: str) -> tuple[str, Any]:
-    """("section.key", value) of "section.key=value"; the value is read as YAML. Raises UsageError."""
+    """("section.key", value) of "section.key=value"; the value is read as YAML. Raises UsageError.
+
+    A value that is always text stands as it is, unless it is quoted or says null.
+    """
     dotted, equals, value = text.partition("=")
     if not equals or not dotted:
         raise UsageError(f"'{text}' is not KEY=VALUE", "write for example train.epochs=3")
+    if dotted.strip() in TEXTS and not value.startswith(('"', "'")) and value not in ("", "null", "~"):
+        return dotted.strip(), value
     try:
         return dotted.strip(), parse(value)
     except yaml.YAMLError:

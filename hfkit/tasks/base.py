@@ -38,7 +38,10 @@ class Written:
 
 
 # metrics of which less is better; of all others more is
-LOWER_IS_BETTER = frozenset({"log_loss", "rmse", "mcrmse", "perplexity", "word_perplexity", "bits_per_byte", "loss"})
+LOWER_IS_BETTER = frozenset(
+    {"log_loss", "rmse", "mcrmse", "perplexity", "word_perplexity", "bits_per_byte", "loss"}
+    | {"masked_perplexity", "masked_loss", "pseudo_perplexity", "pseudo_loss", "pseudo_bits_per_byte"}
+)
 
 _T = TypeVar("_T")
 
@@ -66,6 +69,20 @@ class Task(Protocol):
     """One task, bound to its settings. Instances are immutable; `resolve` and `adopt` return new ones.
 
     The way of the data: rows -> encode -> features -> (engine: batches, model) -> read -> merge -> measure -> reduce.
+
+    What a task may have besides, where it needs it:
+    - `suited(config) -> Task`: the task as the model with this config.json does it, asked once the model is found; its
+      `head` may be another then (see `hfkit.tasks.suited`).
+    - `draw(feature, rng) -> feature`: the feature as one step of training sees it. `rng` is keyed by seed, step and
+      feature, so that what is drawn depends neither on processes nor on where a run was killed.
+    - `views(features) -> lists of features`: what passes through the model in their place to be read; each view holds
+      one of each feature, and what `read` gives of them is added up.
+    - `learnt(features) -> numbers`: the features that training learns from, where these are not all.
+    - `shots` among its settings and `with_shots(rows)`: it gets the rows of `settings.shots_data`, to draw examples
+      from; `fingerprint`: the content that features depend on beside rows and settings.
+    - `columns` of an instance, where settings name them.
+    - a column `asked` among a feature's (one number a token): only tokens that are not 0 get logits, and `loss` and
+      `read` find these as (asked tokens, vocabulary), at `outputs.asked_places`. For heads of language models.
     """
 
     name: ClassVar[str]

@@ -20,7 +20,7 @@ from hfkit.tasks.scoring import measured, score_columns, score_fields
 from hfkit.verbs.columns_file import Evaluated, write_columns
 from hfkit.verbs.labels import check_majority, doubts, majority_baseline, settled, without_premise
 from hfkit.verbs.prepare import rows_of
-from hfkit.verbs.trained import answering, find_trained, precision_of, read_rows
+from hfkit.verbs.trained import answering, find_trained, precision_of, read_rows, with_shots
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
@@ -52,7 +52,7 @@ def evaluate(
     started = time.time()
     precision = precision_of(overrides)
     found, task_name, bound, settings = find_trained(model, task, overrides, offline=offline)
-    bound = without_premise(bound) if hypothesis_only else bound
+    bound = without_premise(bound) if hypothesis_only else with_shots(bound, settings, offline=offline)
     if majority:
         check_majority(bound)
     rows = read_rows(bound, data, settings, gold=True, limit=limit, offline=offline)

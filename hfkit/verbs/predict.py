@@ -19,7 +19,7 @@ from hfkit.events import Event, note, warning
 from hfkit.files import atomic_write
 from hfkit.run import probe_writable, shown_path
 from hfkit.tasks.base import Prediction, Task
-from hfkit.verbs.trained import Answering, answering, find_trained, precision_of, read_rows
+from hfkit.verbs.trained import Answering, answering, find_trained, precision_of, read_rows, with_shots
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
@@ -52,6 +52,7 @@ def predict(
         raise UsageError(
             f"--format squad is for qa, and {found.name} is for {bound.name}", "take --format jsonl or csv"
         )
+    bound = with_shots(bound, settings, offline=offline)
     source = [one_row(bound, fields)] if fields else data
     rows = read_rows(bound, source, settings, gold=False, limit=None, offline=offline)
     if not fields:

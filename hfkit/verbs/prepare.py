@@ -21,7 +21,7 @@ T = TypeVar("T")
 Report = Callable[[int, int], None]
 
 
-def texts_of(task: type[Task], rows: Iterable[Row]) -> Iterator[str]:
+def texts_of(task: Task | type[Task], rows: Iterable[Row]) -> Iterator[str]:
     """Every text of the rows that the model will read, or write."""
     writes = task.driver == "decode"
     names = [c.name for c in task.columns if (writes or not c.gold) and c.name != "id"]
@@ -31,13 +31,13 @@ def texts_of(task: type[Task], rows: Iterable[Row]) -> Iterator[str]:
                 yield row[name]
 
 
-def sample_texts(task: type[Task], rows: Sequence[Row], count: int = 1000) -> list[str]:
+def sample_texts(task: Task | type[Task], rows: Sequence[Row], count: int = 1000) -> list[str]:
     """Texts of rows spread evenly over the data."""
     step = max(1, len(rows) // count)
     return list(islice(texts_of(task, (rows[i] for i in range(0, len(rows), step))), count))
 
 
-def strange_words(tokenizer: Any, config: Any, task: type[Task], rows: Sequence[Row]) -> list[str]:
+def strange_words(tokenizer: Any, config: Any, task: Task | type[Task], rows: Sequence[Row]) -> list[str]:
     """Lines about texts that look like the tokenizer's own words, and about a tokenizer too small for the model."""
     from hfkit.models import special_texts, unused_embeddings
 

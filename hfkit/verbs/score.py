@@ -18,7 +18,7 @@ from hfkit.recipe.load import check_override_sections, override_settings, sectio
 from hfkit.tasks import task_class
 from hfkit.tasks.analysis import analysis
 from hfkit.tasks.base import Prediction, Row, Task
-from hfkit.tasks.last_word import split_last_word
+from hfkit.tasks.lm.last_word import split_last_word
 from hfkit.tasks.scoring import Measured, measured, score_columns, score_fields
 from hfkit.verbs.labels import doubts, settled
 
@@ -52,10 +52,11 @@ def score(
     settings = override_settings(kind.Settings(), kind.name, overrides)
     keys = section_from_overrides(Data, "data", overrides)
     made = read_predictions(predictions, numbered=allow_order)
-    rows = load(data, columns=kind.columns, settings=keys, need_gold=True, limit=keys.limit, offline=offline)
+    bound = kind(settings)
+    rows = load(data, columns=bound.columns, settings=keys, need_gold=True, limit=keys.limit, offline=offline)
     yield from map(note, describe(rows))
     found = yield from matched(
-        kind(settings), made, rows, predictions, allow_missing=allow_missing, allow_order=allow_order, keys=keys
+        bound, made, rows, predictions, allow_missing=allow_missing, allow_order=allow_order, keys=keys
     )
     scores = score_columns(found.task, found.measured)
     yield from doubts(found.task, found.measured.columns)
@@ -105,8 +106,8 @@ def matched(
 ) -> Generator[Event, None, Matched]:
     """Predictions matched with rows by id, or by order, and measured. Raises DataError for what does not fit."""
     if task.blocks:
-        check_blocks(task, made, rows, path)
         bound, _ = task.adopt(rows, None)
+        check_blocks(bound, made, rows, path)
         return Matched(bound, list(made), made, measured(bound, made, made))  # a block's prediction holds all of it
     if allow_order:
         made = by_order(made, rows, path)
@@ -148,9 +149,9 @@ def by_order(made: Sequence[Prediction], rows: Rows, path: Path) -> list[Predict
     return [{**item, "id": row["id"]} for item, row in zip(made, rows, strict=True)]
 
 
-def check_blocks(task: Task, made: Sequence[Prediction], rows: Rows, path: Path) -> None:
+def check_blocks(task: Any, made: Sequence[Prediction], rows: Rows, path: Path) -> None:
     """Raise DataError unless the blocks cover the text: every byte is scored once but those of the first token."""
-    asked = ["nll", "tokens", "bytes", *(["greedy"] if task.settings.scorer == "lambada" else [])]
+    asked = task.measured
     absent = next((name for item in made for name in asked if name not in item), None)
     if absent:
         needed = ", ".join(asked[:-1]) + f" and {asked[-1]}"

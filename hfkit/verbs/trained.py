@@ -16,7 +16,7 @@ from hfkit.events import Event, note, resolved, warning
 from hfkit.models import Checkpoint, check_vocabulary, find
 from hfkit.recipe.keys import MODEL_KEYS, Data, Train
 from hfkit.recipe.load import build, check_override_sections, override_settings, section_from_overrides, split_override
-from hfkit.tasks import task_class
+from hfkit.tasks import suited, task_class
 from hfkit.tasks.base import Task
 from hfkit.verbs.prepare import answers_of, features_of, limited_blocks, sample_texts, strange_words, truncated
 
@@ -28,6 +28,7 @@ TASK_OF_HEAD = (
     ("ForQuestionAnswering", "qa"),
     ("LMHeadModel", "lm"),
     ("ForCausalLM", "lm"),
+    ("ForMaskedLM", "lm"),
     ("ForConditionalGeneration", "seq2seq"),
     ("MTModel", "seq2seq"),  # Marian's
 )
@@ -76,7 +77,7 @@ def find_trained(
     kind = _saved_kind(found, name) if not task and saved.get("task") else task_class(name)
     check_override_sections(overrides, (kind.name, "data", "train", "max_length", "task", *MODEL_KEYS))
     settings = override_settings(saved_settings(found, kind, str(name)), kind.name, overrides)
-    return found, str(name), kind(settings), section_from_overrides(Data, "data", overrides)
+    return found, str(name), suited(kind(settings), found.config), section_from_overrides(Data, "data", overrides)
 
 
 def _recipe_for(found: Checkpoint) -> str:
@@ -132,6 +133,14 @@ def read_rows(task: Task, data: Any, settings: Data, *, gold: bool, limit: int |
     return rows.replaced(_Without(rows, hidden), why="without gold")
 
 
+def with_shots(task: Any, settings: Data, *, offline: bool) -> Any:
+    """The task with the rows that it draws solved examples from, where its settings ask for some."""
+    if not getattr(task.settings, "shots", 0):
+        return task
+    source = task.settings.shots_data
+    return task.with_shots(load(source, columns=task.columns, settings=settings, need_gold=True, offline=offline))
+
+
 class _Without(Sequence["Row"]):
     """Rows without some columns: what a test file holds in place of answers must not be taken for gold."""
 
@@ -176,9 +185,9 @@ def answering(
     yield from map(note, found.notes)
     tokenizer = load_tokenizer(found, task.head)
     if check:
-        check_vocabulary(tokenizer, sample_texts(type(task), rows), found.name)
+        check_vocabulary(tokenizer, sample_texts(task, rows), found.name)
     config = load_config(found)
-    yield from map(warning, strange_words(tokenizer, config, type(task), rows))
+    yield from map(warning, strange_words(tokenizer, config, task, rows))
     task, resolutions = task.adopt(rows, config)
     for item in resolutions:
         yield resolved(item.key, item.value, item.why)

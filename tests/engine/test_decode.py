@@ -205,9 +205,47 @@ def bytes_as_tokens(tokenizer, text: str) -> list[int]:
 def test_only_whole_characters_are_shown(tokenizer):
     shown, text = fed(tokenizer, "x", bytes_as_tokens(tokenizer, " Ä🍎中 "))
     assert text.text == " Ä🍎中 "
-    assert [piece for piece in shown if piece] == [" ", "Ä", "🍎", "中", " "]
+    assert [piece for piece in shown if piece] == [" ", "Ä", "🍎中", " "]  # the apple might have gone on
     shown, text = fed(tokenizer, "x", bytes_as_tokens(tokenizer, "a🍎")[:-1])
     assert shown[0] == "a" and text.text == "a\ufffd"
+
+
+def test_characters_of_several_code_points_are_shown_whole(tokenizer):
+    family, flag, thumb, syllable = "👩‍👩‍👧", "🇩🇪", "👍🏽", "कि"
+    for text in (family, flag, thumb, syllable, "é"):
+        shown, found = fed(tokenizer, "x", bytes_as_tokens(tokenizer, f"a{text}b"))
+        assert found.text == f"a{text}b" == "".join(shown)
+        if text[0] != "e":  # a mark behind a Latin letter comes when it comes
+            assert [piece for piece in shown if piece] == ["a", f"{text}b"]
+
+
+def test_streamed_text_is_the_final_text_whatever_the_tokens(tokenizer):
+    """Random tokens, most of them bytes that are no character, and random characters cut into bytes."""
+    draw = random.Random(0)
+    alphabet = "ae \n中文字ж́🍎👩‍👧🏽🇩🇪क्षि�"
+    for _ in range(300):
+        if draw.random() < 0.5:
+            tokens = [draw.randrange(len(tokenizer)) for _ in range(draw.randint(1, 24))]
+        else:
+            text = "".join(draw.choice(alphabet) for _ in range(draw.randint(1, 12)))
+            tokens = bytes_as_tokens(tokenizer, text)[draw.randrange(3) :]
+        prompt = [draw.randrange(1, 260) for _ in range(draw.randint(0, 3))]
+        found, parts = NewText(tokenizer, prompt, []), []
+        for token in tokens:
+            found.add(token)
+            parts.append(found.fresh())
+        found.end()
+        parts.append(found.fresh(final=True))
+        assert "".join(parts) == found.text
+        if not found_open(tokenizer, prompt):
+            before = tokenizer.decode(prompt, skip_special_tokens=True)
+            assert before + found.text == tokenizer.decode([*prompt, *tokens], skip_special_tokens=True)
+        assert "".join(parts).count("�") == found.text.count("�")
+
+
+def found_open(tokenizer, prompt: list[int]) -> bool:
+    """Whether a prompt ends inside a character."""
+    return tokenizer.decode(prompt, skip_special_tokens=True).endswith("�")
 
 
 def test_stop_strings_are_cut_when_a_token_hangs_over(tokenizer):
