@@ -105,6 +105,7 @@ def test_greedy_texts_equal_transformers_token_for_token(family: str, size: int,
             list(completion.ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         assert len(completion.logprobs or ()) == len(completion.ids)
+        assert completion.finish_reason == ("length" if len(completion.ids) == 10 else "eos")  # the tenth is forced
     if family in ("mbart-50", "m2m_100"):
         language = here.model.generation_config.forced_bos_token_id
         assert language is not None and {completion.ids[0] for completion in found} == {language}
