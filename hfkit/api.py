@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hfkit.errors import HfkitError, Stopped, UsageError
+from hfkit.errors import UsageError, error_of
 from hfkit.events import Event
 
 
@@ -136,6 +136,79 @@ def compare(a: Any, b: Any, *, data: Any = None, quiet: bool = True, **options: 
     return _shown("compare", verb(_system(a), _system(b), data=data, **_split(options)), quiet=quiet)
 
 
+def check(data: Any, *, task: str, fix: str | Path | None = None, quiet: bool = True, **options: Any) -> dict[str, Any]:
+    """What is wrong with a data set; returns what `hfkit data check --json` prints. No torch. Raises HfkitError.
+
+    Failures are no exception here: they stand in `failures`, and `ok` is then False. `options` are the command's flags
+    (`model`, `validation`) and, with a dot, recipe keys.
+    """
+    from hfkit.verbs.data.check import check as verb
+
+    found = _shown("data check", verb(_named(data), task=task, fix=_path(fix), **_split(options)), quiet=quiet)
+    return {"ok": not found["failures"], **found}
+
+
+def init(data: Any = None, *, output: str | Path | None = None, quiet: bool = True, **options: Any) -> dict[str, Any]:
+    """A commented recipe for data, or for an example script's command line (`script`); returns what `hfkit init --json`
+    prints: the text is its `recipe`, and is written to `output` if that is given. No torch. Raises HfkitError.
+
+    `options` are the command's flags (`test`, `sample`) and, with a dot, recipe keys.
+    """
+    from hfkit.verbs.init import init as verb
+
+    given = {**_split(options), "sample": _path(options.get("sample")), "output": _path(output)}
+    return _shown("init", verb(_kept(data), **given), quiet=quiet)
+
+
+def _named(data: Any) -> Any:
+    """Data as the verbs take it: a path as its text."""
+    return str(data) if isinstance(data, Path) else data
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value)
+
+
+def cv(
+    recipe: str | Path,
+    *,
+    train: Any = None,
+    model: str | Path | None = None,
+    folds: int | None = None,
+    seeds: int | None = None,
+    output: str | Path | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> dict[str, Any]:
+    """Cross-validate a recipe; returns what `hfkit cv --json` prints. Raises HfkitError.
+
+    `options` are the command's other flags (resume, overwrite, cpu, processes, offline) and, with a dot, recipe keys.
+    """
+    from hfkit.recipe.load import load
+    from hfkit.verbs.cv import cv as verb
+
+    named = {"data.train": _kept(train), "model": model, "data.folds": folds}
+    given = _split(options)
+    keys = _overrides({key: value for key, value in named.items() if value is not None})
+    overrides = [*keys, *given.pop("overrides")]
+    output = Path(output) if output is not None else None
+    return _shown("cv", verb(load(str(recipe), overrides), seeds=seeds, output=output, **given), quiet=quiet)
+
+
+def ensemble(
+    members: Sequence[Any], output: str | Path, *, data: Any = None, quiet: bool = False, **options: Any
+) -> dict[str, Any]:
+    """One model of several runs (FinetunedRun, names, paths) and folders of cross-validations, in the folder `output`.
+
+    Returns what `hfkit ensemble --json` prints; `options` are the command's other flags, and recipe keys with a dot.
+    Raises HfkitError.
+    """
+    from hfkit.verbs.ensemble import ensemble as verb
+
+    names = [_system(member) for member in members]
+    return _shown("ensemble", verb(names, output=Path(output), data=data, **_split(options)), quiet=quiet)
+
+
 def _system(value: Any) -> str:
     """Seeds joined by commas, runs by their paths."""
     if isinstance(value, (list, tuple)):
@@ -224,13 +297,4 @@ def _in_children(
     )
     if answer.get("ok"):
         return answer
-    raise _error(**answer["error"])
-
-
-def _error(*, code: int, message: str, hint: str | None = None, kind: str | None = None) -> HfkitError:
-    """The error of a command as the exception that it was."""
-    kinds = (error for error in HfkitError.__subclasses__() if error is not Stopped)
-    found = next((error for error in kinds if error.code == code), None)
-    if found is not None:
-        return found(message, hint)
-    return Stopped(message, hint, code=code) if kind == Stopped.kind else HfkitError(message, hint)
+    raise error_of(**answer["error"])

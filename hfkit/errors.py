@@ -83,3 +83,12 @@ class Stopped(HfkitError):
     def __init__(self, message: str, hint: str | None = None, *, code: int = 130) -> None:
         super().__init__(message, hint)
         self.code = code
+
+
+def error_of(*, code: int, message: str, hint: str | None = None, kind: str | None = None) -> HfkitError:
+    """The `error` of a command's JSON as the exception that it was."""
+    kinds = (error for error in HfkitError.__subclasses__() if error is not Stopped)
+    found = next((error for error in kinds if error.code == code), None)
+    if found is not None:
+        return found(message, hint)
+    return Stopped(message, hint, code=code) if kind == Stopped.kind else HfkitError(message, hint)

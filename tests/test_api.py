@@ -132,10 +132,43 @@ def test_a_recipe_keeps_the_run_that_last_means(run, capsys):
 
 
 def test_a_bug_in_a_child_process_is_not_taken_for_a_stop():
-    from hfkit import api
+    from hfkit.errors import error_of
 
-    assert type(api._error(code=1, message="x", kind="bug")) is hfkit.HfkitError
-    assert api._error(code=75, message="x", kind="stopped").code == 75
+    assert type(error_of(code=1, message="x", kind="bug")) is hfkit.HfkitError
+    assert error_of(code=75, message="x", kind="stopped").code == 75
+
+
+def test_data_is_checked_and_repaired(here):
+    """Failures are told, not raised; what the verb cannot do is raised as everywhere."""
+    rows = [
+        {"id": str(n), "premise": f"A mill turns {n} times.", "hypothesis": "It turns.", "label": n % 3}
+        for n in range(30)
+    ]
+    clean = hfkit.check(Frame(rows), task="nli")
+    assert clean["ok"] and not clean["failures"] and clean["counts"]["labels"] == {"0": 10, "1": 10, "2": 10}
+    rows[3]["hypothesis"] = None
+    (here / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    found = hfkit.check(here / "rows.jsonl", task="nli", fix=here / "good.jsonl")
+    assert not found["ok"]
+    assert [(fault["code"], list(fault["ids"])) for fault in found["failures"]] == [("null_text", ["3"])]
+    assert len((here / "good.jsonl").read_text(encoding="utf-8").splitlines()) == 29
+    with pytest.raises(hfkit.UsageError, match="did you mean"):
+        hfkit.check(rows, task="nli", **{"nli.lables": None})
+    with pytest.raises(hfkit.DataError):
+        hfkit.check("nothing.json", task="nli")
+
+
+def test_a_recipe_is_made_from_rows_files_and_scripts(encoder, here):
+    made = hfkit.init(questions(12), output=here / "own.yaml", **{"train.max_steps": 1})
+    assert made["task"] == "qa" and (here / "own.yaml").read_text(encoding="utf-8") == made["recipe"]
+    run = hfkit.finetune(here / "own.yaml", model=encoder, cpu=True, quiet=True, **SMALL)
+    assert "f1" in run.metrics
+    script = hfkit.init(script="python run_qa.py --model_name_or_path bert-base-uncased --dataset_name squad")
+    assert "task: qa" in script["recipe"] and script["path"] is None
+    with pytest.raises(hfkit.UsageError, match="there already"):
+        hfkit.init(questions(12), output=here / "own.yaml")
+    with pytest.raises(hfkit.UsageError, match="no data is named"):
+        hfkit.init()
 
 
 def test_errors_are_those_of_the_commands(encoder, here):

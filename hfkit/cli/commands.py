@@ -14,6 +14,8 @@ COMMANDS = {
     "generate": "hfkit.cli.generate:generate",
     "score": "hfkit.cli.score:score",
     "compare": "hfkit.cli.compare:compare",
+    "cv": "hfkit.cli.cv:cv",
+    "ensemble": "hfkit.cli.ensemble:ensemble",
     "init": "hfkit.cli.init:init",
     "convert": "hfkit.cli.convert:convert",
     "doctor": "hfkit.cli.doctor:doctor",

@@ -6,58 +6,43 @@ import typer
 
 from hfkit.cli.options import Cpu, Debug, Json, Limit, Offline, Output, Overwrite, Pairs, Quiet, Set, overrides
 from hfkit.cli.perform import Events, perform
+from hfkit.cli.training import (
+    BatchSize,
+    Epochs,
+    MaxLength,
+    Metric,
+    Rate,
+    RecipeName,
+    Seed,
+    StartModel,
+    Time,
+    Train,
+    train_of,
+)
 
 
 def finetune(
-    recipe: Annotated[
-        str,
-        typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped recipe.", show_default=False),
-    ],
+    recipe: RecipeName,
     pairs: Pairs = None,
     *,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", metavar="M", help="The model to start from: a run, a folder, a Hub name, starter, scratch:NAME."
-        ),
-    ] = None,
-    train: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--train",
-            metavar="D",
-            help="Training data: a file, a folder, shipped:NAME, a Hub data set; may be repeated.",
-        ),
-    ] = None,
+    model: StartModel = None,
+    train: Train = None,
     validation: Annotated[
         str | None,
         typer.Option("--validation", metavar="D", help="Validation data; else the set's own, or a share of train."),
     ] = None,
     output: Output = None,
-    epochs: Annotated[
-        float | None, typer.Option("--epochs", metavar="N", help="Passes over the training data.")
-    ] = None,
-    lr: Annotated[float | None, typer.Option("--lr", metavar="X", help="Peak learning rate.")] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option("--batch-size", metavar="N", min=1, help="Examples per optimizer step, over all devices."),
-    ] = None,
-    max_length: Annotated[
-        int | None, typer.Option("--max-length", metavar="N", min=1, help="Tokens per example at most.")
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option("--metric", metavar="NAME", help="Metric that picks the best checkpoint.")
-    ] = None,
-    time: Annotated[
-        str | None, typer.Option("--time", metavar="2h", help="Time limit; the schedule is fitted to it.")
-    ] = None,
+    epochs: Epochs = None,
+    lr: Rate = None,
+    batch_size: BatchSize = None,
+    max_length: MaxLength = None,
+    metric: Metric = None,
+    time: Time = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted run; start if there is none.")
     ] = False,
     overwrite: Overwrite = False,
-    seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of weights, order and dropout.")
-    ] = None,
+    seed: Seed = None,
     limit: Limit = None,
     processes: Annotated[
         int | None, typer.Option("--processes", metavar="N", min=1, help="Processes to train with; else one per GPU.")
@@ -78,7 +63,7 @@ def finetune(
     """
     flags = {
         "model": model,
-        "data.train": train[0] if train and len(train) == 1 else train or None,
+        "data.train": train_of(train),
         "data.validation": validation,
         "train.epochs": epochs,
         "train.lr": lr,

@@ -142,6 +142,7 @@ def mapper(
     taken |= {column.name for column in columns}
     plan = [(name, source) for name, source in mapping.items() if name != "id"]
     id_column = mapping.get("id")
+    answered = "answers" in mapping
 
     def row_of(number: int, raw: dict[str, Any]) -> dict[str, Any] | Bad:
         row: dict[str, Any] = {"id": str(number)}
@@ -163,7 +164,7 @@ def mapper(
                 row[name] = value
             elif name not in optional:
                 return Bad(f"column '{source}' is missing")
-        if "answers" in row:
+        if answered and "answers" in row:
             answers = answers_of(row["answers"], raw.get("answer_start"))
             if answers is None:
                 del row["answers"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from hfkit.data import folds
 from hfkit.data import split as splitting
 from hfkit.data.loading import Loading
 from hfkit.data.place import Place
@@ -44,16 +45,19 @@ def load_training(
     """Training rows, validation rows, and lines to show.
 
     Validation is data.validation, else the set's own, else a share of train (grouped, by a fixed salt; the contiguous
-    tail for running text); data.folds and data.fold hold out a fold of train. data.limit draws from each of both.
+    tail for running text); data.folds and data.fold hold out a fold of train. data.limit draws from each of both, with
+    folds from train before it is divided.
     """
     if settings.train is None:
         raise UsageError("no training data: data.train is not set", "give --train, or data.train in the recipe")
-    splitting.check_folds(settings)
+    folds.check_folds(settings)
     train = load(settings.train, columns=columns, settings=settings, split="train", need_gold=True, offline=offline)
     lines = describe(train)
-    if settings.folds is not None:
-        train, validation, line = splitting.fold(train, settings, group)
-        lines += [line, *_idle(settings, ("validation_share",), "data.folds says what is held out")]
+    if folds.asks_for_folds(settings):
+        train, validation, line = folds.fold(splitting.limited(train, settings.limit), settings, group)
+        lines += [line, *_idle(settings, ("validation_share",), "a fold is held out")]
+        if settings.fold_column is not None:
+            lines += _idle(settings, ("group",), "data.fold_column says what is held out")
     else:
         places = None
         if settings.validation is None:

@@ -1,4 +1,4 @@
-"""What is held out and what is drawn: the validation share, folds, and the limit; the same rows for the same data."""
+"""What is held out and what is drawn: the validation share and the limit; the same rows for the same data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfkit.data.rows import Rows
 from hfkit.data.validators import rows_text
-from hfkit.errors import DataError, UsageError
+from hfkit.errors import DataError
 from hfkit.recipe.keys import Data
 
 if TYPE_CHECKING:
@@ -29,26 +29,6 @@ def limited(rows: Rows, limit: int | None) -> Rows:
     return rows.subset(np.sort(chosen).tolist())
 
 
-def check_folds(settings: Data) -> None:
-    """Raise UsageError when data.folds, data.fold and data.validation do not fit together."""
-    if settings.fold is not None and settings.folds is None:
-        raise UsageError("data.fold is set without data.folds", "say how many folds there are: data.folds=5")
-    if settings.folds is None:
-        return
-    if settings.fold is None:
-        raise UsageError(
-            "data.folds is set without data.fold", f"say which fold is held out: data.fold=0 to {settings.folds - 1}"
-        )
-    if settings.fold >= settings.folds:
-        raise UsageError(
-            f"data.fold={settings.fold} is not below data.folds={settings.folds}", "folds are counted from 0"
-        )
-    if settings.validation is not None:
-        raise UsageError(
-            "data.folds and data.validation are both set", "a fold of train is the validation data: leave one out"
-        )
-
-
 def share(rows: Rows, settings: Data, group: str | None) -> tuple[Rows, Rows, str]:
     """Train and validation rows, data.validation_share held out, and the line that says so.
 
@@ -59,7 +39,7 @@ def share(rows: Rows, settings: Data, group: str | None) -> tuple[Rows, Rows, st
     if settings.group is None and group is None and _is_running_text(rows):
         return _tail(rows, part)
     name = settings.group or group
-    keys = _keys(rows, name)
+    keys = group_keys(rows, name)
     values, counts = _ordered(keys)
     if len(values) < 2:
         raise DataError(
@@ -69,37 +49,17 @@ def share(rows: Rows, settings: Data, group: str | None) -> tuple[Rows, Rows, st
 
     held = int(np.searchsorted(np.cumsum(counts), part * len(rows))) + 1
     inside = np.isin(keys, values[: min(held, len(values) - 1)])
-    line = f"validation: {rows_text(int(inside.sum()))} held out of train ({100 * part:g} %{_by(name)})"
-    return _divided(rows, inside, line)
+    line = f"validation: {rows_text(int(inside.sum()))} held out of train ({100 * part:g} %{by(name)})"
+    return divided(rows, inside, line)
 
 
-def fold(rows: Rows, settings: Data, group: str | None) -> tuple[Rows, Rows, str]:
-    """Train and validation rows for data.fold of data.folds, groups kept together, and the line that says so."""
-    assert settings.folds is not None and settings.fold is not None
-    name = settings.group or group
-    keys = _keys(rows, name)
-    values, counts = _ordered(keys)
-    if len(values) < settings.folds:
-        raise DataError(
-            f"{rows.name}: {len(values)} groups cannot make {settings.folds} folds{_by(name)}", "use fewer folds"
-        )
-    import numpy as np
-
-    middle = np.cumsum(counts) - counts / 2
-    number = np.minimum((middle * settings.folds / len(rows)).astype(np.int64), settings.folds - 1)
-    inside = np.isin(keys, values[number == settings.fold])
-    if not inside.any() or inside.all():
-        raise DataError(f"{rows.name}: fold {settings.fold} is empty{_by(name)}", "use fewer folds")
-    held = rows_text(int(inside.sum()))
-    line = f"validation: fold {settings.fold} of {settings.folds}, {held} of train{_by(name)}"
-    return _divided(rows, inside, line)
-
-
-def _by(name: str | None) -> str:
+def by(name: str | None) -> str:
+    """Words that say by which column rows are grouped."""
     return f", grouped by {name}" if name else ""
 
 
-def _divided(rows: Rows, inside: np.ndarray, line: str) -> tuple[Rows, Rows, str]:
+def divided(rows: Rows, inside: np.ndarray, line: str) -> tuple[Rows, Rows, str]:
+    """The rows outside and inside of a mask (rows,), the latter named as held out; and the line, passed on."""
     import numpy as np
 
     held = rows.subset(np.flatnonzero(inside).tolist()).renamed(f"{rows.name} (held out)")
@@ -110,18 +70,24 @@ def _nothing_to_split(rows: Rows, name: str | None) -> str:
     return f"all rows share one {name}" if name else f"{rows_text(len(rows))} cannot be split"
 
 
-def _keys(rows: Rows, name: str | None) -> np.ndarray:
+def group_keys(rows: Rows, name: str | None) -> np.ndarray:
     """A 64-bit hash of each row's group; without one, of all that is not gold: equal texts stay together."""
     import numpy as np
 
-    column = next((task for task, source in rows.mapping.items() if source == name), name)
-    if column is not None and len(rows) and column not in rows[0]:
-        known = ", ".join(list(rows[0])[:12])
-        raise DataError(f"{rows.name}: no column '{name}' to group by", f"data.group is one of {known}")
+    column = column_of(rows, name, "data.group") if name is not None else None
     values = (
         (row.get(column) if column is not None else {k: v for k, v in row.items() if k not in GOLD}) for row in rows
     )
     return np.fromiter((_hash(value) for value in values), dtype=np.uint64, count=len(rows))
+
+
+def column_of(rows: Rows, name: str, key: str) -> str:
+    """The name by which rows hold the data's column `name`, which the recipe's `key` asks for. Raises DataError."""
+    column = next((task for task, source in rows.mapping.items() if source == name), name)
+    if len(rows) and column not in rows[0]:
+        known = ", ".join(list(rows[0])[:12])
+        raise DataError(f"{rows.name}: no column '{name}', which {key} asks for", f"{key} is one of {known}")
+    return column
 
 
 def _hash(value: Any) -> int:
@@ -148,7 +114,7 @@ def _tail(rows: Rows, part: float) -> tuple[Rows, Rows, str]:
 
         held = max(1, round(part * len(rows)))
         inside = np.arange(len(rows)) >= len(rows) - held
-        return _divided(rows, inside, f"validation: the last {rows_text(held)} of train ({100 * part:g} %)")
+        return divided(rows, inside, f"validation: the last {rows_text(held)} of train ({100 * part:g} %)")
     row = rows[0]
     text = row["text"] or ""
     place = text.find("\n", int(len(text) * (1 - part))) + 1

@@ -25,7 +25,7 @@ def launch(plan: Launch, command: Sequence[str] | None = None) -> Delegated:
     port = plan.port or free_port()
     children = [subprocess.Popen(command, env=_environment(plan, i, port)) for i in range(plan.local_size)]
     heard: list[float] = []  # when signals were handed on
-    restore = _forward(children, heard)
+    restore = forward_signals(children, heard)
     try:
         with forwarding():
             code, first = _wait(children, heard)
@@ -91,7 +91,9 @@ def _exit_code(code: int) -> int:
     return 128 - code if code < 0 else code
 
 
-def _forward(children: list[subprocess.Popen[bytes]], heard: list[float]) -> Callable[[], None]:
+def forward_signals(children: list[subprocess.Popen[bytes]], heard: list[float]) -> Callable[[], None]:
+    """Hand signals on to those of `children` that run then, noting when; returns what undoes it."""
+
     def forward(number: int, frame: FrameType | None) -> None:
         heard.append(time.monotonic())
         for child in children:

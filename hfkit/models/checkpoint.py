@@ -8,12 +8,22 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Part:
+    """One model of an ensemble: its folder, its share of the average, the sha256 of its weights."""
+
+    folder: Path
+    weight: float
+    sha256: str | None
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A model that was found.
 
     `folder` is a local folder with config, weights and tokenizer (None for scratch:NAME until `build_scratch` made
     one); `saved` is the content of hfkit.json beside the weights; `run` is the run folder it came from; `notes` are
-    lines that the user should see; `hub` says whether it came from the Hub.
+    lines that the user should see; `hub` says whether it came from the Hub. An ensemble has `parts`, no config and no
+    weights of its own; its `saved` is the content of ensemble.json.
     """
 
     name: str
@@ -24,3 +34,4 @@ class Checkpoint:
     run: Path | None = None
     notes: list[str] = field(default_factory=list)
     hub: bool = False
+    parts: list[Part] = field(default_factory=list)

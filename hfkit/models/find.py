@@ -9,6 +9,7 @@ from pathlib import Path
 from hfkit.errors import HfkitError, ModelError, NetworkError, UsageError
 from hfkit.models import hub
 from hfkit.models.checkpoint import Checkpoint
+from hfkit.models.ensemble import is_ensemble, read_ensemble
 from hfkit.models.intake import check_tokenizer, check_weights, listing, read_config, read_saved
 from hfkit.models.manifest import problem_of
 from hfkit.models.starter import HUB_NAME, INSTALL, NOTE, starter_folder, verify_starter
@@ -16,16 +17,27 @@ from hfkit.run import runs_folder
 
 
 def find(
-    model: str, *, revision: str | None = None, convert: bool = True, offline: bool = False, runs: Path | None = None
+    model: str,
+    *,
+    revision: str | None = None,
+    convert: bool = True,
+    offline: bool = False,
+    runs: Path | None = None,
+    ensemble: bool = False,
 ) -> Checkpoint:
     """The checkpoint that `model` names, its files checked, pickle weights converted into the cache when `convert`.
 
-    Raises ModelError (not found, damaged, pickle with convert=False), NetworkError (Hub out of reach or offline and not
-    cached) and UsageError (the extra `starter` is missing).
+    Only with `ensemble` it may be one. Raises ModelError (not found, damaged, pickle with convert=False, an ensemble),
+    NetworkError (Hub out of reach or offline and not cached) and UsageError (the extra `starter` is missing).
     """
     found = locate(model, revision=revision, convert=convert, offline=offline, runs=runs)
-    if found.folder is None:
+    if found.folder is None or (found.parts and ensemble):
         return found
+    if found.parts:
+        raise ModelError(
+            f"{model} is an ensemble of {len(found.parts)} models, and this needs a single one",
+            f"name one of them, such as `{found.parts[0].folder}`",
+        )
     if found.folder.parent.name == "checkpoints" and (problem := problem_of(found.folder)):
         raise ModelError(f"{found.folder}: damaged: {problem}", "name another checkpoint of the run")
     kind = check_weights(found.folder)
@@ -97,11 +109,15 @@ def _starter(offline: bool) -> Checkpoint:
 
 
 def _from_path(path: Path, name: str) -> Checkpoint:
-    """A checkpoint folder, or a run folder whose model/ (else newest valid checkpoint) is taken."""
+    """A checkpoint folder, an ensemble, or a run folder whose model/ is taken."""
     if not path.exists():
         raise _missing(path)
     if path.is_file():
         raise ModelError(f"{path} is a file; a model is a folder", f"give its folder, `{path.parent}`")
+    if is_ensemble(path):
+        content, parts = read_ensemble(path)
+        here = path.absolute()
+        return Checkpoint(name=name, folder=here, scratch=None, config={}, saved=content, run=here, parts=parts)
     run = path if (path / "run.json").exists() or (path / "recipe.yaml").exists() else None
     folder = path
     if not (path / "config.json").exists():
@@ -132,6 +148,11 @@ def _from_path(path: Path, name: str) -> Checkpoint:
 
 def _unfinished(run: Path) -> HfkitError:
     """A run without model/ is not finished; its checkpoints are named so that the user can choose one."""
+    if (run / "cv.json").exists():
+        return ModelError(
+            f"{run} is a cross-validation, a model for each fold",
+            f"make one of them: `hfkit ensemble {run} -o {run}-model`",
+        )
     steps = sorted(p for p in (run / "checkpoints").glob("step-*") if (p / "manifest.json").exists())
     if steps:
         return ModelError(f"{run}: the run is not finished", f"its newest checkpoint is `{steps[-1]}`")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,8 +12,16 @@ Auto = Literal["auto"]
 class Section(BaseModel):
     """A group of recipe keys. Unknown keys are errors; values are checked once, when the recipe is read."""
 
+    # keys that ask for more to be written this once: a saved model does not carry them on
+    on_request: ClassVar[frozenset[str]] = frozenset()
+
     model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, protected_namespaces=(), allow_inf_nan=False
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
+        defer_build=True,  # a command uses few of the sections
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hfkit.report.analysis import comparison_text
+from hfkit.report.competition import folds_text, members_text
 from hfkit.report.data import check_text, windows_text
 from hfkit.report.text import number, one_line, safe, score, table
 
@@ -73,6 +74,10 @@ def result_text(command: str, fields: Mapping[str, Any]) -> str:
             return run_text(fields["run"])
         case "compare":
             return comparison_text(fields)
+        case "cv":
+            return folds_text(fields)
+        case "ensemble":
+            return members_text(fields)
         case "doctor":
             return checks_text(fields["checks"])
         case "data check":

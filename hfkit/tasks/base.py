@@ -155,8 +155,9 @@ class Task(Protocol):
         `reads` are Read, or Written where the driver is "decode".
         """
 
-    def measure(self, prediction: Prediction, row: Row) -> dict[str, float] | None:
-        """Sufficient statistics of one row; None when the row has no gold."""
+    def measure(self, prediction: Prediction, row: Row) -> Mapping[str, float] | None:
+        """Sufficient statistics of one row; None when the row has no gold. Rows may share a mapping: do not change it.
+        """
 
     def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Metrics from the statistics of many rows: on all rows, on a slice, on a bootstrap resample.

@@ -19,7 +19,8 @@ from hfkit.events import Event, note, warning
 from hfkit.files import atomic_write
 from hfkit.run import probe_writable, shown_path
 from hfkit.tasks.base import Prediction, Task
-from hfkit.verbs.trained import Answering, answering, find_trained, precision_of, read_rows, with_shots
+from hfkit.verbs.answered import answered
+from hfkit.verbs.trained import Answering, find_trained, precision_of, read_rows, with_shots
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
@@ -64,9 +65,10 @@ def predict(
         warnings = bound.check(rows, training=False)
     yield from map(warning, warnings)
 
-    work = yield from answering(
+    work = yield from answered(
         found, bound, rows, cpu=cpu, precision=precision, limit=settings.limit,
         processes=1 if fields and not launched() else processes, check=not fields,
+        overrides=overrides, offline=offline,
     )  # fmt: skip
     if not work.main:
         return

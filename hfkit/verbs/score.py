@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from hfkit.data import describe, load
 from hfkit.data.predictions import ASKED, read_predictions
-from hfkit.data.validators import duplicate_ids, named, raise_failures, rows_text
+from hfkit.data.validators import duplicate_ids, named, raise_failures, rows_text, scoring_columns
 from hfkit.errors import DataError
 from hfkit.events import Event, note, resolved, warning
 from hfkit.recipe.keys import Data
-from hfkit.recipe.load import check_override_sections, override_settings, section_from_overrides
+from hfkit.recipe.load import SCORING, check_override_sections, override_settings, section_from_overrides
 from hfkit.tasks import task_class
 from hfkit.tasks.analysis import analysis
 from hfkit.tasks.base import Prediction, Row, Task
@@ -48,13 +48,14 @@ def score(
     """
     started = time.time()
     kind = task_class(task)
-    check_override_sections(overrides, (kind.name, "data"))
+    check_override_sections(overrides, (kind.name, "data", *SCORING))
     settings = override_settings(kind.Settings(), kind.name, overrides)
     keys = section_from_overrides(Data, "data", overrides)
     made = read_predictions(predictions, numbered=allow_order)
     bound = kind(settings)
     rows = load(data, columns=bound.columns, settings=keys, need_gold=True, limit=keys.limit, offline=offline)
     yield from map(note, describe(rows))
+    scoring_columns(rows, keys.slices, keys.group)
     found = yield from matched(
         bound, made, rows, predictions, allow_missing=allow_missing, allow_order=allow_order, keys=keys
     )
@@ -188,11 +189,11 @@ def in_row_order(
     extra = sorted(set(by_id) - set(ids)) if len(by_id) + len(missing) != len(ids) else []
     if (missing or extra) and not (allow_missing and len(missing) < len(ids)):
         parts = (
-            [f"{len(missing)} of {rows_text(len(ids))} without a prediction ({', '.join(missing[:SHOWN])})"]
+            [f"{len(missing):,} of {rows_text(len(ids))} without a prediction ({', '.join(missing[:SHOWN])})"]
             if missing
             else []
         )
-        parts += [f"{len(extra)} with an id that the data lacks ({', '.join(extra[:SHOWN])})"] if extra else []
+        parts += [f"{len(extra):,} with an id that the data lacks ({', '.join(extra[:SHOWN])})"] if extra else []
         raise DataError(
             f"{path}: " + "; ".join(parts),
             "score the predictions on the data they were made for; --allow-missing scores what both have"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -46,6 +46,10 @@ class Answering:
     answers: Iterator[Prediction]  # in row order; empty on other processes
     seconds: float  # of the model's work
 
+    def with_answers(self, answers: Iterator[Prediction]) -> Answering:
+        """The same with the answers kept elsewhere."""
+        return replace(self, answers=answers)
+
     def throughput(self, total_seconds: float) -> dict[str, float]:
         """Rows (blocks of running text) and real tokens per second of the model's work; seconds of the command."""
         seconds = max(self.seconds, 1e-9)
@@ -57,15 +61,15 @@ class Answering:
 
 
 def find_trained(
-    model: str, task: str | None, overrides: Sequence[str], *, offline: bool
+    model: str, task: str | None, overrides: Sequence[str], *, offline: bool, used: Sequence[str] = ()
 ) -> tuple[Checkpoint, str, Task, Data]:
     """The checkpoint, its task by name and bound (not fitted to any data yet), the data keys of the command line.
 
     The task is what `task` or the key `task` says, else what hfkit.json beside the weights says, else what the
     architecture's head says.
-    Settings: command line > hfkit.json > defaults. Raises HfkitError.
+    Settings: command line > hfkit.json > defaults. `used` are further keys that the command takes. Raises HfkitError.
     """
-    found = find_by_keys(model, overrides, offline=offline)
+    found = find_by_keys(model, overrides, offline=offline, ensemble=True)
     saved = found.saved or {}
     if found.scratch:
         raise ModelError(
@@ -75,7 +79,7 @@ def find_trained(
     task = task or next((str(value) for key, value in map(split_override, overrides) if key == "task"), None)
     name = task or saved.get("task") or _task_by_head(found)
     kind = _saved_kind(found, name) if not task and saved.get("task") else task_class(name)
-    check_override_sections(overrides, (kind.name, "data", "train", "max_length", "task", *MODEL_KEYS))
+    check_override_sections(overrides, (kind.name, "data", *used, "train", "max_length", "task", *MODEL_KEYS))
     settings = override_settings(saved_settings(found, kind, str(name)), kind.name, overrides)
     return found, str(name), suited(kind(settings), found.config), section_from_overrides(Data, "data", overrides)
 
@@ -85,10 +89,12 @@ def _recipe_for(found: Checkpoint) -> str:
     return {"gpt2": "lm", "marian": "seq2seq"}.get(str(found.config.get("model_type")), "classify")
 
 
-def find_by_keys(model: str, overrides: Sequence[str], *, offline: bool) -> Checkpoint:
+def find_by_keys(model: str, overrides: Sequence[str], *, offline: bool, ensemble: bool = False) -> Checkpoint:
     """The checkpoint by name and the keys `model_revision` and `convert`, which mean what they mean in a recipe."""
     recipe = build({"task": "lm"}, [text for text in overrides if text.partition("=")[0].strip() in MODEL_KEYS])
-    return find(model, revision=recipe.model_revision, convert=recipe.convert, offline=offline)
+    return find(
+        model, revision=recipe.model_revision, convert=recipe.convert, offline=offline, ensemble=ensemble
+    )
 
 
 def _saved_kind(found: Checkpoint, name: str) -> type[Task]:

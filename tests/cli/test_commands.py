@@ -33,6 +33,9 @@ CONTRACT = {
     "generate": "--prompts -o --output --max-new-tokens --temperature --top-p --top-k --seed --resume --interactive",
     "score": "--data --task --allow-missing --allow-order --slices",
     "compare": "--data --task",
+    "cv": "--folds --seeds --model --train --output -o --epochs --lr --batch-size --max-length --metric --time "
+    "--resume --overwrite --seed --limit --processes --cpu",
+    "ensemble": "-o --output --data --equal --overwrite --limit --cpu",
     "init": "--test --sample --from -o --output",
     "data check": "--task --model --validation --fix",
     "data show": "--task --model --row",

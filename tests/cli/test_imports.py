@@ -159,6 +159,8 @@ def loaded_by(code: str) -> set[str]:
         ["generate"],
         ["score"],
         ["compare"],
+        ["cv"],
+        ["ensemble"],
         ["recipes"],
         ["runs"],
         ["doctor"],

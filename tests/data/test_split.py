@@ -8,7 +8,7 @@ import pytest
 
 from hfkit.data import Rows, load, load_training
 from hfkit.data import split as splitting
-from hfkit.errors import DataError, UsageError
+from hfkit.errors import DataError
 from hfkit.recipe.keys import Data
 from hfkit.tasks.base import Column
 
@@ -61,7 +61,7 @@ def test_share_by_another_column_under_the_data_name() -> None:
     train, held, line = splitting.share(rows, Data(group="sentence1"), None)
     assert not {row["premise"] for row in train} & {row["premise"] for row in held}
     assert "grouped by sentence1" in line
-    with pytest.raises(DataError, match="no column 'nothing'"):
+    with pytest.raises(DataError, match="no column 'nothing', which data.group asks for"):
         splitting.share(rows, Data(group="nothing"), None)
 
 
@@ -75,26 +75,6 @@ def test_equal_texts_stay_on_one_side_without_a_group() -> None:
 def test_one_group_cannot_be_split() -> None:
     with pytest.raises(DataError, match="all rows share one premise"):
         splitting.share(rows_of(10, group_size=10), Data(), "premise")
-
-
-def test_folds_are_a_partition() -> None:
-    seen: list[int] = []
-    for number in range(5):
-        settings = Data(folds=5, fold=number)
-        train, held, line = splitting.fold(rows_of(1000), settings, "premise")
-        assert f"fold {number} of 5" in line
-        assert 180 <= len(held) <= 220
-        assert sorted(ids(train) + ids(held)) == list(range(1000))
-        seen += ids(held)
-    assert sorted(seen) == list(range(1000))
-
-
-def test_folds_that_make_no_sense() -> None:
-    for settings in (Data(fold=0), Data(folds=3), Data(folds=3, fold=3), Data(folds=3, fold=0, validation="x.jsonl")):
-        with pytest.raises(UsageError):
-            load_training(settings.model_copy(update={"train": "never-read.jsonl"}), columns=NLI, group="premise")
-    with pytest.raises(DataError, match="cannot make 5 folds"):
-        splitting.fold(rows_of(6, group_size=3), Data(folds=5, fold=0), "premise")
 
 
 def test_limit_draws_by_a_fixed_seed_and_keeps_order() -> None:

@@ -15,6 +15,7 @@ from hfkit.metrics.squad import measure_squad2
 from hfkit.recipe.section import Section
 from hfkit.tasks.base import Batch, Column, Driver, Feature, Head, Prediction, Read, Resolution, Row
 from hfkit.tasks.qa import checks, encode, settle
+from hfkit.tasks.qa.characters import KEY, Kept, characters, token_logits
 from hfkit.tasks.qa.scorers import SCORERS, definitions
 from hfkit.tasks.qa.settings import QASettings
 from hfkit.tasks.qa.spans import Span, best_spans, pool
@@ -108,7 +109,8 @@ class QA:
 
     def read(self, outputs: Any, batch: Batch) -> dict[str, torch.Tensor]:
         """Of each window: char_start, char_end (int), score (float32), each (windows, n_best), best first, the score
-        -inf where there are fewer spans; null (start + end logit at null_index); finite (1 if all logits are)."""
+        -inf where there are fewer spans; null (start + end logit at null_index); finite (1 if all logits are). With
+        `keep_characters` also the logits of every token."""
         import torch
 
         start, end = outputs.start_logits.detach().float(), outputs.end_logits.detach().float()
@@ -116,16 +118,19 @@ class QA:
         finite = ((torch.isfinite(start) & torch.isfinite(end)) | ~real).all(dim=1)
         null_index = _placed(batch, "null_index").unsqueeze(1)
         null = (start.gather(1, null_index) + end.gather(1, null_index)).squeeze(1)
-        first, last, score = best_spans(
-            start.nan_to_num(), end.nan_to_num(), (batch["context"] != 0) & real,
-            longest=self._longest(), n_best=self.settings.n_best,
-        )  # fmt: skip
+        allowed = (batch["context"] != 0) & real
+        start, end = start.nan_to_num(), end.nan_to_num()
+        first, last, score = best_spans(start, end, allowed, longest=self._longest(), n_best=self.settings.n_best)
+        kept = {}
+        if self.settings.keep_characters:
+            kept = token_logits(start, end, batch, allowed, null_index, length=self.settings.max_length)
         return {
             "char_start": batch["char_start"].gather(1, first),
             "char_end": batch["char_end"].gather(1, last),
             "score": score,
             "null": null,
             "finite": finite.int(),
+            **kept,
         }
 
     def merge(self, row: Row, reads: Sequence[Read]) -> Prediction:
@@ -141,9 +146,18 @@ class QA:
                 "float16 may overflow: set train.precision=float32; else the weights are damaged",
             )
         spans = pool(row["context"], reads, self.settings.n_best)
-        found = self._answer(row, spans, min(float(read["null"]) for read in reads))
+        kept = (
+            characters(row["context"], reads, spans, longest=self._longest()) if self.settings.keep_characters else None
+        )
+        return self.answered(row, spans, min(float(read["null"]) for read in reads), kept)
+
+    def answered(self, row: Row, spans: Sequence[Span], null: float, kept: Kept | None) -> Prediction:
+        """The prediction that spans, best first, and the null score make; with what the settings ask it to carry."""
+        found = self._answer(row, spans, null)
         if self.settings.n_best_in_predictions:
             found["n_best"] = _listed(row["context"], spans)
+        if self.settings.keep_characters:
+            found[KEY] = kept
         return found
 
     def measure(self, prediction: Prediction, row: Row) -> dict[str, float] | None:

@@ -55,7 +55,7 @@ def finetune(
     cpu: bool = False,
     processes: int | None = None,
     offline: bool = False,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Fine-tune by `recipe` in the run folder `output` (default: a new one under the runs folder).
 
     Yields events, the last one "result" with `run`, `best`, `throughput`, `peak_memory_bytes`, `world`. Everything that
@@ -94,7 +94,7 @@ def finetune(
             yield from map(warning, changed_since(prior, recipe, early, place.world.size))
         run = open_or_create(recipe, fit.ready, prior, output, hold, overwrite=overwrite)
         try:
-            with ending(run, place), saving_first():
+            with ending(run, main=place.world.main), saving_first():
                 yield from trained(fit, run, hold, early)
         except Stopped:  # on all processes, so that they can part
             place.close()

@@ -197,12 +197,12 @@ def recorded(run: Run, hold: Hold, main: bool, events: Iterator[Event]) -> Itera
 
 
 @contextmanager
-def ending(run: Run, place: Any) -> Iterator[None]:
+def ending(run: Run, *, main: bool) -> Iterator[None]:
     """However the work inside ends, run.json says so."""
     try:
         yield
     except BaseException as error:
-        if place.world.main and run.path.is_dir():  # a folder that is gone is not made again for this
+        if main and run.path.is_dir():  # a folder that is gone is not made again for this
             with suppress(HfkitError):  # a full disk must not hide what happened
                 run.update(status=status_of(error), finished=time.time(), exit_code=exit_code_of(error))
         raise

@@ -48,7 +48,7 @@ class Ready:
         return {
             "hfkit": found.get("hfkit"),
             "task": self.recipe.task,
-            "settings": self.task.settings.model_dump(mode="json"),
+            "settings": self.task.settings.model_dump(mode="json", exclude=self.task.settings.on_request),
             "base_model": self.found.name,
             **({"generate": self.recipe.generate.model_dump(mode="json")} if self.task.head in WRITERS else {}),
         }

@@ -1,0 +1,126 @@
+"""Commands of hfkit run as child processes, a few at a time, each on a device of its own; signals are handed on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+import torch
+
+from hfkit.engine.launch import forward_signals
+from hfkit.errors import UsageError, error_of
+from hfkit.machine import cpus
+from hfkit.stopping import CODES, asked, forwarding, stopped
+
+GRACE_SECONDS = 60.0  # for the others to save what they have when one failed
+Slot = Mapping[str, str]  # environment variables that tie a process to its device
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command, without `hfkit` in front; it must end with one JSON object (`--json`)."""
+
+    name: str
+    arguments: Sequence[str]
+
+
+@dataclass
+class _Running:
+    job: Job
+    slot: Slot
+    process: subprocess.Popen[bytes]
+    out: IO[bytes]
+
+    def answer(self) -> dict[str, Any]:
+        """The JSON object that the command ended with; words for one that could not say any."""
+        self.out.seek(0)
+        lines = self.out.read().decode("utf-8", "replace").strip().splitlines()
+        if lines:
+            return dict(json.loads(lines[-1]))
+        code = self.process.returncode
+        message = f"{self.job.name}: the process ended with {code} and said nothing"
+        return {"ok": False, "error": {"code": 5, "message": message, "hint": "memory may have run out; add --resume"}}
+
+
+def slots_for(*, cpu: bool, processes: int | None) -> list[Slot]:
+    """The places where jobs run at once: every GPU, or `processes` of them; on a CPU one, or `processes`.
+
+    Raises UsageError for more processes than GPUs.
+    """
+    gpus = 0 if cpu else torch.cuda.device_count()
+    count = processes or max(1, gpus)
+    if not gpus:
+        threads = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(max(1, cpus() // count))}
+        return [threads] * count
+    if count > gpus:
+        raise UsageError(
+            f"{count} processes were asked for, but this machine has {gpus} GPU" + ("s" if gpus > 1 else ""),
+            "ask for at most one process per GPU, or add --cpu",
+        )
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    names = visible or [str(number) for number in range(gpus)]
+    return [{"CUDA_VISIBLE_DEVICES": name} for name in names[:count]]
+
+
+def run_jobs(jobs: Sequence[Job], slots: Sequence[Slot]) -> Generator[tuple[Job, dict[str, Any]], None, None]:
+    """Run every job, as many at once as there are slots; yields each with the JSON object that it ended with.
+
+    When one fails the others are asked to stop, and its error is raised; a request to stop goes to all of them, and
+    Stopped is raised when they have saved what they have.
+    """
+    waiting, free = list(jobs), list(slots)
+    running: list[_Running] = []
+    children: list[subprocess.Popen[bytes]] = []  # the signal handler reads this list
+    restore = forward_signals(children, [])
+    try:
+        with forwarding():
+            while waiting or running:
+                if name := asked():
+                    waiting.clear()
+                while waiting and free:
+                    running.append(_start(waiting.pop(0), free.pop(0)))
+                    children.append(running[-1].process)
+                time.sleep(0.05)
+                for one in [one for one in running if one.process.poll() is not None]:
+                    running.remove(one)
+                    children.remove(one.process)
+                    free.append(one.slot)
+                    answer = one.answer()
+                    if answer.get("ok"):
+                        yield one.job, answer
+                    elif name is None or answer["error"]["code"] not in CODES.values():
+                        raise error_of(**answer["error"])
+            if name := asked():
+                raise stopped(name, "and saved")
+    finally:
+        restore()
+        _end(running)
+
+
+def _start(job: Job, slot: Slot) -> _Running:
+    out = tempfile.TemporaryFile(prefix="hfkit-job-")  # noqa: SIM115 - read when the process has ended
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hfkit", *job.arguments],
+        env={**os.environ, **slot}, stdout=out, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    return _Running(job, slot, process, out)
+
+
+def _end(running: Sequence[_Running]) -> None:
+    """Ask the processes to stop, and make them after a while."""
+    for one in running:
+        one.process.terminate()
+    deadline = time.monotonic() + GRACE_SECONDS
+    for one in running:
+        try:
+            one.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            one.process.kill()
+            one.process.wait()
