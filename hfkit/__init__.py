@@ -14,6 +14,8 @@ _NAMES = {
     "generate": "hfkit.api",
     "score": "hfkit.api",
     "compare": "hfkit.api",
+    "check": "hfkit.api",
+    "init": "hfkit.api",
     "cv": "hfkit.api",
     "ensemble": "hfkit.api",
     "HfkitError": "hfkit.errors",

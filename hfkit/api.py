@@ -102,17 +102,21 @@ def predict(model: str | Path, rows: Any, *, quiet: bool = True, **options: Any)
     ]
 
 
-def generate(
-    model: str | Path, prompts: str | Sequence[str], *, quiet: bool = True, **options: Any
-) -> list[dict[str, Any]]:
+def generate(model: str | Path, prompts: Any, *, quiet: bool = True, **options: Any) -> list[dict[str, Any]]:
     """Completions of prompts, in their order: id, prompt, completion, finish_reason, tokens. Raises HfkitError.
 
-    `options` as in `evaluate`; what decoding depends on are recipe keys: `**{"generate.temperature": 0}`.
+    `prompts` is a text, a list of texts, or rows (a list of mappings, a DataFrame), which `generate.template` may make
+    prompts of; `prompts_file` names a data set instead (prompts are then None). `options` as in `evaluate`; what
+    decoding depends on are recipe keys: `**{"generate.temperature": 0}`. With `output`, which `resume` goes on with,
+    the completions stand in that file alone, and the list is empty.
     """
+    from hfkit.data.source import is_memory
     from hfkit.verbs.generate import generate as verb
 
-    texts = [prompts] if isinstance(prompts, str) else list(prompts)
-    return _shown("generate", verb(str(model), texts, **_split(options)), quiet=quiet)["predictions"]
+    if is_memory(prompts):
+        options, prompts = {"prompts_file": prompts, **options}, None
+    texts = [prompts] if isinstance(prompts, str) else list(prompts or ())
+    return _shown("generate", verb(str(model), texts, **_split(options)), quiet=quiet).get("predictions", [])
 
 
 def score(predictions: str | Path, *, data: Any, task: str, quiet: bool = True, **options: Any) -> dict[str, Any]:
@@ -130,6 +134,39 @@ def compare(a: Any, b: Any, *, data: Any = None, quiet: bool = True, **options: 
     from hfkit.verbs.compare import compare as verb
 
     return _shown("compare", verb(_system(a), _system(b), data=data, **_split(options)), quiet=quiet)
+
+
+def check(data: Any, *, task: str, fix: str | Path | None = None, quiet: bool = True, **options: Any) -> dict[str, Any]:
+    """What is wrong with a data set; returns what `hfkit data check --json` prints. No torch. Raises HfkitError.
+
+    Failures are no exception here: they stand in `failures`, and `ok` is then False. `options` are the command's flags
+    (`model`, `validation`) and, with a dot, recipe keys.
+    """
+    from hfkit.verbs.data.check import check as verb
+
+    found = _shown("data check", verb(_named(data), task=task, fix=_path(fix), **_split(options)), quiet=quiet)
+    return {"ok": not found["failures"], **found}
+
+
+def init(data: Any = None, *, output: str | Path | None = None, quiet: bool = True, **options: Any) -> dict[str, Any]:
+    """A commented recipe for data, or for an example script's command line (`script`); returns what `hfkit init --json`
+    prints: the text is its `recipe`, and is written to `output` if that is given. No torch. Raises HfkitError.
+
+    `options` are the command's flags (`test`, `sample`) and, with a dot, recipe keys.
+    """
+    from hfkit.verbs.init import init as verb
+
+    given = {**_split(options), "sample": _path(options.get("sample")), "output": _path(output)}
+    return _shown("init", verb(_kept(data), **given), quiet=quiet)
+
+
+def _named(data: Any) -> Any:
+    """Data as the verbs take it: a path as its text."""
+    return str(data) if isinstance(data, Path) else data
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value)
 
 
 def cv(

@@ -8,31 +8,35 @@ from typing import Any
 from hfkit.recipe import Recipe
 from hfkit.recipe.yaml import dump
 from hfkit.run import Run
-from hfkit.tasks import task_class
-from hfkit.tasks.base import example_fields
+from hfkit.tasks.base import Task, example_fields
 
 PIPELINES = {  # a head's name on model hubs
     "sequence-classification": "text-classification",
     "question-answering": "question-answering",
     "causal-lm": "text-generation",
+    "seq2seq-lm": "text2text-generation",
+    "masked-lm": "fill-mask",
 }
 
 
-def model_card(run: Run, recipe: Recipe, result: Mapping[str, Any]) -> str:
-    """Markdown with the front matter that model hubs read."""
+MORE = "hfkit finetune nli --train FILE --model RUN"  # what a model that fills in words is good for
+
+
+def model_card(run: Run, recipe: Recipe, task: Task, result: Mapping[str, Any]) -> str:
+    """Markdown with the front matter that model hubs read. `task` is that of the model, settled."""
     facts = run.facts()
     head = {
         "library_name": "transformers",
         "tags": ["hfkit"],
-        "pipeline_tag": PIPELINES.get(task_class(recipe.task).head),
+        "pipeline_tag": PIPELINES.get(task.head),
     }
     if "/" in recipe.model and not recipe.model.startswith("/"):
         head["base_model"] = recipe.model
     front = dump({k: v for k, v in head.items() if v})
-    return f"---\n{front}---\n\n# {run.path.name}\n\n{_body(facts, recipe, result)}"
+    return f"---\n{front}---\n\n# {run.path.name}\n\n{_body(facts, recipe, task, result)}"
 
 
-def _body(facts: Mapping[str, Any], recipe: Recipe, result: Mapping[str, Any]) -> str:
+def _body(facts: Mapping[str, Any], recipe: Recipe, task: Task, result: Mapping[str, Any]) -> str:
     train, data, best = recipe.train, facts.get("data", {}), result.get("best") or {}
     hfkit = facts.get("versions", {}).get("hfkit", "")
     lines = [
@@ -48,7 +52,7 @@ def _body(facts: Mapping[str, Any], recipe: Recipe, result: Mapping[str, Any]) -
         "## Use",
         "",
         "```",
-        _command(recipe.task),
+        _command(task),
         "```",
         "",
         "The weights in `model/` load in transformers by `from_pretrained`; `recipe.yaml` repeats the run.",
@@ -73,12 +77,11 @@ def _scores(metrics: Mapping[str, float], result: Mapping[str, Any]) -> list[str
     ]
 
 
-def _command(task: str) -> str:
+def _command(task: Task) -> str:
     """A command that uses the run; RUN stands for the folder, wherever it was copied."""
-    kind = task_class(task)
-    if kind.head == "causal-lm":
-        return "hfkit generate RUN 'Once upon a time'"
-    return f"hfkit predict RUN {example_fields(kind)}"
+    if task.blocks:
+        return "hfkit generate RUN 'Once upon a time'" if task.head == "causal-lm" else MORE
+    return f"hfkit predict RUN {example_fields(task)}"
 
 
 def _data(facts: Mapping[str, Any] | None) -> str:

@@ -12,7 +12,7 @@ Kind = Literal[
     "warning",  # text: a line the user should act on
     "resolved",  # key, value, why: what an `auto` became
     "plan",  # title, items {label: value}: what is about to happen
-    "progress",  # stage, done, total (None when unknown), unit: moves a bar, not kept on disk
+    "progress",  # stage, done, total (None when unknown), unit, tokens_per_s: moves a bar, not kept on disk
     "step",  # loss, lr, epoch, steps, rows_per_s, tokens_per_s, eta_s: one optimizer step (Event.step says which)
     "scored",  # name, metrics {key: value}, ci95 {key: [low, high]}, rows, definitions, before, slices, ...
     "saved",  # what (checkpoint | model | predictions | ...), path
@@ -53,6 +53,7 @@ def resolved(key: str, value: Any, why: str) -> Event:
     return Event("resolved", {"key": key, "value": value, "why": why})
 
 
-def progress(stage: str, done: int, total: int | None, unit: str) -> Event:
-    """How far a stage is; moves a bar."""
-    return Event("progress", {"stage": stage, "done": done, "total": total, "unit": unit})
+def progress(stage: str, done: int, total: int | None, unit: str, tokens_per_s: float | None = None) -> Event:
+    """How far a stage is, and how fast where tokens are counted; moves a bar."""
+    fields = {"stage": stage, "done": done, "total": total, "unit": unit}
+    return Event("progress", fields | ({"tokens_per_s": tokens_per_s} if tokens_per_s else {}))

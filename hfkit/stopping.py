@@ -26,7 +26,7 @@ NUMBERS = {int(getattr(signal, name)): name for name in CODES if hasattr(signal,
 AGAIN_SECONDS = 0.3  # a terminal and a launcher may both deliver the same request
 GRACE_SECONDS = 8.0  # for a request that is raised to be seen: the main thread may be deep in a library
 
-Mode = Literal["raise", "save", "forward"]
+Mode = Literal["raise", "save", "forward", "converse"]
 
 
 class AskedToStop(KeyboardInterrupt):
@@ -51,8 +51,11 @@ class _Ears:
         self.first: tuple[str, float] | None = None
         self.raised = False
         self.last_words: Callable[[HfkitError], int] | None = None
+        self.interrupted = self.reading = False  # of a conversation
 
     def hear(self, name: str) -> None:
+        if self.mode == "converse" and name == "SIGINT":
+            return
         now = time.monotonic()
         if self.first is None:
             self.first = (name, now)
@@ -60,7 +63,7 @@ class _Ears:
             end_now(CODES[self.first[0]])
 
     def enforce(self) -> None:
-        if self.first and self.mode == "raise" and time.monotonic() - self.first[1] > GRACE_SECONDS:
+        if self.first and self.mode in ("raise", "converse") and time.monotonic() - self.first[1] > GRACE_SECONDS:
             end_now(CODES[self.first[0]])
 
     def watch(self, reader: socket.socket) -> None:
@@ -76,7 +79,11 @@ class _Ears:
             self.enforce()
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        if self.mode == "raise" and not self.raised:
+        if self.mode == "converse" and NUMBERS[number] == "SIGINT":
+            self.interrupted = True
+            if self.reading:
+                raise KeyboardInterrupt
+        elif self.mode in ("raise", "converse") and not self.raised:
             self.raised = True
             raise AskedToStop(NUMBERS[number])
 
@@ -137,6 +144,34 @@ def forwarding() -> Iterator[None]:
     """Inside, signals are another's business: the parent of several processes hands them on."""
     with _mode("forward"):
         yield
+
+
+@contextmanager
+def conversing() -> Iterator[None]:
+    """Inside, SIGINT ends what is being said, not the command, however often it comes: see `interrupted`, `reading`."""
+    with _mode("converse"):
+        yield
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Inside a conversation a line is being typed: SIGINT raises KeyboardInterrupt at once."""
+    ears = _ears
+    if ears is not None:
+        ears.reading = True
+    try:
+        yield
+    finally:
+        if ears is not None:
+            ears.reading = False
+
+
+def interrupted() -> bool:
+    """Whether SIGINT came in this conversation since this was last asked."""
+    found = _ears is not None and _ears.interrupted
+    if _ears is not None:
+        _ears.interrupted = False
+    return found
 
 
 @contextmanager

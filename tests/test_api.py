@@ -95,6 +95,16 @@ def test_generate_gives_completions(here):
     assert [row["prompt"] for row in found] == ["the old"] and found[0]["completion"] == found[0]["prediction"]
 
 
+def test_generate_takes_rows_with_a_template_and_writes_files(here):
+    folder = tiny_models.save("gpt2", here / "gpt2", "AutoModelForCausalLM")
+    keys = {"generate.max_new_tokens": 3, "generate.temperature": 0, "generate.template": "Q: {who}\nA: {n}"}
+    found = hfkit.generate(folder, [{"who": "the boat", "n": 3}], cpu=True, **keys)
+    assert found[0]["prompt"] == "Q: the boat\nA: 3"
+    options = {"prompts_file": [{"who": "the boat", "n": 3}], "output": here / "texts.jsonl", "resume": True}
+    assert hfkit.generate(folder, None, cpu=True, **options, **keys) == []
+    assert json.loads((here / "texts.jsonl").read_text(encoding="utf-8")) == found[0]
+
+
 def test_a_run_says_what_it_was_made_of_and_what_autos_became(run, encoder):
     facts = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
     weights = (Path(encoder) / "model.safetensors").read_bytes()
@@ -126,6 +136,39 @@ def test_a_bug_in_a_child_process_is_not_taken_for_a_stop():
 
     assert type(error_of(code=1, message="x", kind="bug")) is hfkit.HfkitError
     assert error_of(code=75, message="x", kind="stopped").code == 75
+
+
+def test_data_is_checked_and_repaired(here):
+    """Failures are told, not raised; what the verb cannot do is raised as everywhere."""
+    rows = [
+        {"id": str(n), "premise": f"A mill turns {n} times.", "hypothesis": "It turns.", "label": n % 3}
+        for n in range(30)
+    ]
+    clean = hfkit.check(Frame(rows), task="nli")
+    assert clean["ok"] and not clean["failures"] and clean["counts"]["labels"] == {"0": 10, "1": 10, "2": 10}
+    rows[3]["hypothesis"] = None
+    (here / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    found = hfkit.check(here / "rows.jsonl", task="nli", fix=here / "good.jsonl")
+    assert not found["ok"]
+    assert [(fault["code"], list(fault["ids"])) for fault in found["failures"]] == [("null_text", ["3"])]
+    assert len((here / "good.jsonl").read_text(encoding="utf-8").splitlines()) == 29
+    with pytest.raises(hfkit.UsageError, match="did you mean"):
+        hfkit.check(rows, task="nli", **{"nli.lables": None})
+    with pytest.raises(hfkit.DataError):
+        hfkit.check("nothing.json", task="nli")
+
+
+def test_a_recipe_is_made_from_rows_files_and_scripts(encoder, here):
+    made = hfkit.init(questions(12), output=here / "own.yaml", **{"train.max_steps": 1})
+    assert made["task"] == "qa" and (here / "own.yaml").read_text(encoding="utf-8") == made["recipe"]
+    run = hfkit.finetune(here / "own.yaml", model=encoder, cpu=True, quiet=True, **SMALL)
+    assert "f1" in run.metrics
+    script = hfkit.init(script="python run_qa.py --model_name_or_path bert-base-uncased --dataset_name squad")
+    assert "task: qa" in script["recipe"] and script["path"] is None
+    with pytest.raises(hfkit.UsageError, match="there already"):
+        hfkit.init(questions(12), output=here / "own.yaml")
+    with pytest.raises(hfkit.UsageError, match="no data is named"):
+        hfkit.init()
 
 
 def test_errors_are_those_of_the_commands(encoder, here):

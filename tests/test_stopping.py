@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hfkit import stopping
-from hfkit.stopping import AskedToStop, asked, listening, saving_first
+from hfkit.stopping import AskedToStop, asked, conversing, interrupted, listening, reading, saving_first
 
 
 def until(condition: Callable[[], Any]) -> None:
@@ -44,6 +44,21 @@ def test_a_request_waits_for_work_that_saves_first() -> None:
             assert error.code == 143 and error.message == "stopped by SIGTERM at step 3, and saved"
         with pytest.raises(AskedToStop), saving_first():
             pytest.fail("it was asked before")
+
+
+def test_in_a_conversation_sigint_ends_an_answer_and_sigterm_the_command() -> None:
+    with pytest.raises(AskedToStop) as caught, listening(), conversing():
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            until(interrupted)
+            time.sleep(stopping.AGAIN_SECONDS + 0.1)  # a second one, not the first delivered twice
+        with pytest.raises(KeyboardInterrupt), reading():
+            os.kill(os.getpid(), signal.SIGINT)
+            until(lambda: False)
+        assert asked() is None
+        os.kill(os.getpid(), signal.SIGTERM)
+        until(lambda: False)
+    assert caught.value.code == 143
 
 
 def test_outside_the_main_thread_nothing_is_done() -> None:

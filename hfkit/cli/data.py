@@ -5,16 +5,13 @@ from typing import Annotated
 
 import typer
 
-from hfkit.cli.options import Debug, Json, Offline, Pairs, Quiet, Set, overrides
+from hfkit.cli.options import Debug, Json, Offline, Pairs, Quiet, Set, TaskName, overrides
 from hfkit.cli.perform import Events, perform
 
 data = typer.Typer(help="Check a data set before training, and show what a model sees of it.")
 
 D = Annotated[
     str, typer.Argument(metavar="D", help="A file, a folder, shipped:NAME, or a Hub data set.", show_default=False)
-]
-TaskName = Annotated[
-    str, typer.Option("--task", metavar="T", help="The task: qa, nli, classify or lm.", show_default=False)
 ]
 
 

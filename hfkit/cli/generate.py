@@ -3,6 +3,7 @@
 import difflib
 import re
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -47,6 +48,12 @@ def generate(
         int | None, typer.Option("--top-k", metavar="K", min=0, help="Sample among the K likeliest tokens; 0 is all.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of sampling.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a file that was stopped; start if there is none.")
+    ] = False,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="Type one prompt after another; each line of a pipe is one.")
+    ] = False,
     overwrite: Overwrite = False,
     cpu: Cpu = False,
     json: Json = False,
@@ -68,6 +75,14 @@ def generate(
         "generate.seed": seed,
     }
     given = overrides(flags, pairs, settings)
+    if interactive:
+        if texts or prompts is not None or output is not None or resume:
+            raise UsageError(
+                "--interactive takes prompts as they are typed and writes no file",
+                "leave the prompts and -o out, as in `hfkit generate last --interactive`",
+            )
+        perform("generate", _talking(model, given, cpu, offline), json=json, quiet=quiet, offline=offline)
+        return
     if texts and prompts is not None:
         raise UsageError("prompts come from two places", "give them as arguments or by --prompts")
     if not texts and prompts is None:
@@ -84,6 +99,7 @@ def generate(
             texts,
             prompts_file=prompts,
             output=output,
+            resume=resume,
             overwrite=overwrite,
             cpu=cpu,
             overrides=given,
@@ -91,6 +107,16 @@ def generate(
         )
 
     perform("generate", verb, json=json, quiet=quiet, offline=offline)
+
+
+def _talking(model: str, given: list[str], cpu: bool, offline: bool) -> Callable[[], Events]:
+    def verb() -> Events:
+        from hfkit.cli.typed import entries
+        from hfkit.verbs.generate.talk import talk
+
+        return talk(model, entries(), cpu=cpu, overrides=given, offline=offline)
+
+    return verb
 
 
 def prompts_and_pairs(words: list[str]) -> tuple[list[str], list[str]]:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hfkit.errors import UsageError
+from hfkit.tasks import TASKS
 
 Json = Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network; use what is cached.")]
@@ -30,6 +31,9 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+TaskName = Annotated[
+    str, typer.Option("--task", metavar="T", help=f"The task: {', '.join(TASKS)}.", show_default=False)
+]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder of the run.", show_default=False)
 ]
@@ -43,7 +47,7 @@ Limit = Annotated[
 ]
 Cpu = Annotated[bool, typer.Option("--cpu", help="Do not use a GPU.")]
 
-_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[^=\s]+)?\Z")
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[^=\s]+)?\Z")
 
 
 # Recipe keys without a section that a command which finds a model takes; hfkit.recipe is too heavy for --help.

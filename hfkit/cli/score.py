@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hfkit.cli.options import Debug, Json, Offline, Pairs, Quiet, Set, overrides
+from hfkit.cli.options import Debug, Json, Offline, Pairs, Quiet, Set, TaskName, overrides
 from hfkit.cli.perform import Events, perform
 
 
@@ -19,9 +19,7 @@ def score(
     pairs: Pairs = None,
     *,
     data: Annotated[str, typer.Option("--data", metavar="D", help="The data with answers.", show_default=False)],
-    task: Annotated[
-        str, typer.Option("--task", metavar="T", help="The task: qa, nli, classify or lm.", show_default=False)
-    ],
+    task: TaskName,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score what data and predictions both have; say how many lack.")
     ] = False,

@@ -70,7 +70,7 @@ class SpooledRows(Sequence[Row]):
                 continue
             number = int(numbers[part[0]])
             inside = chosen[part] - (self._mapped.ends[number - 1] if number else 0)
-            yield from _parsed(self._mapped.batches[number].column(0).take(pa.array(inside)))
+            yield from _parsed(self._mapped.batch(number, len(part)).column(0).take(pa.array(inside)))
 
 
 def _parsed(texts: pa.Array) -> list[Row]:

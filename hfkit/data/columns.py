@@ -19,6 +19,7 @@ def match(
 ) -> Mapped:
     """Which data column each task column is read from; a task column that the data lacks and may lack is left out.
 
+    data.columns may also name `column.key` of a column that holds objects.
     The order: data.columns, the task's own name, its well-known names, the same names in another case. Raises
     UsageError for a key of data.columns that is no column of the task, DataError with a table of need and have.
     """
@@ -33,7 +34,7 @@ def match(
     for column in columns:
         wanted = given.get(column.name)
         if wanted is not None:
-            absent = [name for name in ([wanted] if isinstance(wanted, str) else wanted) if name not in have]
+            absent = [name for name in ([wanted] if isinstance(wanted, str) else wanted) if not _there(name, have)]
             if not absent:
                 mapping[column.name] = wanted
             elif column.required or not column.gold or need_gold:
@@ -47,6 +48,17 @@ def match(
     if missing:
         raise _missing(missing, have, columns, given, mapping, where)
     return mapping
+
+
+def _there(name: str, have: Sequence[str]) -> bool:
+    """Whether a name is a column, or `column.key` of one that holds objects, as `translation.en` in Hub data sets."""
+    return name in have or ("." in name and name.partition(".")[0] in have)
+
+
+def _inside(raw: Mapping[str, Any], source: str) -> Any:
+    """The value of `column.key`; None where the column holds no object with that key."""
+    column, _, inner = source.partition(".")
+    return raw[column].get(inner) if isinstance(raw.get(column), Mapping) else None
 
 
 def well_known(column: Column, have: Sequence[str]) -> str | None:
@@ -130,6 +142,7 @@ def mapper(
     taken |= {column.name for column in columns}
     plan = [(name, source) for name, source in mapping.items() if name != "id"]
     id_column = mapping.get("id")
+    answered = "answers" in mapping
 
     def row_of(number: int, raw: dict[str, Any]) -> dict[str, Any] | Bad:
         row: dict[str, Any] = {"id": str(number)}
@@ -147,9 +160,11 @@ def mapper(
                     return Bad(f"column '{absent[0]}' is missing")
             elif source in raw:
                 row[name] = raw[source]
+            elif (value := _inside(raw, source)) is not None:
+                row[name] = value
             elif name not in optional:
                 return Bad(f"column '{source}' is missing")
-        if "answers" in row:
+        if answered and "answers" in row:
             answers = answers_of(row["answers"], raw.get("answer_start"))
             if answers is None:
                 del row["answers"]

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from hfkit.data.cache import entry
 from hfkit.data.mapped import Mapped
-from hfkit.tasks.base import Feature, batched
+from hfkit.tasks.base import TOKENS, Feature, batched
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
@@ -29,7 +29,7 @@ FORMAT = 1  # of the file; counts up when its layout changes
 class Features:
     """The features of a data set on disk, mapped.
 
-    `lengths` (features,) int32 counts tokens, `rows` (features,) int64 is the row each came from.
+    `lengths` (features,) int32 counts tokens (targets too), `rows` (features,) int64 is the row each came from.
     """
 
     def __init__(self, path: Path, fingerprint: str, chosen: np.ndarray | None = None) -> None:
@@ -39,7 +39,7 @@ class Features:
         batches = self._mapped.batches
         if batches:
             self.rows = np.concatenate([batch.column("row").to_numpy() for batch in batches]).astype(np.int64)
-            counts = [np.diff(batch.column("input_ids").offsets.to_numpy()) for batch in batches]
+            counts = [sum(map(_counts, token_columns(batch))) for batch in batches]
             self.lengths = np.concatenate(counts).astype(np.int32)
             self._mapped.release()
         else:
@@ -76,6 +76,15 @@ class Features:
             else:
                 feature[name] = column[inside].as_py()
         return feature
+
+
+def token_columns(batch: pa.RecordBatch) -> list[pa.ListArray]:
+    """The columns whose values pass through a model, token by token."""
+    return [batch.column(name) for name in TOKENS if name in batch.schema.names]
+
+
+def _counts(column: pa.ListArray) -> np.ndarray:
+    return np.diff(column.offsets.to_numpy())
 
 
 def encoded(
@@ -137,6 +146,7 @@ def _features_key(rows: Rows, task: Any, tokenizer: Any) -> str:
         settings,
         _code_of(type(task).__module__),
         tokenizer_digest(tokenizer),
+        getattr(task, "fingerprint", ""),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 

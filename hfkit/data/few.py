@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hfkit.tasks.base import Feature
+from hfkit.tasks.base import TOKENS, Feature
 
 FEW_ROWS = 100
 
@@ -15,13 +15,14 @@ FEW_ROWS = 100
 class FewFeatures:
     """As `hfkit.data.features.Features`.
 
-    `lengths` (features,) int32 counts tokens, `rows` (features,) int64 is the row each came from.
+    `lengths` (features,) int32 counts tokens (targets too), `rows` (features,) int64 is the row each came from.
     """
 
     def __init__(self, features: Iterable[Feature]) -> None:
         self._features = [{name: _array(value) for name, value in feature.items()} for feature in features]
         self.rows = np.asarray([feature["row"] for feature in self._features], dtype=np.int64)
-        self.lengths = np.asarray([len(feature["input_ids"]) for feature in self._features], dtype=np.int32)
+        sizes = [sum(len(feature.get(name, ())) for name in TOKENS) for feature in self._features]
+        self.lengths = np.asarray(sizes, dtype=np.int32)
 
     def __len__(self) -> int:
         return len(self._features)

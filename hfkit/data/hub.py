@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -99,6 +97,9 @@ def reachable() -> bool:
     answered = threading.Event()
 
     def ask() -> None:
+        import urllib.error
+        import urllib.request
+
         request = urllib.request.Request(endpoint(), method="HEAD", headers={"User-Agent": "hfkit"})
         try:
             with urllib.request.urlopen(request, timeout=PROBE_SECONDS):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from hfkit.data.mrqa import expanded
 from hfkit.data.records import EMPTY, Bad, Reading, Record, cut
 from hfkit.errors import DataError
 
@@ -23,6 +25,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _parse = json.JSONDecoder(object_pairs_hook=_unique).decode
+_MARK = os.urandom(16).hex()  # stands between lines that are parsed together; no file can know it
+_TOGETHER = 1 << 16  # characters, or one line
 
 
 def has_lone_surrogate(value: Any) -> bool:
@@ -66,11 +70,36 @@ def read_jsonl(path: Path, handle: IO[str], how: Reading, say: Callable[[str], N
         raise DataError(
             f"{path}: not JSON: starts with {cut(start, 20)}", "it looks like a web page: download the file itself"
         )
-    yield from _lines(handle)
+    yield from expanded(_lines(handle), say)
 
 
 def _lines(handle: IO[str]) -> Iterator[Record]:
-    for number, line in enumerate(handle, 1):
+    first = 1
+    while lines := handle.readlines(_TOGETHER):
+        values = _together(lines)
+        yield from _one_by_one(lines, first) if values is None else enumerate(values, first)
+        first += len(lines)
+
+
+def _together(lines: list[str]) -> list[dict[str, Any]] | None:
+    """The objects of some lines by one call of the parser, in half the time; None where a line is anything else.
+
+    That each line is one value, and no value goes over two lines, is shown by the marks: each is a value by itself.
+    """
+    text = f',"{_MARK}",'.join(lines)
+    if _has_escapes(text):
+        return None
+    try:
+        found = _parse(f"[{text}]")
+    except (ValueError, RecursionError):
+        return None
+    values = found[::2]
+    whole = len(found) == 2 * len(lines) - 1 and all(mark == _MARK for mark in found[1::2])
+    return values if whole and set(map(type, values)) == {dict} else None
+
+
+def _one_by_one(lines: list[str], first: int) -> Iterator[Record]:
+    for number, line in enumerate(lines, first):
         text = line.strip(" \t\r\n")
         if not text:
             continue

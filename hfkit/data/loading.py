@@ -191,9 +191,12 @@ class Loading:
 
     def _map(self, place: Place, have: list[str]) -> Mapped:
         """The mapping of one place; places of one set must agree on which of the task's columns they have."""
-        settings = self.settings
+        given = self.settings.columns
+        if given and len(place.files) == 2:
+            self.notes.append(f"data {place.name}: a pair of files is source and target, data.columns is not looked at")
+            given = {}
         try:
-            mapping = mapping_of.match(have, self.columns, settings.columns, need_gold=self.need_gold, where=place.name)
+            mapping = mapping_of.match(have, self.columns, given, need_gold=self.need_gold, where=place.name)
         except DataError as error:
             if not self.mappings:
                 raise

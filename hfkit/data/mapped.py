@@ -52,6 +52,11 @@ class Mapped:
         number = bisect.bisect_right(self.ends, index)
         return self.batches[number], index - (self.ends[number - 1] if number else 0)
 
+    def batch(self, number: int, rows: int) -> pa.RecordBatch:
+        """A batch of which `rows` rows are about to be read."""
+        self._count(rows)
+        return self.batches[number]
+
     def release(self) -> None:
         """Give up the pages in memory. Views of them stay good: what they show is read again."""
         self._seen = 0

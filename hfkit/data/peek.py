@@ -34,12 +34,13 @@ def peek(spec: Any, settings: Data, split: str | None, *, offline: bool, most: i
     names = tuple(settings.names) if settings.names is not None else None
     how = Reading(encoding=settings.encoding, names=names, stream=True)
     found: list[dict[str, Any]] = []
-    unreadable, complete = 0, True
+    unreadable, complete, first_bad = 0, True, ""
     for place in places:
         records = _records(place, how, offline)
-        for _, values in islice(records, most - len(found)):
+        for number, values in islice(records, most - len(found)):
             if isinstance(values, Bad):
                 unreadable += 1
+                first_bad = first_bad or f" (line or row {number}: {values.problem})"
             else:
                 found.append(values)
         complete = next(records, None) is None
@@ -47,7 +48,7 @@ def peek(spec: Any, settings: Data, split: str | None, *, offline: bool, most: i
             complete = complete and place is places[-1]
             break
     if not found:
-        raise DataError(f"{spec}: 0 rows that can be read", "look at the file first")
+        raise DataError(f"{spec}: 0 rows that can be read{first_bad}", "look at the file first")
     columns = list(dict.fromkeys(name for record in found[:1000] for name in record))
     text = None
     if all(place.files and form_of(place.files[0]) == "txt" for place in places) and len(places[0].files) == 1:

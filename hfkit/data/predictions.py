@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import math
+import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +21,10 @@ from hfkit.tasks.base import Prediction
 
 REJECTED = "rejected.jsonl"  # in a run or an evaluation: the rows that data.on_bad_row=skip left out
 _HANS_HEADER = "pairID,gold_label"
+_ROUNDING = 1e-5  # by which a probability may be outside 0 and 1
+NEEDED = "each needs id and prediction; a csv names both in its first line, with commas between"
+SHARES = "probabilities are {label: number}, each from 0 to 1; leave them out to score the labels alone"
+BESIDE = "score and null_gap are finite numbers; leave them out to score the answers alone"
 ASKED = "give predictions as hfkit writes them: jsonl, json {id: text}, or csv with columns id and prediction"
 
 
@@ -29,36 +35,68 @@ def read_predictions(path: Path, *, numbered: bool = False) -> list[Prediction]:
     what HANS' own script reads: a line `pairID,gold_label`, then one line a row. With `numbered` ids are put aside and
     rows are counted from 0, also where there are no ids; a .txt is then also one prediction a line.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"not UTF-8: {error.reason} at byte {error.start}"
-        raise DataError(f"{path}: cannot be read ({reason})", ASKED) from error
-    if not text.strip():
-        raise DataError(f"{path} is empty", ASKED)
-    if path.suffix == ".csv" or (path.suffix == ".txt" and text.startswith(_HANS_HEADER)):
+    text = _text(path)
+    form = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+    if form == ".csv" or (form == ".txt" and text.startswith(_HANS_HEADER)):
         found = _from_csv(path, text)
         if found and {*found[0]} == {"pairID", "gold_label"}:  # HANS' own names
             found = [{"id": item["pairID"], "prediction": item["gold_label"]} for item in found]
-    elif path.suffix == ".txt" and numbered:
+    elif form == ".txt" and numbered:
         found = [{"prediction": line} for line in text.removesuffix("\n").split("\n")]
-    elif path.suffix == ".json":
+    elif form == ".json":
         found = _from_json(path, text)
     else:
         found = [_line(path, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if numbered:
         found = [{**item, "id": str(number)} for number, item in enumerate(found)]
+    if not found:
+        raise DataError(f"{path} holds no predictions", ASKED)
     for number, item in enumerate(found, 1):
         if item.get("id") is None or "prediction" not in item:
             absent = "id" if item.get("id") is None else "prediction"
-            raise DataError(f"{path}: prediction {number} has no {absent}", "each needs id and prediction")
+            named = cut(", ".join(map(repr, item)))
+            raise DataError(f"{path}: prediction {number} has no {absent}, but {named or 'nothing'}", NEEDED)
+        if item.get("probabilities") is not None and not _are_probabilities(item["probabilities"]):
+            shown = cut(json.dumps(item["probabilities"], ensure_ascii=False, default=str))
+            raise DataError(f"{path}: prediction {number}: {shown} are not probabilities", SHARES)
+        for name in ("score", "null_gap"):
+            if item.get(name) is not None and not _is_number(item[name]):
+                raise DataError(f"{path}: prediction {number}: {name} is {cut(repr(item[name]))}, no number", BESIDE)
         if type(item["id"]) is not str:
             item["id"] = str(item["id"])
     return found
 
 
+def _are_probabilities(value: Any) -> bool:
+    """Whether a value is {label: a number from 0 to 1}; NaN is none, and logits are hardly ever."""
+    if not isinstance(value, Mapping):
+        return False
+    numbers = value.values()
+    return all(_is_number(n) and -_ROUNDING <= n <= 1 + _ROUNDING for n in numbers)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (float, int) and math.isfinite(value)
+
+
+def _text(path: Path) -> str:
+    """The text of a file, unpacked where its name ends in .gz. Raises DataError, also for one that holds nothing."""
+    try:
+        packed = path.read_bytes()
+        text = (gzip.decompress(packed) if path.suffix.lower() == ".gz" else packed).decode("utf-8-sig")
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: damaged gzip file ({error})", "download or compress it again") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"not UTF-8: {error.reason} at byte {error.start}"
+        raise DataError(f"{path}: cannot be read ({reason})", ASKED) from error
+    if not text.strip():
+        raise DataError(f"{path} is empty", ASKED)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def _from_csv(path: Path, text: str) -> list[Prediction]:
     """Rows of a csv file; without a column `prediction` but with several of numbers, these are the prediction."""
+    csv.field_size_limit(2**31 - 1)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     found: list[Prediction] = []
     try:

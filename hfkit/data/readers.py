@@ -96,8 +96,7 @@ def _csv(path: Path, handle: IO[str], how: Reading, say: Callable[[str], None]) 
         try:
             fields = next(reader, None)
         except csv.Error as error:
-            what = "a quote is opened and never closed" if "unexpected end" in str(error) else str(error)
-            yield line, Bad(what)
+            yield line, Bad(_csv_problem(error))
             if "unexpected end" in str(error):
                 return
             continue
@@ -109,6 +108,14 @@ def _csv(path: Path, handle: IO[str], how: Reading, say: Callable[[str], None]) 
             names = _header(path, fields)
             continue
         yield line, _fields(fields, names)
+
+
+def _csv_problem(error: csv.Error) -> str:
+    if "unexpected end" in str(error):
+        return "a quote is opened and never closed"
+    if "new-line character" in str(error):
+        return "a carriage return stands alone where a line may end: let lines end with a line feed"
+    return str(error)
 
 
 def _tsv(path: Path, handle: IO[str], how: Reading, say: Callable[[str], None]) -> Iterator[Record]:

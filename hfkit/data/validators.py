@@ -66,6 +66,14 @@ def named(rows: Any) -> Iterator[None]:
         raise DataError(f"{name}: {error.message}", error.hint) from error
 
 
+def scoring_columns(rows: Sequence[Row], slices: Sequence[str], group: str | None) -> None:
+    """Raise DataError for a column of data.slices or data.group that no row has."""
+    for key, name in [*(("data.slices", name) for name in slices), *([("data.group", group)] if group else [])]:
+        if not any(name in row for row in rows):
+            have = ", ".join(map(str, list(rows[0])[:12]))
+            raise DataError(f"{key} names '{name}', which is no column of the data", f"its columns are {have}")
+
+
 def rows_text(count: int) -> str:
     """A count of rows in words: "1 row", "1,024 rows"."""
     return f"{count:,} row" + ("" if count == 1 else "s")
@@ -196,14 +204,19 @@ def answers_located(rows: Sequence[Row]) -> Iterator[Finding]:
 def answer_places(rows: Sequence[Row]) -> tuple[Counter[str], list[str]]:
     """How many answers stand where (see `locate_answer`), and the first ids of rows whose offsets do not fit.
 
-    Rows whose context is no text are left out: that is another finding.
+    Rows whose context is no text are left out: that is another finding. So are answers that come without an offset
+    beside one that has its own: they are other words for it, as MRQA's files have them.
     """
     where: Counter[str] = Counter()
     ids: list[str] = []
     for row in rows:
         if not isinstance(row.get("context"), str):
             continue
-        for answer in row.get("answers") or ():
+        answers = row.get("answers") or ()
+        placed = any(answer["start"] is not None for answer in answers)
+        for answer in answers:
+            if placed and answer["start"] is None:
+                continue
             place, _ = locate_answer(row["context"], answer["text"], answer["start"])
             where[place] += 1
             if place != "offset" and len(ids) < SHOWN and (not ids or ids[-1] != row["id"]):

@@ -13,13 +13,14 @@ import numpy as np
 import torch
 
 from hfkit.engine.collate import collate
+from hfkit.engine.drawn import added, views_of
 from hfkit.engine.forward import forward
 from hfkit.engine.memory import give_back, out_of_memory
 from hfkit.engine.packing import plain
 from hfkit.engine.place import Place
 from hfkit.engine.plan import answer_batches
 from hfkit.stopping import Left
-from hfkit.tasks.base import Prediction, Row, Task
+from hfkit.tasks.base import Feature, Prediction, Row, Task
 
 if TYPE_CHECKING:
     from hfkit.data.features import Features
@@ -141,14 +142,18 @@ def _read(
     try:
         # Shares of weights that were gathered in inference mode could not be trained on afterwards.
         with torch.no_grad() if place.sharded else torch.inference_mode():
-            batch = collate(features.take(indices.tolist()), pad_id)
-            batch = {name: values.to(place.device) for name, values in batch.items()}
-            reads = task.read(forward(model, batch), batch)
-            return {name: _plain(values).cpu().numpy() for name, values in reads.items()}
+            views = views_of(task, features.take(indices.tolist()))
+            return added(_pass(model, task, view, place, pad_id) for view in views)
     except (RuntimeError, MemoryError) as error:
         if len(indices) == 1 or place.sharded or not out_of_memory(error):  # sharded: all would have to divide
             raise
         return None
+
+
+def _pass(model: torch.nn.Module, task: Task, features: Sequence[Feature], place: Place, pad_id: int) -> Arrays:
+    """What `task.read` keeps of one batch."""
+    batch = {name: values.to(place.device) for name, values in collate(features, pad_id).items()}
+    return {name: _plain(values).cpu().numpy() for name, values in task.read(forward(model, batch), batch).items()}
 
 
 def merged(task: Task, rows: Sequence[Row], features: Features, reads: Reads) -> Iterator[Prediction]:

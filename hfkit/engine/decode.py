@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby, islice, repeat
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
+from hfkit.engine.beams import search
 from hfkit.engine.new_text import NewText
-from hfkit.engine.sampling import choose, noise
-from hfkit.errors import ModelError, UsageError
-from hfkit.models.families import max_positions
+from hfkit.engine.sampling import Chosen, noise
+from hfkit.engine.state import State, state_of
+from hfkit.errors import UsageError
+from hfkit.models.families import has_fixed_positions, max_positions
 from hfkit.recipe.keys import Generate
 from hfkit.tasks.base import Resolution
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 BATCH_SIZE = {"cpu": 32, "cuda": 128}  # rows at once, if their tokens allow
 BATCH_TOKENS = {"cpu": 1 << 14, "cuda": 1 << 17}  # tokens held in the cache at once: about 1.2 GB for GPT-2 small
@@ -27,20 +29,25 @@ TEMPERATURE, TOP_K, TOP_P = 0.8, 50, 1.0  # where neither recipe nor checkpoint 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The new text alone, nothing trimmed, cut before a stop string; `ids`: all new tokens, an end token too."""
+    """The new text alone, nothing trimmed, cut before a stop string; `ids`: all new tokens, an end token too.
+
+    `logprobs`, where asked for: the log-probability of each new token under the model's own softmax, in nats.
+    """
 
     text: str
     ids: tuple[int, ...]
     finish_reason: Literal["eos", "stop", "length"]
+    logprobs: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """More text of the prompt with number `row`; the last piece of a row has its completion."""
+    """More text of one sample of the prompt with number `row`; the last piece of a sample has its completion."""
 
     row: int
     text: str
     completion: Completion | None = None
+    sample: int = 0
 
 
 def decode(
@@ -52,17 +59,17 @@ def decode(
     ids: Sequence[str] | None = None,
     on_token: Callable[[int, str], None] | None = None,
 ) -> list[Completion]:
-    """The completion of every prompt, in input order; `on_token` gets (prompt number, text) as text comes.
+    """The completions of every prompt, in input order, samples of one prompt together: prompts x settings.samples.
 
-    See `pieces`, which yields what this collects.
+    `on_token` gets (prompt number, text) as text comes. See `pieces`, which yields what this collects.
     """
-    found: dict[int, Completion] = {}
+    found: dict[tuple[int, int], Completion] = {}
     for piece in pieces(model, tokenizer, prompts, settings, ids=ids):
         if on_token and piece.text:
             on_token(piece.row, piece.text)
         if piece.completion:
-            found[piece.row] = piece.completion
-    return [found[row] for row in range(len(prompts))]
+            found[piece.row, piece.sample] = piece.completion
+    return [found[key] for key in sorted(found)]
 
 
 def pieces(
@@ -76,25 +83,35 @@ def pieces(
     """Text of all prompts as it comes, prompts of similar length together, longest first.
 
     `settings` hold no auto (see `resolve`). Temperature 0 is greedy and equals transformers' `generate`. What is
-    sampled depends on the seed, the row's id (`ids`, else its number) and the position; in float32 not on the batch.
+    sampled depends on the seed, the row's id (`ids`, else its number), the sample and the position; in float32 not on
+    the batch. With `num_beams` above 1 the text is that of transformers' beam search, and comes whole.
     A row ends with "eos" at an end token, "stop" at a stop string, "length" at max_new_tokens or the context's end.
+    With overflow "slide" the context has no end: when it is full, its last half is read again, and the text goes on.
     Raises UsageError when a prompt leaves no room in the context.
     """
+    reads_source = bool(getattr(model.config, "is_encoder_decoder", False))
     limit = max_positions(model.config)
     names = list(ids) if ids is not None else [str(number) for number in range(len(prompts))]
-    check_room([len(prompt) for prompt in prompts], names, limit)
+    if reads_source:
+        check_sources([len(prompt) for prompt in prompts], names, model.config)
+        limit = limit if has_fixed_positions(model.config) else settings.max_new_tokens
+    else:
+        check_room([len(prompt) for prompt in prompts], names, limit)
     ends = end_tokens(model, tokenizer)
     order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
-    size = int(settings.batch_size)
+    waiting = (
+        _Row(number, sample, names[number], prompts[number], tokenizer, settings, limit, ends, reads_source)
+        for number in order
+        for sample in range(settings.samples)
+    )
+    pad_id = tokenizer.pad_token_id or 0
     training = model.training
     model.eval()
     try:
-        for start in range(0, len(order), size):
-            rows = [
-                _Row(number, names[number], prompts[number], tokenizer, settings, limit, ends)
-                for number in order[start : start + size]
-            ]
-            yield from _decode_batch(model, tokenizer.pad_token_id or 0, rows, settings)
+        if settings.num_beams > 1:
+            yield from _search(model, pad_id, waiting, settings)
+        else:
+            yield from _decode(state_of(model, pad_id), waiting, settings)
     finally:
         model.train(training)
 
@@ -108,8 +125,11 @@ def resolve(
     """
     update: dict[str, Any] = {}
     lines: list[Resolution] = []
+    if settings.num_beams > 1 and settings.temperature == "auto":
+        update["temperature"] = 0.0
+        lines.append(Resolution("generate.temperature", 0, "beam search is greedy"))
     for name, default in (("temperature", TEMPERATURE), ("top_k", TOP_K), ("top_p", TOP_P)):
-        if getattr(settings, name) != "auto":
+        if getattr(settings, name) != "auto" or name in update:
             continue
         stored = generation_config.get(name)
         told = isinstance(stored, (int, float)) and not isinstance(stored, bool)
@@ -137,6 +157,18 @@ def check_room(lengths: Sequence[int], ids: Sequence[str], limit: int) -> None:
         )
 
 
+def check_sources(lengths: Sequence[int], ids: Sequence[str], config: PretrainedConfig) -> None:
+    """An encoder reads at most as many tokens as it has positions. Raises UsageError with counts."""
+    limit = max_positions(config)
+    beyond = [number for number, length in enumerate(lengths) if length > limit] if has_fixed_positions(config) else []
+    if beyond:
+        more = f", and {len(beyond) - 1:,} more are too long" if len(beyond) > 1 else ""
+        raise UsageError(
+            f"source {ids[beyond[0]]}: {lengths[beyond[0]]:,} tokens, but the model reads at most {limit:,}{more}",
+            f"shorten it to {limit:,} tokens or fewer, or use a model with more positions",
+        )
+
+
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """The ids that end a text, as the generation config, the config or the tokenizer says."""
     for source in (getattr(model, "generation_config", None), model.config, tokenizer):
@@ -147,27 +179,35 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> fr
 
 
 class _Row:
-    """One prompt on its way: its new tokens, its text, its share of the sampling noise."""
+    """One sample of a prompt on its way: its new tokens, its text, its share of the sampling noise."""
 
     def __init__(
         self,
         number: int,
+        sample: int,
         name: str,
         prompt: Sequence[int],
         tokenizer: PreTrainedTokenizerBase,
         settings: Generate,
         limit: int,
         ends: frozenset[int],
+        reads_source: bool,
     ) -> None:
-        self.number, self.prompt, self.ends = number, list(prompt), ends
-        self.most = min(settings.max_new_tokens, limit - len(self.prompt))
-        self.uniform = noise(settings.seed, name, self.most) if settings.temperature else None
-        self.text = NewText(tokenizer, self.prompt, settings.stop)
+        self.number, self.sample, self.prompt, self.ends, self.limit = number, sample, list(prompt), ends, limit
+        before = [] if reads_source else self.prompt  # what the new text goes on from
+        self.slides = settings.overflow == "slide" and not reads_source
+        self.most = settings.max_new_tokens if self.slides else min(settings.max_new_tokens, limit - len(before))
+        self.read_at = 0  # new tokens that were there when the prompt, or what it slid to, was read
+        self.uniform = noise(settings.seed, name, self.most, sample) if settings.temperature else None
+        self.text = NewText(tokenizer, before, settings.stop)
         self.ids: list[int] = []
+        self.logprobs: list[float] = []
 
-    def add(self, token: int) -> Piece:
+    def add(self, token: int, logprob: float | None) -> Piece:
         """Take the next token; the piece has a completion when the row is finished."""
         self.ids.append(token)
+        if logprob is not None:
+            self.logprobs.append(logprob)
         ended = token in self.ends
         if not ended:
             self.text.add(token)
@@ -175,66 +215,59 @@ class _Row:
         if ended or full or self.text.stopped:
             self.text.end()
             reason: Literal["eos", "stop", "length"] = "stop" if self.text.stopped else "eos" if ended else "length"
-            piece = self.text.fresh(final=True)
-            return Piece(self.number, piece, Completion(self.text.text, tuple(self.ids), reason))
-        return Piece(self.number, self.text.fresh())
+            logprobs = tuple(self.logprobs) if self.logprobs else None
+            whole = Completion(self.text.text, tuple(self.ids), reason, logprobs)
+            return Piece(self.number, self.text.fresh(final=True), whole, self.sample)
+        return Piece(self.number, self.text.fresh(), sample=self.sample)
+
+    def full(self) -> bool:
+        """Whether the context is full, and the row not finished: it slides."""
+        return self.slides and len(self.prompt) + len(self.ids) - self.read_at >= self.limit
+
+    def slid(self) -> _Row:
+        """The row with the last half of its context in place of its prompt."""
+        self.prompt = [*self.prompt, *self.ids[self.read_at :]][-(self.limit // 2) :]
+        self.read_at = len(self.ids)
+        return self
 
 
-def _decode_batch(model: PreTrainedModel, pad_id: int, rows: list[_Row], settings: Generate) -> Iterator[Piece]:
-    """Decode rows together until the last is finished; finished rows leave the batch."""
-    state = _Cached(model, [row.prompt for row in rows], pad_id)
-    while rows:
+def _decode(state: State, waiting: Iterator[_Row], settings: Generate) -> Iterator[Piece]:
+    """Decode rows together; finished rows leave the batch, and waiting ones take their places where the state can."""
+    rows: list[_Row] = []
+    while True:
+        free = int(settings.batch_size) - len(rows) if state.refills or not rows else 0
+        fresh = list(islice(waiting, free))
+        if fresh:
+            state.add([row.prompt for row in fresh])
+            rows += fresh
+        if not rows:
+            return
         drawn = [row.uniform[len(row.ids)] for row in rows if row.uniform is not None]
-        tokens = state.next(settings, np.asarray(drawn) if drawn else None)
-        found = [row.add(token) for row, token in zip(rows, tokens, strict=True)]
+        chosen = state.next(settings, np.asarray(drawn) if drawn else None)
+        found = [row.add(*token) for row, token in zip(rows, _tokens(chosen), strict=True)]
         yield from (piece for piece in found if piece.text or piece.completion)
-        keep = [place for place, piece in enumerate(found) if piece.completion is None]
+        going = [place for place, piece in enumerate(found) if piece.completion is None]
+        keep = [place for place in going if not rows[place].full()]
+        if len(keep) < len(going):
+            waiting = chain([rows[place].slid() for place in going if rows[place].full()], waiting)
         rows = [rows[place] for place in keep]
-        if rows:
-            state.feed([tokens[place] for place in keep], keep)
+        state.feed([chosen.tokens[place] for place in keep], keep)
 
 
-class _Cached:
-    """A batch inside the model: inputs to read next, mask and positions of all tokens, keys and values of those read.
+def _search(model: PreTrainedModel, pad_id: int, waiting: Iterator[_Row], settings: Generate) -> Iterator[Piece]:
+    """Beam search: rows with equal room for new tokens together, each whole when it comes."""
+    for most, group in groupby(waiting, key=lambda row: row.most):
+        while rows := list(islice(group, int(settings.batch_size))):
+            found = search(model, [row.prompt for row in rows], most, settings, pad_id=pad_id, ends=rows[0].ends)
+            for row, chosen in zip(rows, found, strict=True):
+                for token in _tokens(chosen):
+                    piece = row.add(*token)
+                    if piece.text or piece.completion:
+                        yield piece
+                    if piece.completion:
+                        break
 
-    Prompts are padded on the left, so that the last column is the last token of every row; positions count from the
-    first real token, which models do not do by themselves outside of `generate`.
-    """
 
-    def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], pad_id: int) -> None:
-        self.model = model
-        accepted = inspect.signature(model.forward).parameters
-        self.by_position = "position_ids" in accepted
-        self.last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
-        width = max(map(len, prompts))
-        ids = [[pad_id] * (width - len(prompt)) + list(prompt) for prompt in prompts]
-        mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-        self.ids = torch.tensor(ids, device=model.device)
-        self.mask = torch.tensor(mask, device=model.device)
-        self.positions = (self.mask.cumsum(dim=-1) - 1).clamp(min=0)
-        self.cache: Any = None
-
-    @torch.inference_mode()
-    def next(self, settings: Generate, uniform: np.ndarray | None) -> list[int]:
-        """Read the inputs and choose each row's next token."""
-        inputs = {"input_ids": self.ids, "attention_mask": self.mask, **self.last_only}
-        if self.by_position:
-            inputs["position_ids"] = self.positions
-        outputs = self.model(**inputs, past_key_values=self.cache, use_cache=True)
-        self.cache = getattr(outputs, "past_key_values", None)
-        if self.cache is None or not hasattr(self.cache, "batch_select_indices"):
-            kind = self.model.config.model_type
-            raise ModelError(f"models of type {kind} keep no cache of keys and values", "choose another model")
-        chosen: list[int] = choose(outputs.logits[:, -1].float(), settings, uniform).tolist()
-        return chosen
-
-    @torch.inference_mode()
-    def feed(self, tokens: Sequence[int], keep: Sequence[int]) -> None:
-        """The inputs become `tokens`, one for each row that is kept; the other rows are dropped."""
-        if len(keep) < len(self.mask):
-            rows = torch.tensor(keep, device=self.mask.device)
-            self.mask, self.positions = self.mask[rows], self.positions[rows]
-            self.cache.batch_select_indices(rows)
-        self.ids = torch.tensor(tokens, device=self.mask.device)[:, None]
-        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=-1)
-        self.positions = self.positions[:, -1:] + 1
+def _tokens(chosen: Chosen) -> Iterator[tuple[int, float | None]]:
+    """(token, its log-probability if asked for)."""
+    return zip(chosen.tokens, chosen.logprobs or repeat(None), strict=False)

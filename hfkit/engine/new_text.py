@@ -1,9 +1,12 @@
-"""New tokens -> new text: whole characters only, cut before a stop string. Used by engine/decode.py."""
+"""New tokens -> new text: whole characters only, cut before a stop string. Used by decode.py and by `generate`."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from hfkit.tasks.graphemes import goes_on
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -16,11 +19,13 @@ class NewText:
     """The text of one row's new tokens as they come; special tokens are left out.
 
     `text` is all whole characters so far, up to the first stop string; `fresh()` is what of it can be shown and was not
-    yet: what may be the beginning of a stop string is held back.
+    yet. Held back is what may be the beginning of a stop string, and a character that may go on: a mark, a joiner, a
+    skin tone or the second half of a flag may follow. Letters of scripts that hardly use marks, Latin among them, are
+    not held: each piece would lack its last letter.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int], stop: Sequence[str]) -> None:
-        self._backend: Any = tokenizer.backend_tokenizer
+        self._tokenizer: Any = tokenizer
         self._stop = [text for text in stop if text]
         self._known = list(prompt[-CONTEXT:])
         self._known_text = self._decode(self._known)
@@ -45,7 +50,9 @@ class NewText:
 
     def fresh(self, *, final: bool = False) -> str:
         """The text to show now; `final`: nothing is held back."""
-        until = len(self.text) - (0 if final or self.stopped else self._held())
+        until = len(self.text)
+        if not (final or self.stopped):
+            until -= self._held() or self._going_on()
         piece = self.text[self._shown : until]
         self._shown = max(self._shown, until)
         return piece
@@ -68,5 +75,26 @@ class NewText:
                 return size
         return 0
 
+    def _going_on(self) -> int:
+        """Code points at the end that the next one may belong to."""
+        if not self.text or not _may_go_on(self.text[-1]):
+            return 0
+        place = len(self.text) - 1
+        while place > self._shown and goes_on(self.text, place):
+            place -= 1
+        return len(self.text) - place
+
     def _decode(self, ids: list[int]) -> str:
-        return str(self._backend.decode(ids, skip_special_tokens=True)) if ids else ""
+        if not ids:
+            return ""
+        if self._tokenizer.is_fast:
+            return str(self._tokenizer.backend_tokenizer.decode(ids, skip_special_tokens=True))
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def _may_go_on(char: str) -> bool:
+    """Whether a mark or a joiner is likely behind this code point: an emoji, a mark, an Indic or Thai letter."""
+    if char.isascii():
+        return False
+    kind = unicodedata.category(char)
+    return kind[0] in "MSC" or (kind == "Lo" and unicodedata.east_asian_width(char) not in "WF")

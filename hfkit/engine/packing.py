@@ -20,8 +20,9 @@ from transformers.modeling_outputs import (
 )
 
 from hfkit.engine import attention
+from hfkit.engine.asked import asked_only
 from hfkit.engine.cpu import keep_freed_memory, lean
-from hfkit.models.families import OFFSET_POSITIONS, PACKED
+from hfkit.models.families import ENCODER_DECODERS, OFFSET_POSITIONS, PACKED
 
 if TYPE_CHECKING:
     from hfkit.engine.place import Place
@@ -38,6 +39,8 @@ def packed(model: Any, place: Place) -> nn.Module:
     if place.device.type == "cpu":
         keep_freed_memory()
     if not can_pack(model):
+        if place.device.type == "cpu" and model.config.model_type in ENCODER_DECODERS:
+            model.set_attn_implementation("eager")  # matrix products: the fused kernel's backward pass is slower
         return model
     attention.register()
     model.set_attn_implementation(attention.NAME)
@@ -53,7 +56,7 @@ def can_pack(model: Any) -> bool:
     return (
         model.config.model_type in PACKED
         and not (head.endswith("ForSequenceClassification") and pooled_by_mean)
-        and head.endswith(("ForQuestionAnswering", "ForSequenceClassification", "LMHeadModel"))
+        and head.endswith(("ForQuestionAnswering", "ForSequenceClassification", "LMHeadModel", "ForMaskedLM"))
     )
 
 
@@ -88,6 +91,8 @@ class Packed(nn.Module):
         if head.endswith("ForSequenceClassification"):
             hidden = self.model.base_model(**self._row(batch))[0][0]
             return SequenceClassifierOutput(logits=classified(self.model, hidden, batch["cu_seq_lens"]))
+        if "asked_index" in batch:
+            return asked_only(self.model, lambda: self.model(**self._row(batch)), batch["asked_index"])
         outputs = self.model(**self._row(batch))
         if head.endswith("ForQuestionAnswering"):
             return QuestionAnsweringModelOutput(

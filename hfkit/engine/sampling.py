@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,13 +12,31 @@ from hfkit.errors import ModelError
 from hfkit.recipe.keys import Generate
 
 
-def noise(seed: int, row_id: str, count: int) -> np.ndarray:
-    """`count` numbers from [0, 1) that depend on the seed, the row and the position alone: no batch can change them.
+def noise(seed: int, row_id: str, count: int, sample: int = 0) -> np.ndarray:
+    """`count` numbers from [0, 1) by seed, row, sample of the row and position alone: no batch can change them.
 
-    Philox is a counter-based generator (Salmon et al. 2011); its key is a hash of seed and row.
+    Philox is a counter-based generator (Salmon et al. 2011); its key is a hash of seed, sample and row.
     """
-    key = int.from_bytes(hashlib.blake2b(f"{seed} {row_id}".encode(), digest_size=16).digest())
+    stream = f"{seed}/{sample}" if sample else str(seed)
+    key = int.from_bytes(hashlib.blake2b(f"{stream} {row_id}".encode(), digest_size=16).digest())
     return np.random.Generator(np.random.Philox(key=key)).random(count)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One token for each row, and on request the log-probability of each under the model's own softmax."""
+
+    tokens: list[int]
+    logprobs: list[float] | None = None
+
+
+def pick(logits: torch.Tensor, settings: Generate, uniform: np.ndarray | None) -> Chosen:
+    """`choose`, and log-probabilities where `settings.logprobs` asks: before temperature, top_k and top_p."""
+    tokens = choose(logits, settings, uniform)
+    if not settings.logprobs:
+        return Chosen(tokens.tolist())
+    taken = logits.gather(-1, tokens[:, None]).squeeze(-1) - logits.logsumexp(dim=-1)
+    return Chosen(tokens.tolist(), taken.tolist())
 
 
 def choose(logits: torch.Tensor, settings: Generate, uniform: np.ndarray | None) -> torch.Tensor:

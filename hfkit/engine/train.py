@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from hfkit.engine.collate import collate
+from hfkit.engine.drawn import seen
 from hfkit.engine.forward import forward
 from hfkit.engine.memory import give_back, out_of_memory
 from hfkit.engine.optimize import Schedule, scale_and_clip
@@ -78,7 +79,7 @@ class Training:
             place.accelerator.ddp_handler.find_unused_parameters = leaves_unused(
                 model.to(place.device),
                 task,
-                {k: v.to(place.device) for k, v in collate(features.take([0]), pad_id).items()},
+                {k: v.to(place.device) for k, v in collate(seen(task, features, [0], seed, 0), pad_id).items()},
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch 2.13 renames an argument that 2.10 needs
@@ -157,7 +158,9 @@ class Training:
             torch.manual_seed(draw_seed(self.seed, step, index))
             batch = {
                 k: v.to(self.place.device, non_blocking=True)
-                for k, v in collate(self.features.take(part.tolist()), self.pad_id).items()
+                for k, v in collate(
+                    seen(self.task, self.features, part.tolist(), self.seed, step), self.pad_id
+                ).items()
             }
             with nullcontext() if last else self._no_sync():
                 loss, count = self.task.loss(forward(self.model, batch), batch)

@@ -76,10 +76,25 @@ _LM = {
     "word_perplexity": "exp(sum of NLL / words of the original text split at white space)",
 }
 
+_MASKED = {
+    "masked_perplexity": "exp(masked_loss): of tokens under masks, not a perplexity of the text",
+    "masked_loss": "sum of NLL of the tokens under fixed masks / their number, nats per token",
+    "pseudo_perplexity": "exp(pseudo_loss), Salazar et al. 2020: neither a perplexity nor comparable to one",
+    "pseudo_loss": "sum over tokens of the NLL of each, hidden alone in its block, all others seen / tokens, nats",
+    "pseudo_bits_per_byte": "that sum / (ln 2 * UTF-8 bytes of the text)",
+}
+
 _LAMBADA = {
     "accuracy": "LAMBADA: % of passages whose last word (after a blank) is what greedy decoding gives, every token; "
     "no stop-word filter",
     "perplexity": "LAMBADA: exp(mean over passages of the last word's NLL, summed over its tokens), per word",
+}
+
+_CHOICE = {
+    "accuracy": "% of rows whose chosen text is the gold one, as lm-evaluation-harness' acc",
+    "accuracy_norm": "% of rows whose gold text has the largest sum of log-likelihoods per UTF-8 byte of the text "
+    "without its blanks, as its acc_norm",
+    "macro_f1": _SINGLE["macro_f1"],
 }
 
 _TEXTS = {
@@ -102,6 +117,8 @@ _DEFINITIONS = {
     "hans": _HANS,
     "lm": _LM,
     "lambada": _LAMBADA,
+    "masked": _MASKED,
+    "choice": _CHOICE,
     "texts": _TEXTS,
 }
 
@@ -109,7 +126,8 @@ _DEFINITIONS = {
 def definition(scorer: str, key: str) -> str:
     """The exact meaning of metric `key` under `scorer`. Raises KeyError for a pair that no reduce function here gives.
 
-    Scorers: squad, squad2, cmrc, mrqa, adversarial; single (nli too), multi, regression, hans; lm; lambada; texts.
+    Scorers: squad, squad2, cmrc, mrqa, adversarial; single (nli too), multi, regression, hans; lm; lambada; masked;
+    choice; texts.
     """
     return _DEFINITIONS[scorer][key]
 

@@ -16,6 +16,11 @@ from hfkit.metrics.weights import mean, total
 ORDERS = 4  # of BLEU's n-grams
 
 
+def check_installed() -> None:
+    """Raises UsageError, with the line to type, without the extra."""
+    _libraries()
+
+
 def measure_overlap(prediction: str, references: Sequence[str]) -> dict[str, float]:
     """One row's `bleu_...` and `chrf_...` counts, `rouge_l` (0-1, the best reference) and `em` (0 or 1, as it stands).
 

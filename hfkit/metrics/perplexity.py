@@ -15,6 +15,24 @@ from hfkit.errors import DataError
 from hfkit.metrics.weights import mean, total
 
 
+def reduce_text(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The metrics of what was measured: of every token, of last words, or of a masked model's (see their columns)."""
+    if "greedy" in columns:
+        return reduce_lambada(columns)
+    return reduce_perplexity(columns) if "nll" in columns else reduce_masked(columns)
+
+
+def reduce_masked(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Of a model that fills in words: from `masked_nll` and `tokens`, nats and number of the tokens under fixed masks,
+    `masked_perplexity` and `masked_loss`; from `pseudo_nll`, `tokens` and `bytes`, each token hidden once, alone,
+    `pseudo_perplexity`, `pseudo_loss`, `pseudo_bits_per_byte`. None of them is a perplexity: they never chain up to the
+    likelihood of the text.
+    """
+    kind = "pseudo" if "pseudo_nll" in columns else "masked"
+    renamed = {"nll" if name == f"{kind}_nll" else name: values for name, values in columns.items()}
+    return {f"{kind}_{name}": value for name, value in reduce_perplexity(renamed).items()}
+
+
 def reduce_perplexity(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
     """`perplexity` per token, `loss` (nats per token), `bits_per_byte`, and `word_perplexity` if words are given.
 

@@ -24,6 +24,9 @@ VERIFIED = (
     "xlm-roberta",
 )
 
+# encoder-decoders, compared likewise by tests/engine/test_encoder_decoder.py; their batches are padded
+ENCODER_DECODERS = ("bart", "m2m_100", "marian", "mbart", "t5")
+
 # of these tests/engine/test_packing.py proves that packed rows give what padded batches give; the others are padded
 PACKED = tuple(family for family in VERIFIED if family != "deberta-v2")  # which has its own attention
 
@@ -41,6 +44,9 @@ OFFSET_POSITIONS = (
     "xlm-roberta-xl",
     "xmod",
 )
+
+# these look at distances between tokens, so that `max_positions` is what they were trained on, not a limit
+RELATIVE_POSITIONS = ("longt5", "mt5", "switch_transformers", "t5", "udop", "umt5")
 
 # decoders whose own pair template puts nothing between the two texts
 PLAIN_PAIRS = ("gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj")
@@ -72,11 +78,27 @@ ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attn_pdrop", "attention_d
 UNBOUNDED = 512  # positions used for models whose config names no limit, such as xlnet
 
 
+def fills_in_words(model_type: str, *, is_decoder: bool = False) -> bool:
+    """Whether models of this type read both ways and have a head for masked words: BERT and its kin."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as HEADS
+
+    return not is_decoder and str(HEADS.get(model_type, "")).endswith("ForMaskedLM")
+
+
+def continues_text(model_type: str, *, is_decoder: bool = False) -> bool:
+    """Whether models of this type have a head for the next token and do not see it before."""
+    from transformers.models.auto import modeling_auto as tables
+
+    two_way = model_type in tables.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not is_decoder
+    return model_type in tables.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not two_way
+
+
 def unverified_note(model_type: str) -> str | None:
     """The line to show for an architecture without a parity test; None for a verified one."""
-    if model_type in VERIFIED:
+    if model_type in (*VERIFIED, *ENCODER_DECODERS):
         return None
-    return f"{model_type} is not among the verified families ({', '.join(VERIFIED)}); it takes the padded path"
+    known = ", ".join((*VERIFIED, *ENCODER_DECODERS))
+    return f"{model_type} is not among the verified families ({known}); it takes the padded path"
 
 
 def set_dropouts(config: PretrainedConfig, dropout: float | None, attention_dropout: float | None) -> None:
@@ -95,6 +117,11 @@ def _set(config: PretrainedConfig, key: str, value: float | None, main: tuple[st
         )
     for name in [*present, *(name for name in also if hasattr(config, name))]:
         setattr(config, name, value)
+
+
+def has_fixed_positions(config: PretrainedConfig) -> bool:
+    """Whether an input that is longer than `max_positions` cannot be read; T5's relative positions have no end."""
+    return config.model_type not in RELATIVE_POSITIONS
 
 
 def max_positions(config: PretrainedConfig) -> int:

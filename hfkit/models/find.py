@@ -72,7 +72,7 @@ def _locate(model: str, revision: str | None, offline: bool, convert: bool, runs
         return _from_hub(model.removeprefix("hub:"), revision, offline, convert)
     if _looks_like_path(model):
         return _from_path(Path(model).expanduser(), model)
-    if (run := _run(model, runs)) is not None:
+    if (run := run_named(model, runs)) is not None:
         return _from_path(run, run.name)
     return _by_name(model, revision, offline, convert, runs)
 
@@ -177,13 +177,15 @@ def _finished(runs: Path) -> list[Path]:
     return sorted(found, key=lambda p: ((p / "model" / "config.json").stat().st_mtime_ns, p.name))
 
 
-def run_named(model: str) -> Path | None:
-    """The run that a name means, as `find` reads it; None when it means no run. Raises ModelError."""
-    return _run(model, runs_folder())
+def run_named(model: str, runs: Path | None = None) -> Path | None:
+    """The run that `last`, `last:TASK`, a name or a unique part of a name means; None when it means no run.
 
-
-def _run(model: str, runs: Path) -> Path | None:
-    """The run that `last`, `last:TASK`, a name or a unique part of a name means; None when it means no run."""
+    What `find` takes for something else first (starter, scratch:, hub:, a path) is no run, though it may be part of the
+    names of runs. Raises ModelError.
+    """
+    if model == "starter" or model.startswith(("scratch:", "hub:")) or _looks_like_path(model):
+        return None
+    runs = runs if runs is not None else runs_folder()
     word, _, task = model.partition(":")
     if word == "last":
         found = [p for p in _finished(runs) if not task or (read_saved(p / "model") or {}).get("task") == task]

@@ -24,6 +24,7 @@ TOKENIZERS = (
     ("vocab.txt",),
     ("vocab.json", "merges.txt"),
     ("spiece.model",),
+    ("source.spm", "target.spm", "vocab.json"),
     ("sentencepiece.bpe.model",),
     ("spm.model",),
     ("tokenizer.model",),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hfkit.errors import ModelError, UsageError
 from hfkit.models.checkpoint import Checkpoint
-from hfkit.models.families import set_dropouts
+from hfkit.models.families import continues_text, set_dropouts
 from hfkit.models.intake import check_unchanged
 from hfkit.models.quiet import quiet
 from hfkit.models.tokenizer import load_config
@@ -24,6 +24,7 @@ AUTO = {
     "sequence-classification": "AutoModelForSequenceClassification",
     "causal-lm": "AutoModelForCausalLM",
     "masked-lm": "AutoModelForMaskedLM",
+    "seq2seq-lm": "AutoModelForSeq2SeqLM",
 }
 # heads of models whose encoder is no module of its own, such as T5
 HEAD_PARTS = ("classification_head", "classifier", "lm_head", "qa_outputs", "score", "sequence_summary")
@@ -79,15 +80,18 @@ def _check_head(checkpoint: Checkpoint, config: PretrainedConfig, head: Head) ->
         "sequence-classification": tables.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
         "causal-lm": tables.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         "masked-lm": tables.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+        "seq2seq-lm": tables.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     }
     kind = config.model_type
-    two_way = kind in names["masked-lm"] and not getattr(config, "is_decoder", False)
-    if kind not in names[head] or (head == "causal-lm" and two_way):
+    decoder = bool(getattr(config, "is_decoder", False))
+    if kind not in names[head] or (head == "causal-lm" and not continues_text(kind, is_decoder=decoder)):
         raise ModelError(
             f"{checkpoint.name}: models of type {kind} have no {head} head",
             {
                 "causal-lm": "to continue text take a GPT-2, such as openai-community/gpt2 or scratch:gpt2-mini",
                 "masked-lm": "to fill in words take a BERT, such as google-bert/bert-base-uncased or scratch:bert-mini",
+                "seq2seq-lm": "to write a text from a text take an encoder-decoder, such as google-t5/t5-small or "
+                "scratch:transformer-mini",
             }.get(head, "choose a model of another family, such as google-bert/bert-base-uncased"),
         )
 

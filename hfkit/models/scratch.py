@@ -40,12 +40,39 @@ def _bert(layers: int, width: int, heads: int, positions: int) -> dict[str, Any]
     }
 
 
+def _marian(layers: int, width: int, heads: int, positions: int) -> dict[str, Any]:
+    """The Transformer of Vaswani et al. (2017): sinusoidal positions, one table of vectors for all three uses."""
+    sides = {
+        f"{side}_{name}": value
+        for side in ("encoder", "decoder")
+        for name, value in (("layers", layers), ("ffn_dim", 4 * width), ("attention_heads", heads))
+    }
+    return {
+        "model_type": "marian",
+        "d_model": width,
+        "max_position_embeddings": positions,
+        "activation_function": "relu",
+        "scale_embedding": True,
+        "init_std": width**-0.5,
+        "forced_eos_token_id": None,
+        **sides,
+    }
+
+
 SHAPES = {
     "gpt2-nano": _gpt2(4, 128, 4, 256),
     "gpt2-mini": _gpt2(6, 384, 6, 512),
     "gpt2": _gpt2(12, 768, 12, 1024),
     "bert-mini": _bert(4, 256, 4, 512),
     "bert-base": _bert(12, 768, 12, 512),
+    "transformer-mini": _marian(3, 256, 4, 512),
+}
+
+
+HEADS: dict[str, tuple[Head, ...]] = {
+    "gpt2": ("causal-lm", "question-answering", "sequence-classification"),
+    "bert": ("masked-lm", "question-answering", "sequence-classification"),
+    "marian": ("seq2seq-lm",),
 }
 
 
@@ -62,22 +89,17 @@ def build_scratch(name: str, texts: Iterable[str], scratch: Scratch, head: Head,
         raise ModelError(f"no scratch model '{name}'", f"there are {', '.join(SHAPES)}")
     shape = dict(SHAPES[name])
     kind = shape.pop("model_type")
-    if (kind == "gpt2" and head == "masked-lm") or (kind == "bert" and head == "causal-lm"):
-        fit = [n for n, other in SHAPES.items() if other["model_type"] != kind]
+    if head not in HEADS[kind]:
+        fit = [n for n, other in SHAPES.items() if head in HEADS[other["model_type"]]]
         raise ModelError(f"scratch:{name} has no {head} head", f"take scratch:{fit[0]}")
-    tokenizer = (
-        _byte_level(texts, scratch.vocab_size)
-        if kind == "gpt2"
-        else _word_piece(texts, scratch.vocab_size, scratch.lowercase)
-    )
+    tokenizer = _trained_tokenizer(kind, texts, scratch)
     tokenizer.model_max_length = shape.get("n_positions") or shape["max_position_embeddings"]
+    end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     ids = {
-        "bos_token_id": tokenizer.eos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.eos_token_id,
-    }
-    if kind == "bert":
-        ids = {"pad_token_id": tokenizer.pad_token_id}
+        "gpt2": {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end},
+        "bert": {"pad_token_id": pad},
+        "marian": {"eos_token_id": end, "pad_token_id": pad, "decoder_start_token_id": pad},
+    }[kind]
     config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **shape, **ids)
     with quiet():
         config.save_pretrained(folder)
@@ -85,6 +107,12 @@ def build_scratch(name: str, texts: Iterable[str], scratch: Scratch, head: Head,
     return Checkpoint(
         name=f"scratch:{name}", folder=folder, scratch=name, config={**config.to_dict(), "model_type": kind}
     )
+
+
+def _trained_tokenizer(kind: str, texts: Iterable[str], scratch: Scratch) -> PreTrainedTokenizerBase:
+    if kind == "bert":
+        return _word_piece(texts, scratch.vocab_size, scratch.lowercase)
+    return _byte_level(texts, scratch.vocab_size) if kind == "gpt2" else _joint_bytes(texts, scratch.vocab_size)
 
 
 def _counted(texts: Iterable[str], seen: list[int]) -> Iterator[str]:
@@ -112,6 +140,34 @@ def _byte_level(texts: Iterable[str], size: int) -> PreTrainedTokenizerBase:
     trained = json.loads(tokenizer.to_str())["model"]
     merges = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in trained["merges"]]
     return GPT2Tokenizer(vocab=trained["vocab"], merges=merges, pad_token=END)
+
+
+def _joint_bytes(texts: Iterable[str], size: int) -> PreTrainedTokenizerBase:
+    """Byte-level BPE learnt on sources and targets together, with an end token after each text.
+
+    One vocabulary lets encoder, decoder and output share one table, and names stay as they are. A blank is put before
+    the first word, so that a word is one token wherever it stands.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=["<pad>", "</s>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    _train(tokenizer, texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A $B </s>", special_tokens=[("</s>", tokenizer.token_to_id("</s>"))]
+    )
+    names = ["input_ids", "attention_mask"]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", model_input_names=names
+    )
 
 
 def _word_piece(texts: Iterable[str], size: int, lowercase: bool) -> PreTrainedTokenizerBase:

@@ -48,17 +48,19 @@ def load_tokenizer(checkpoint: Checkpoint, head: Head | None = None) -> PreTrain
         raise ModelError(
             f"{folder}: the tokenizer cannot be loaded ({_first_line(error)})", "download or copy its files again"
         ) from error
-    if not tokenizer.is_fast:
+    if not tokenizer.is_fast and head != "seq2seq-lm":  # Marian's and M2M100's have no fast form
         raise ModelError(
             f"{folder}: {config.model_type} has no fast tokenizer, which offsets need", "choose another model"
         )
     _check_size(tokenizer, config, folder)
     _check_templates(tokenizer, folder)
-    _keep_normalizer(tokenizer, folder)
+    if tokenizer.is_fast:
+        _keep_normalizer(tokenizer, folder)
     clear_stored(tokenizer)
     split_special(tokenizer)
     _give_pad(tokenizer, folder)
-    _give_pair_template(tokenizer, config, head)
+    if tokenizer.is_fast and head != "seq2seq-lm":
+        _give_pair_template(tokenizer, config, head)
     tokenizer.model_max_length = min(int(tokenizer.model_max_length), max_positions(config))
     # whoever encodes a long text cuts it into windows or blocks; a warning about its length says nothing
     tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
@@ -88,9 +90,10 @@ def load_config(checkpoint: Checkpoint) -> PretrainedConfig:
 
 def clear_stored(tokenizer: PreTrainedTokenizerBase) -> None:
     """Switch off truncation and padding, in the tokenizer and in what it saves."""
-    backend: Any = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
+    if tokenizer.is_fast:
+        backend: Any = tokenizer.backend_tokenizer
+        backend.no_truncation()
+        backend.no_padding()
     for name in LEFTOVERS:
         tokenizer.init_kwargs.pop(name, None)
 
@@ -104,6 +107,8 @@ def split_special(tokenizer: PreTrainedTokenizerBase) -> None:
     from tokenizers import Regex, models, pre_tokenizers
 
     tokenizer.split_special_tokens = True
+    if not tokenizer.is_fast:
+        return
     backend: Any = tokenizer.backend_tokenizer
     backend.encode_special_tokens = True
     if not isinstance(backend.model, models.Unigram):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from hfkit.recipe.section import Auto, Section, key
 
@@ -103,10 +103,29 @@ class Generate(Section):
     top_k: Auto | NonNegativeInt = key(
         "auto", "sample among this many most likely tokens, 0 all; auto: the checkpoint's, else 50"
     )
+    samples: PositiveInt = key(1, "completions of each prompt")
+    num_beams: PositiveInt = key(1, "beams of beam search, which is greedy and gives the best beam; 1 does not search")
+    logprobs: bool = key(False, "also give the log-probability of each new token")
+    template: str | None = key(
+        None, "a prompt made of the data's columns, e.g. 'Q: {question}\\nA:'; null: the column prompt"
+    )
+    overflow: Literal["error", "truncate", "slide"] = key(
+        "error", "a text beyond the model's context: refused, cut at its left end, or read on from its last half"
+    )
     batch_size: Auto | PositiveInt = key("auto", "prompts decoded at once")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = key("auto", "number format of the weights")
     stop: list[str] = key([], "texts that end a completion")
     seed: int = key(0, "seed of sampling", ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.samples > 1 and (self.temperature == 0 or self.num_beams > 1):
+            raise ValueError("several samples of a prompt would be the same: beams and temperature 0 are greedy")
+        if self.num_beams > 1 and self.temperature not in ("auto", 0):
+            raise ValueError("beam search does not sample: take temperature=0, or num_beams=1")
+        if self.num_beams > 1 and self.overflow == "slide":
+            raise ValueError("beam search does not slide: take overflow=truncate, or num_beams=1")
+        return self
 
 
 class Scratch(Section):
@@ -120,15 +139,15 @@ class Recipe(Section):
     """A whole recipe. `settings` is the section of the recipe's task; in YAML it carries the task's name (`qa:`)."""
 
     name: str = key("recipe", "name of the recipe, from its file")
-    task: str = key(..., "qa | nli | classify | lm | package.module:Class")
+    task: str = key(..., "qa | nli | classify | lm | seq2seq | qa-generation | choice | package.module:Class")
     model: str = key("starter", "run, checkpoint folder, Hub name, starter, or scratch:NAME")
     model_revision: str | None = key(None, "branch, tag or commit of a Hub model")
     convert: bool = key(True, "pickle weights are converted to safetensors first")
     dropout: float | None = key(None, "hidden dropout; null: the checkpoint's", ge=0, lt=1)
     attention_dropout: float | None = key(None, "attention dropout; null: the checkpoint's", ge=0, lt=1)
-    data: Data = Data()
+    data: Data = Field(default_factory=Data)
     settings: Section = key(..., "the task's own section")
-    train: Train = Train()
-    lora: Lora = Lora()
-    generate: Generate = Generate()
-    scratch: Scratch = Scratch()
+    train: Train = Field(default_factory=Train)
+    lora: Lora = Field(default_factory=Lora)
+    generate: Generate = Field(default_factory=Generate)
+    scratch: Scratch = Field(default_factory=Scratch)

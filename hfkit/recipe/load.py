@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
 from hfkit.errors import UsageError
@@ -16,16 +15,17 @@ from hfkit.recipe.check import COMMAND_LINE, checked, hint
 from hfkit.recipe.keys import Recipe
 from hfkit.recipe.section import Section
 from hfkit.recipe.shipped import find_recipe
-from hfkit.recipe.yaml import dump as dump_yaml
-from hfkit.recipe.yaml import parse
 from hfkit.tasks import TASKS, task_class
 
 MAX_BYTES = 50_000
 SHAPE = "a recipe is a YAML file; see one with `hfkit recipes show qa`"
 # Keys of `data` that say how one set is read; the others divide a training set.
-READING = ("columns", "names", "encoding", "limit", "on_bad_row")
+READING = ("columns", "names", "encoding", "limit", "on_bad_row", "max_bad_rows")
+SCORING = ("data.group", "data.slices")  # and these say how scores of it are broken down
 # What decides when to save or whom to tell, not what is computed: left out of a run's identity.
 CADENCE = ("save_steps", "save_minutes", "keep_checkpoints", "trackers")
+TEXTS = ("generate.template",)  # a colon in it would make a mapping, a brace in front of it another
+LENGTHS = ("max_length", "block_size", "max_source_length")  # a task has one of them
 ON_THE_WAY = ("eval_steps", "micro_batch_size")  # may change between two attempts of a run, and are said then
 
 
@@ -95,11 +95,17 @@ def section_from_overrides(model: type[Section], section: str, overrides: Sequen
 
 
 def check_override_sections(overrides: Sequence[str], allowed: Sequence[str]) -> None:
-    """Refuse overrides that a command does not use, instead of ignoring them. Raises UsageError."""
+    """Refuse overrides that a command does not use, instead of ignoring them. Raises UsageError.
+
+    `allowed` are sections and single keys; of `data` a command that names it takes what says how a set is read.
+    """
     for dotted, _ in map(split_override, overrides):
         head, _, rest = dotted.partition(".")
+        if dotted in allowed:
+            continue
         if head == "data" and rest.partition(".")[0] not in READING:
-            keys = ", ".join(f"data.{key}" for key in READING)
+            known = [*(f"data.{key}" for key in READING), *(key for key in allowed if key.startswith("data."))]
+            keys = ", ".join(known)
             raise UsageError(f"'{dotted}' has no effect on this command", f"of data, these have: {keys}")
         if head not in allowed:
             raise UsageError(
@@ -108,23 +114,32 @@ def check_override_sections(overrides: Sequence[str], allowed: Sequence[str]) ->
 
 
 def split_override(text: str) -> tuple[str, Any]:
-    """("section.key", value) of "section.key=value"; the value is read as YAML. Raises UsageError."""
+    """("section.key", value) of "section.key=value"; the value is read as YAML. Raises UsageError.
+
+    A value that is always text stands as it is, unless it is quoted or says null.
+    """
+    from hfkit.recipe.yaml import YAMLError, parse  # not at the top: commands without overrides start 10 ms earlier
+
     dotted, equals, value = text.partition("=")
     if not equals or not dotted:
         raise UsageError(f"'{text}' is not KEY=VALUE", "write for example train.epochs=3")
+    if dotted.strip() in TEXTS and not value.startswith(('"', "'")) and value not in ("", "null", "~"):
+        return dotted.strip(), value
     try:
         return dotted.strip(), parse(value)
-    except yaml.YAMLError:
+    except YAMLError:
         return dotted.strip(), value
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
     """The plain data of a recipe file. Raises UsageError naming the line."""
+    from hfkit.recipe.yaml import YAMLError, parse
+
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UsageError(f"{path}: larger than {MAX_BYTES:,} bytes, so not a recipe", SHAPE)
         values = parse(path.read_text(encoding="utf-8-sig"))
-    except yaml.YAMLError as error:
+    except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise UsageError(f"{path}{line}: {getattr(error, 'problem', None) or 'not YAML'}", SHAPE) from error
@@ -146,7 +161,9 @@ def as_dict(recipe: Recipe) -> dict[str, Any]:
 
 def dump(recipe: Recipe) -> str:
     """YAML text with every default written out; `load` reads it back to an equal recipe."""
-    return dump_yaml(as_dict(recipe))
+    from hfkit.recipe import yaml
+
+    return yaml.dump(as_dict(recipe))
 
 
 def identity(recipe: Recipe) -> str:
@@ -181,7 +198,7 @@ def _own_key(dotted: str, section: str, settings: type[BaseModel]) -> str:
     """`max_length` alone stands for the task's own length key."""
     if dotted != "max_length":
         return dotted
-    own = "max_length" if "max_length" in settings.model_fields else "block_size"
+    own = next((name for name in LENGTHS if name in settings.model_fields), "max_length")
     return f"{section}.{own}"
 
 

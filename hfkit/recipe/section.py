@@ -16,7 +16,12 @@ class Section(BaseModel):
     on_request: ClassVar[frozenset[str]] = frozenset()
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, protected_namespaces=(), allow_inf_nan=False
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
+        defer_build=True,  # a command uses few of the sections
     )
 
 

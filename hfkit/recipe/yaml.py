@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 MAX_DEPTH = 20
+YAMLError = yaml.YAMLError
 _STARTS = (
     yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken, yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken,
 )  # fmt: skip

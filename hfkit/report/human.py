@@ -19,7 +19,8 @@ def answer_text(item: Mapping[str, Any], *, many: bool) -> str:
     """One prediction: its inputs where it has them, then what the model says and how sure it is."""
     if "completion" in item:
         head = f"> {one_line(item.get('prompt', ''), 100)}\n" if many else ""
-        return head + safe(item["completion"])
+        samples = item.get("samples") or [item]
+        return head + "\n---\n".join(safe(sample["completion"]) for sample in samples)
     lines = [f"{name}: {one_line(item[name])}" for name in INPUTS if item.get(name)]
     said = "(no answer)" if item.get("no_answer") else plain(item.get("prediction"))
     sure = certainty(item)

@@ -40,9 +40,8 @@ class Live:
         fields = event.fields
         total = fields["total"]
         of = f"/{number(total)}" if total is not None else ""
-        self.move(
-            fields["stage"], fields["done"], total, f"{number(fields['done'])}{of} {fields['unit']}", with_eta=True
-        )
+        text = "  ".join([f"{number(fields['done'])}{of} {fields['unit']}", *rates(event)])
+        self.move(fields["stage"], fields["done"], total, text, with_eta=True)
 
     def step(self, event: Event) -> None:
         fields = event.fields

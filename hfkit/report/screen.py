@@ -72,7 +72,7 @@ class Plain:
         finished = total is not None and done >= total
         if event.time - last >= SECONDS_BETWEEN_LINES or (finished and stage in self.spoke):
             of = f"/{number(total)}" if total is not None else ""
-            self.line(f"{one_line(stage)}: {number(done)}{of} {event.fields['unit']}")
+            self.line("  ".join([f"{one_line(stage)}: {number(done)}{of} {event.fields['unit']}", *rates(event)]))
             self.stages[stage] = event.time
             self.spoke.add(stage)
         if finished:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TextIO
 
+from hfkit.errors import ResourceError
 from hfkit.machine import srun_tasks
 
 
@@ -28,12 +30,20 @@ def int_or_zero(text: str | None) -> int:
 
 
 def write(stream: TextIO, text: str) -> None:
-    """Write and flush; a reader that went away (`| head`) is no error and ends no training."""
+    """Write and flush; a reader that went away (`| head`) is no error and ends no training.
+
+    Raises ResourceError when the disk that the stream was sent to is full.
+    """
     try:
         stream.write(text)
         stream.flush()
     except BrokenPipeError:
         close_quietly(stream)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        close_quietly(stream)
+        raise ResourceError(f"{stream.name}: cannot be written ({error.strerror})", "free some space there") from error
 
 
 def close_quietly(stream: TextIO) -> None:

@@ -30,6 +30,8 @@ class View:
     def show(self, event: Event) -> None:
         """Show one event."""
         fields = event.fields
+        if event.kind not in ("text", "progress", "step"):
+            self.end_line()
         match event.kind:
             case "note":
                 self.screen.line(safe(fields["text"]))
@@ -115,11 +117,14 @@ class View:
         to_data(safe(piece) if sys.stdout.isatty() else piece)
         self.inside_line = not piece.endswith("\n")
 
-    def result(self, fields: Mapping[str, Any]) -> None:
-        """What of the result no event before it has shown."""
+    def end_line(self) -> None:
+        """On a terminal, nothing else stands behind streamed text; a file gets the text alone."""
         if self.inside_line and self.data and sys.stdout.isatty():
             to_data("\n")
             self.inside_line = False
+
+    def result(self, fields: Mapping[str, Any]) -> None:
+        """What of the result no event before it has shown."""
         metrics = fields.get("metrics") or (fields.get("best") or {}).get("metrics")
         if metrics and not self.scored:
             self.out(scores_table(dict(metrics), dict(fields.get("ci95") or {}), fields.get("before")))
@@ -131,9 +136,7 @@ class View:
     def close(self) -> None:
         """Leave the terminal at the start of a line, whatever happened."""
         self.screen.pause()
-        if self.inside_line and self.data and sys.stdout.isatty():
-            to_data("\n")
-            self.inside_line = False
+        self.end_line()
         if self.commands:
             self.screen.line("\n".join(["next:", *(f"  {command}" for command in self.commands)]), "good")
         self.screen.close()

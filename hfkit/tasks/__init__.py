@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from hfkit.errors import UsageError
 
@@ -15,7 +16,16 @@ TASKS = {
     "nli": "hfkit.tasks.nli.task:NLI",
     "classify": "hfkit.tasks.classify.task:Classify",
     "lm": "hfkit.tasks.lm:LanguageModel",
+    "seq2seq": "hfkit.tasks.seq2seq.task:Seq2Seq",
+    "qa-generation": "hfkit.tasks.seq2seq.qa:QAGeneration",
+    "choice": "hfkit.tasks.choice:Choice",
 }
+
+
+def suited(task: Task, config: Mapping[str, Any]) -> Task:
+    """The task as a model with this config.json does it: lm is causal with a GPT-2 and masked with a BERT."""
+    choose = getattr(task, "suited", None)
+    return task if choose is None else choose(config)
 
 
 def task_class(name: str) -> type[Task]:

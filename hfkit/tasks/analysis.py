@@ -38,7 +38,7 @@ def analysis(
     """
     if task.blocks or not len(found):
         return {}
-    parts: dict[str, Any] = {"slices": slices(task, found, rows, columns) if sliced or columns else {}}
+    parts: dict[str, Any] = {"slices": slices(task, found, rows, columns, sliced=sliced) if sliced or columns else {}}
     classes = task.classes(found.columns, predictions[int(found.rows[0])])
     sure = found.columns.get("confidence")
     if classes is not None:
@@ -59,12 +59,13 @@ def analysis(
     if sure is not None and means:
         name = task.headline[0] if task.headline[0] in means else next(iter(means))
         parts["coverage"] = {"metric": name, **calibrated.risk_coverage(sure, means[name])}
-        parts["mistakes"] = mistakes(task, found, predictions, rows, sure, means[name])
+        gold = None if classes is None else [names[int(place)] for place in table["gold"]]
+        parts["mistakes"] = mistakes(task, found, predictions, rows, sure, means[name], gold)
     return {name: value for name, value in parts.items() if value}
 
 
 def slices(
-    task: Task, found: Measured, rows: Sequence[Row], columns: Sequence[str] = ()
+    task: Task, found: Measured, rows: Sequence[Row], columns: Sequence[str] = (), *, sliced: bool = True
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """{slice: {value: {"rows", "metrics", "ci95"}}} of the metrics that are means over rows; else of the headline.
 
@@ -73,12 +74,17 @@ def slices(
     means = task.means(found.columns)
     return {
         name: {value: _part(task, found, means, inside) for value, inside in masks_of(held).items()}
-        for name, held in slice_values(task, found, rows, columns).items()
+        for name, held in slice_values(task, found, rows, columns, sliced=sliced).items()
     }
 
 
-def slice_values(task: Task, found: Measured, rows: Sequence[Row], columns: Sequence[str] = ()) -> dict[str, list[str]]:
-    """{slice: the value of each measured row}, of the slices that every row has and that tell rows apart."""
+def slice_values(
+    task: Task, found: Measured, rows: Sequence[Row], columns: Sequence[str] = (), *, sliced: bool = True
+) -> dict[str, list[str]]:
+    """{slice: the value of each measured row}, of the slices that every row has and that tell rows apart.
+
+    Not `sliced`: of `columns` alone.
+    """
     places = {number: place for place, number in enumerate(found.rows.tolist())}
     held: dict[str, list[str]] = {}
     has: Counter[str] = Counter()
@@ -86,9 +92,11 @@ def slice_values(task: Task, found: Measured, rows: Sequence[Row], columns: Sequ
     for number, row in enumerate(rows):
         if number not in places:
             continue
-        for name, value in {**task.slices(row), **of_columns(row, columns)}.items():
+        for name, value in {**(task.slices(row) if sliced else {}), **of_columns(row, columns)}.items():
             has[name] += 1
-            held.setdefault(name, [""] * len(found))[places[number]] = known.setdefault(value, value)
+            if name not in held:
+                held[name] = [""] * len(found)
+            held[name][places[number]] = known.setdefault(value, value)
     whole = {name: values for name, values in held.items() if has[name] == len(found)}
     return {name: values for name, values in whole.items() if name in columns or len(set(values)) > 1}
 
@@ -167,8 +175,12 @@ def mistakes(
     rows: Sequence[Row],
     sure: np.ndarray,
     score: np.ndarray,
+    named: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """The rows that the model got all wrong and was surest of: id, texts, gold, prediction, confidence."""
+    """The rows that the model got all wrong and was surest of: id, texts, gold, prediction, confidence.
+
+    `named` are the classes of the gold labels, which numbers do not say.
+    """
     wrong = np.flatnonzero((score == 0) & np.isfinite(sure))
     gold = next(column.name for column in task.columns if column.gold)
     texts = [column.name for column in task.columns if column.name != "id" and not column.gold]
@@ -179,7 +191,7 @@ def mistakes(
             {
                 "id": found.ids[place],
                 **{name: _cut(row[name]) for name in texts if row.get(name)},
-                "gold": _gold(row.get(gold)),
+                "gold": _gold(row.get(gold)) if named is None else named[place],
                 "prediction": said["prediction"],
                 "confidence": float(sure[place]),
             }
@@ -190,16 +202,27 @@ def mistakes(
 def _part(task: Task, found: Measured, means: Mapping[str, np.ndarray], inside: np.ndarray) -> dict[str, Any]:
     count = int(inside.sum())
     if not means:
-        whole = task.reduce({name: values[inside] for name, values in found.columns.items()})
-        return {"rows": count, "metrics": {name: value for name, value in whole.items() if name == task.headline[0]}}
+        return {"rows": count, "metrics": _headline(task, found, means, inside)}
     groups = None if found.groups is None else found.groups[inside]
+    metrics = {name: 100.0 * float(np.mean(values[inside])) for name, values in means.items()}
     return {
         "rows": count,
-        "metrics": {name: 100.0 * float(np.mean(values[inside])) for name, values in means.items()},
+        "metrics": {**_headline(task, found, means, inside), **metrics},
         "ci95": {
             name: [100.0 * end for end in grouped_wilson(values[inside], groups)] for name, values in means.items()
         },
     }
+
+
+def _headline(
+    task: Task, found: Measured, means: Mapping[str, np.ndarray], inside: np.ndarray
+) -> dict[str, float]:
+    """The headline metric of some rows, where it is no mean over rows."""
+    name = task.headline[0]
+    if name in means:
+        return {}
+    whole = task.reduce({key: values[inside] for key, values in found.columns.items()})
+    return {name: whole[name]} if name in whole else {}
 
 
 def _probabilities(table: Mapping[str, np.ndarray], classes: int) -> np.ndarray | None:

@@ -21,11 +21,27 @@ Batch = Mapping[str, "torch.Tensor"]  # features padded and stacked by the engin
 Read = Mapping[str, "np.ndarray"]  # what Task.read kept of ONE feature, without the batch dimension
 Prediction = dict[str, Any]  # one line of predictions.jsonl
 
-Head = Literal["question-answering", "sequence-classification", "causal-lm", "masked-lm"]
+TOKENS = ("input_ids", "target_ids")  # columns of a feature that pass through a model; the second has its own length
+
+Head = Literal["question-answering", "sequence-classification", "causal-lm", "masked-lm", "seq2seq-lm"]
 Driver = Literal["forward", "decode", "likelihood"]
 
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the decoder wrote for ONE feature, special tokens left out."""
+
+    text: str
+    log_probability: float  # of all its tokens, the end token too; nats
+    tokens: int
+    finish_reason: Literal["eos", "stop", "length"]
+
+
 # metrics of which less is better; of all others more is
-LOWER_IS_BETTER = frozenset({"log_loss", "rmse", "mcrmse", "perplexity", "word_perplexity", "bits_per_byte", "loss"})
+LOWER_IS_BETTER = frozenset(
+    {"log_loss", "rmse", "mcrmse", "perplexity", "word_perplexity", "bits_per_byte", "loss"}
+    | {"masked_perplexity", "masked_loss", "pseudo_perplexity", "pseudo_loss", "pseudo_bits_per_byte"}
+)
 
 _T = TypeVar("_T")
 
@@ -53,6 +69,20 @@ class Task(Protocol):
     """One task, bound to its settings. Instances are immutable; `resolve` and `adopt` return new ones.
 
     The way of the data: rows -> encode -> features -> (engine: batches, model) -> read -> merge -> measure -> reduce.
+
+    What a task may have besides, where it needs it:
+    - `suited(config) -> Task`: the task as the model with this config.json does it, asked once the model is found; its
+      `head` may be another then (see `hfkit.tasks.suited`).
+    - `draw(feature, rng) -> feature`: the feature as one step of training sees it. `rng` is keyed by seed, step and
+      feature, so that what is drawn depends neither on processes nor on where a run was killed.
+    - `views(features) -> lists of features`: what passes through the model in their place to be read; each view holds
+      one of each feature, and what `read` gives of them is added up.
+    - `learnt(features) -> numbers`: the features that training learns from, where these are not all.
+    - `shots` among its settings and `with_shots(rows)`: it gets the rows of `settings.shots_data`, to draw examples
+      from; `fingerprint`: the content that features depend on beside rows and settings.
+    - `columns` of an instance, where settings name them.
+    - a column `asked` among a feature's (one number a token): only tokens that are not 0 get logits, and `loss` and
+      `read` find these as (asked tokens, vocabulary), at `outputs.asked_places`. For heads of language models.
     """
 
     name: ClassVar[str]
@@ -106,20 +136,28 @@ class Task(Protocol):
         """Features of all rows, in row order; the same for training and prediction. One row may become several.
 
         A feature has "row" (int, the row's number from 0), "input_ids" (list of int), optionally "token_type_ids", and
-        further columns: a number per feature, or a list with one number per token. All features have the same columns.
+        further columns: a number per feature, a list with one number per token, or `target_ids`, the tokens that a
+        decoder is to write, of a length of their own. All features have the same columns.
         """
 
     def loss(self, outputs: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """(sum of losses, count of windows, rows or tokens in it); the engine divides by the global count."""
 
     def read(self, outputs: Any, batch: Batch) -> dict[str, torch.Tensor]:
-        """What is kept of each feature, computed on the device: first dimension = features, fixed trailing shapes."""
+        """What is kept of each feature, computed on the device: first dimension = features, fixed trailing shapes.
 
-    def merge(self, row: Row, reads: Sequence[Read]) -> Prediction:
-        """The prediction of one row from the reads of its features, in feature order. JSON types only; has "id"."""
+        A task whose driver is "decode" has none: the engine decodes each feature, and `merge` gets `Written` for reads.
+        """
 
-    def measure(self, prediction: Prediction, row: Row) -> dict[str, float] | None:
-        """Sufficient statistics of one row; None when the row has no gold."""
+    def merge(self, row: Row, reads: Sequence[Any]) -> Prediction:
+        """The prediction of one row from the reads of its features, in feature order. JSON types only; has "id".
+
+        `reads` are Read, or Written where the driver is "decode".
+        """
+
+    def measure(self, prediction: Prediction, row: Row) -> Mapping[str, float] | None:
+        """Sufficient statistics of one row; None when the row has no gold. Rows may share a mapping: do not change it.
+        """
 
     def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Metrics from the statistics of many rows: on all rows, on a slice, on a bootstrap resample.

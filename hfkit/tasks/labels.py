@@ -87,7 +87,7 @@ def match_data_labels(counts: Mapping[str, int], given: Mapping[str, str | None]
     Words are matched by meaning. Exactly 0, 1 and 2 are entailment, neutral and contradiction. Raises DataError, with
     the line to type, for anything else: unknown words, other numbers, words and numbers mixed.
     """
-    matched = {value: given[value] if value in given else meaning(value.strip()) for value in counts}
+    matched = {value: given[value] if value in given else meaning(value.strip()) for value in in_order(counts)}
     open_values = [value for value, found in matched.items() if found is None and value not in given]
     unknown = [value for value in open_values if value.strip() not in NO_GOLD]
     if not unknown:

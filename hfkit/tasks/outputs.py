@@ -42,6 +42,11 @@ def squared_error(outputs: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tenso
     return (each * present).sum(), present.sum()
 
 
+def asked_places(batch: Batch) -> torch.Tensor:
+    """(asked tokens,) places on the flattened (features, tokens) grid whose logits the model gave, in their order."""
+    return batch["token_index"][batch["asked_index"]]
+
+
 def finite(values: np.ndarray, row_id: Any) -> np.ndarray:
     """`values` as float64. Raises ModelError when one is not finite."""
     if not np.isfinite(values).all():

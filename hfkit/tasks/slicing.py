@@ -79,6 +79,15 @@ def classify_slices(row: Row) -> dict[str, str]:
     return found
 
 
+def text_slices(row: Row) -> dict[str, str]:
+    """By the words of the source, and of the target where there is one."""
+    edges = (0, 8, 16, 32, 64, 128, 256)
+    found = {"source words": _bucket(len(words(row["source"])), edges)}
+    if isinstance(row.get("target"), str):
+        found["target words"] = _bucket(len(words(row["target"])), edges)
+    return found
+
+
 def of_columns(row: Row, names: Sequence[str]) -> dict[str, str]:
     """The row's values of columns that the user named; "" where it has none."""
     return {name: _text(row.get(name)) for name in names}

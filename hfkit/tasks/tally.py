@@ -12,7 +12,7 @@ from hfkit.metrics import classification as scores
 from hfkit.metrics.definitions import defined_keys, definition
 from hfkit.tasks.base import Prediction
 from hfkit.tasks.labels import in_order, is_integer, label_text
-from hfkit.tasks.targets import Target, is_list, numbers_of
+from hfkit.tasks.targets import Target, flags_of, is_list, numbers_of
 
 _QWK = "Cohen's kappa with quadratic weights, predictions rounded to integers within gold's range, -1 to 1"
 ALL_LABELS = "correct the prediction, or name all labels with classify.labels=[a, b]"
@@ -60,12 +60,27 @@ def statistics(target: str, gold: Sequence[Any], prediction: Prediction, places:
         return {"gold": float(gold[0]), "predicted": float(places[text]), **shape, **columns}
     if target == "multi":
         columns["several"] = 1.0
-        guessed = [float(name in said) for name in places]
+        guessed = _labels_said(said, places, prediction["id"])
     else:
-        guessed = numbers_of(said, places, prediction["id"])
+        guessed = numbers_of(said, places, prediction["id"], "prediction")
     for place, (right, guess) in enumerate(zip(gold, guessed, strict=True)):
         columns |= {f"gold_{place}": float(right), f"predicted_{place}": guess}
     return columns
+
+
+def _labels_said(said: Any, places: Mapping[str, int], row_id: str) -> list[float]:
+    """0 or 1 for each label, from a list of labels or from a column a label. Raises DataError for anything else."""
+    if isinstance(said, Mapping):
+        return flags_of(said, places, row_id, "prediction")
+    if not is_list(said):
+        hint = 'several labels are a list, such as ["a", "b"], or a column each'
+        raise DataError(f"row {row_id!r}: the prediction {said!r} is no list of labels", hint)
+    texts = [label_text(label) for label in said]
+    strange = next((text for text in texts if text not in places), None)
+    if strange is not None:
+        known = ", ".join(list(places)[:10])
+        raise DataError(f"row {row_id!r}: the prediction {strange!r} is not one of the labels ({known})", ALL_LABELS)
+    return [float(name in texts) for name in places]
 
 
 def reduce(columns: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -109,22 +109,25 @@ def decide(found: Survey, wanted: str) -> tuple[Target, str]:
     )
 
 
-def numbers_of(value: Any, names: Iterable[str], row_id: str) -> list[float]:
+def numbers_of(value: Any, names: Iterable[str], row_id: str, what: str = "label") -> list[float]:
     """The numbers of one row, in the order of `names`. Raises DataError for what is not a finite number."""
     names = list(names)
     cells = [value.get(name) for name in names] if isinstance(value, Mapping) else [value]
     found = [number(label_text(cell)) for cell in cells]
     for name, cell, each in zip(names, cells, found, strict=True):
         if each is None:
-            raise DataError(f"row {row_id!r}: the label {name} is {cell!r}, not a number", "correct the row")
+            named = what if name == "value" else f"{what} {name}"
+            raise DataError(f"row {row_id!r}: the {named} is {cell!r}, not a number", f"correct the {what}")
     return [each for each in found if each is not None]
 
 
-def flags_of(value: Mapping[str, Any], names: Iterable[str], row_id: str) -> list[float]:
+def flags_of(value: Mapping[str, Any], names: Iterable[str], row_id: str, what: str = "label") -> list[float]:
     """0 or 1 for each name. Raises DataError for other values."""
-    flags = numbers_of(value, names, row_id)
+    flags = numbers_of(value, names, row_id, what)
     if not set(flags) <= {0.0, 1.0}:
-        raise DataError(f"row {row_id!r}: label columns of several labels hold 0 or 1, not {flags}", "correct the row")
+        shown = ", ".join(f"{flag:g}" for flag in flags[:8])
+        message = f"row {row_id!r}: {what} columns of several labels hold 0 or 1, not {shown}"
+        raise DataError(message, f"correct the {what}")
     return flags
 
 

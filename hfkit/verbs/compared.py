@@ -10,12 +10,13 @@ from typing import Any
 
 from hfkit.data import describe, load
 from hfkit.data.predictions import read_predictions
+from hfkit.data.validators import scoring_columns
 from hfkit.errors import DataError, UsageError
 from hfkit.events import Event, note
 from hfkit.recipe.keys import Data
-from hfkit.recipe.load import check_override_sections, override_settings, section_from_overrides
+from hfkit.recipe.load import SCORING, check_override_sections, override_settings, section_from_overrides
 from hfkit.run import shown_path
-from hfkit.tasks import task_class
+from hfkit.tasks import TASKS, task_class
 from hfkit.tasks.analysis import slice_values
 from hfkit.verbs.columns_file import NAME, Evaluated, read_columns
 from hfkit.verbs.runs import find
@@ -121,12 +122,13 @@ def measuring(
     """Every file measured on `data`. Keys go before what the evaluations were made with."""
     name, stored = task_and_settings(sources, task)
     kind = task_class(name)
-    check_override_sections(overrides, (kind.name, "data"))
+    check_override_sections(overrides, (kind.name, "data", *SCORING))
     known = {key: value for key, value in stored.items() if key in kind.Settings.model_fields}
     settings = override_settings(kind.Settings(**known), kind.name, overrides)
     keys = section_from_overrides(Data, "data", overrides)
-    rows = load(data, columns=kind.columns, settings=keys, need_gold=True, limit=keys.limit, offline=offline)
+    rows = load(data, columns=kind(settings).columns, settings=keys, need_gold=True, limit=keys.limit, offline=offline)
     yield from map(note, describe(rows))
+    scoring_columns(rows, keys.slices, keys.group)
     found: dict[Path, Evaluated] = {}
     for source in sources:
         if source.file in found:
@@ -164,5 +166,5 @@ def task_and_settings(sources: Sequence[Source], task: str | None) -> tuple[str,
             if held.get("task") and task in (None, held["task"]):
                 return str(held["task"]), dict(held.get("settings") or {})
     if task is None:
-        raise UsageError("files of predictions do not say their task", "add --task T: qa, nli, classify or lm")
+        raise UsageError("files of predictions do not say their task", f"add --task T: {', '.join(TASKS)}")
     return task, {}

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from hfkit.data import describe
 from hfkit.data.predictions import REJECTED, PredictionLines, write_rejected, written
-from hfkit.data.validators import duplicate_ids, named, raise_failures
+from hfkit.data.validators import duplicate_ids, named, raise_failures, scoring_columns
 from hfkit.errors import DataError, UsageError
 from hfkit.events import Event, note, warning
 from hfkit.files import atomic_folder, remove_folder, write_json
 from hfkit.models import Checkpoint
+from hfkit.recipe.load import SCORING
 from hfkit.run import probe_writable, runs_folder, shown_path, slug
 from hfkit.tasks.analysis import analysis, slice_values
 from hfkit.tasks.scoring import measured, score_columns, score_fields
@@ -21,7 +22,7 @@ from hfkit.verbs.answered import answered
 from hfkit.verbs.columns_file import Evaluated, write_columns
 from hfkit.verbs.labels import check_majority, doubts, majority_baseline, settled, without_premise
 from hfkit.verbs.prepare import rows_of
-from hfkit.verbs.trained import find_trained, precision_of, read_rows
+from hfkit.verbs.trained import find_trained, precision_of, read_rows, with_shots
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
@@ -52,12 +53,13 @@ def evaluate(
     """
     started = time.time()
     precision = precision_of(overrides)
-    found, task_name, bound, settings = find_trained(model, task, overrides, offline=offline)
-    bound = without_premise(bound) if hypothesis_only else bound
+    found, task_name, bound, settings = find_trained(model, task, overrides, offline=offline, used=SCORING)
+    bound = without_premise(bound) if hypothesis_only else with_shots(bound, settings, offline=offline)
     if majority:
         check_majority(bound)
     rows = read_rows(bound, data, settings, gold=True, limit=limit, offline=offline)
     yield from map(note, describe(rows))
+    scoring_columns(rows, settings.slices, settings.group)
     with named(rows):
         if not bound.blocks:
             raise_failures(duplicate_ids(rows, "failure"))

@@ -20,7 +20,7 @@ from hfkit.files import atomic_write
 from hfkit.run import probe_writable, shown_path
 from hfkit.tasks.base import Prediction, Task
 from hfkit.verbs.answered import answered
-from hfkit.verbs.trained import Answering, find_trained, precision_of, read_rows
+from hfkit.verbs.trained import Answering, find_trained, precision_of, read_rows, with_shots
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
@@ -49,10 +49,11 @@ def predict(
     precision = precision_of(overrides)
     check_output(output, sample=sample, form=form, overwrite=overwrite)
     found, task_name, bound, settings = find_trained(model, task, overrides, offline=offline)
-    if form == "squad" and bound.name != "qa":
+    if form == "squad" and bound.name not in ("qa", "qa-generation"):
         raise UsageError(
             f"--format squad is for qa, and {found.name} is for {bound.name}", "take --format jsonl or csv"
         )
+    bound = with_shots(bound, settings, offline=offline)
     source = [one_row(bound, fields)] if fields else data
     rows = read_rows(bound, source, settings, gold=False, limit=None, offline=offline)
     if not fields:

@@ -21,22 +21,23 @@ T = TypeVar("T")
 Report = Callable[[int, int], None]
 
 
-def texts_of(task: type[Task], rows: Iterable[Row]) -> Iterator[str]:
-    """Every text of the rows that the model will read."""
-    names = [c.name for c in task.columns if not c.gold and c.name != "id"]
+def texts_of(task: Task | type[Task], rows: Iterable[Row]) -> Iterator[str]:
+    """Every text of the rows that the model will read, or write."""
+    writes = task.driver == "decode"
+    names = [c.name for c in task.columns if (writes or not c.gold) and c.name != "id"]
     for row in rows:
         for name in names:
             if isinstance(row.get(name), str):
                 yield row[name]
 
 
-def sample_texts(task: type[Task], rows: Sequence[Row], count: int = 1000) -> list[str]:
+def sample_texts(task: Task | type[Task], rows: Sequence[Row], count: int = 1000) -> list[str]:
     """Texts of rows spread evenly over the data."""
     step = max(1, len(rows) // count)
     return list(islice(texts_of(task, (rows[i] for i in range(0, len(rows), step))), count))
 
 
-def strange_words(tokenizer: Any, config: Any, task: type[Task], rows: Sequence[Row]) -> list[str]:
+def strange_words(tokenizer: Any, config: Any, task: Task | type[Task], rows: Sequence[Row]) -> list[str]:
     """Lines about texts that look like the tokenizer's own words, and about a tokenizer too small for the model."""
     from hfkit.models import special_texts, unused_embeddings
 
@@ -45,11 +46,23 @@ def strange_words(tokenizer: Any, config: Any, task: type[Task], rows: Sequence[
 
 def truncated(task: Task, features: Any) -> list[str]:
     """A line when rows fill all the tokens that are read, where what is beyond them is cut off and not windowed."""
+    if task.driver == "decode":
+        return sources_cut(task, features)
     length = getattr(task.settings, "max_length", None)
     if not isinstance(length, int) or hasattr(task.settings, "stride"):
         return []
     full = int((features.lengths >= length).sum())
     return [f"{full:,} of {len(features):,} rows fill all {length} tokens: what is beyond is not read"] if full else []
+
+
+def sources_cut(task: Task, features: Any) -> list[str]:
+    """A line when sources have more tokens than the encoder reads."""
+    length = getattr(task.settings, "max_source_length", None)
+    if not isinstance(length, int) or hasattr(task.settings, "stride"):
+        return []
+    long = (features.lengths >= length).nonzero()[0].tolist()
+    cut = sum(feature.get("source_cut", 0) > 0 for feature in features.take(long))
+    return [f"{cut:,} of {len(features):,} sources have over {length} tokens: the rest is not read"] if cut else []
 
 
 def with_progress(stage: str, unit: str, work: Callable[[Report], T]) -> Generator[Event, None, T]:
@@ -99,15 +112,27 @@ def answers_of(
     features: Features,
     *,
     place: Place,
-    pad_id: int,
+    tokenizer: Any,
     stage: str,
     micro_batch_size: int | None = None,
     leave: Callable[[], bool] = lambda: False,
 ) -> Generator[Event, None, Iterator[Prediction]]:
     """The predictions of rows, in row order, on the main process. Raises Left on all when `leave` says so on one."""
-    from hfkit.engine.answer import merged, reading
+    work: Generator[int, None, Any]
+    merged: Callable[..., Iterator[Prediction]]
+    if task.driver == "decode":
+        from hfkit.engine.written import merged, writing
 
-    work = reading(model, task, features, place=place, pad_id=pad_id, micro_batch_size=micro_batch_size, leave=leave)
+        work = writing(
+            model, task, features, place=place, tokenizer=tokenizer, micro_batch_size=micro_batch_size, leave=leave
+        )
+    else:
+        from hfkit.engine.answer import merged, reading
+
+        pad_id = int(tokenizer.pad_token_id or 0)
+        work = reading(
+            model, task, features, place=place, pad_id=pad_id, micro_batch_size=micro_batch_size, leave=leave
+        )
     while True:
         try:
             done = next(work)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from hfkit.data import describe, load
 from hfkit.data.predictions import ASKED, read_predictions
-from hfkit.data.validators import duplicate_ids, named, raise_failures, rows_text
+from hfkit.data.validators import duplicate_ids, named, raise_failures, rows_text, scoring_columns
 from hfkit.errors import DataError
 from hfkit.events import Event, note, resolved, warning
 from hfkit.recipe.keys import Data
-from hfkit.recipe.load import check_override_sections, override_settings, section_from_overrides
+from hfkit.recipe.load import SCORING, check_override_sections, override_settings, section_from_overrides
 from hfkit.tasks import task_class
 from hfkit.tasks.analysis import analysis
 from hfkit.tasks.base import Prediction, Row, Task
-from hfkit.tasks.last_word import split_last_word
+from hfkit.tasks.lm.last_word import split_last_word
 from hfkit.tasks.scoring import Measured, measured, score_columns, score_fields
 from hfkit.verbs.labels import doubts, settled
 
@@ -48,14 +48,16 @@ def score(
     """
     started = time.time()
     kind = task_class(task)
-    check_override_sections(overrides, (kind.name, "data"))
+    check_override_sections(overrides, (kind.name, "data", *SCORING))
     settings = override_settings(kind.Settings(), kind.name, overrides)
     keys = section_from_overrides(Data, "data", overrides)
     made = read_predictions(predictions, numbered=allow_order)
-    rows = load(data, columns=kind.columns, settings=keys, need_gold=True, limit=keys.limit, offline=offline)
+    bound = kind(settings)
+    rows = load(data, columns=bound.columns, settings=keys, need_gold=True, limit=keys.limit, offline=offline)
     yield from map(note, describe(rows))
+    scoring_columns(rows, keys.slices, keys.group)
     found = yield from matched(
-        kind(settings), made, rows, predictions, allow_missing=allow_missing, allow_order=allow_order, keys=keys
+        bound, made, rows, predictions, allow_missing=allow_missing, allow_order=allow_order, keys=keys
     )
     scores = score_columns(found.task, found.measured)
     yield from doubts(found.task, found.measured.columns)
@@ -105,8 +107,8 @@ def matched(
 ) -> Generator[Event, None, Matched]:
     """Predictions matched with rows by id, or by order, and measured. Raises DataError for what does not fit."""
     if task.blocks:
-        check_blocks(task, made, rows, path)
         bound, _ = task.adopt(rows, None)
+        check_blocks(bound, made, rows, path)
         return Matched(bound, list(made), made, measured(bound, made, made))  # a block's prediction holds all of it
     if allow_order:
         made = by_order(made, rows, path)
@@ -148,9 +150,9 @@ def by_order(made: Sequence[Prediction], rows: Rows, path: Path) -> list[Predict
     return [{**item, "id": row["id"]} for item, row in zip(made, rows, strict=True)]
 
 
-def check_blocks(task: Task, made: Sequence[Prediction], rows: Rows, path: Path) -> None:
+def check_blocks(task: Any, made: Sequence[Prediction], rows: Rows, path: Path) -> None:
     """Raise DataError unless the blocks cover the text: every byte is scored once but those of the first token."""
-    asked = ["nll", "tokens", "bytes", *(["greedy"] if task.settings.scorer == "lambada" else [])]
+    asked = task.measured
     absent = next((name for item in made for name in asked if name not in item), None)
     if absent:
         needed = ", ".join(asked[:-1]) + f" and {asked[-1]}"
@@ -187,11 +189,11 @@ def in_row_order(
     extra = sorted(set(by_id) - set(ids)) if len(by_id) + len(missing) != len(ids) else []
     if (missing or extra) and not (allow_missing and len(missing) < len(ids)):
         parts = (
-            [f"{len(missing)} of {rows_text(len(ids))} without a prediction ({', '.join(missing[:SHOWN])})"]
+            [f"{len(missing):,} of {rows_text(len(ids))} without a prediction ({', '.join(missing[:SHOWN])})"]
             if missing
             else []
         )
-        parts += [f"{len(extra)} with an id that the data lacks ({', '.join(extra[:SHOWN])})"] if extra else []
+        parts += [f"{len(extra):,} with an id that the data lacks ({', '.join(extra[:SHOWN])})"] if extra else []
         raise DataError(
             f"{path}: " + "; ".join(parts),
             "score the predictions on the data they were made for; --allow-missing scores what both have"

@@ -16,7 +16,7 @@ from hfkit.events import Event, note, resolved, warning
 from hfkit.models import Checkpoint, check_vocabulary, find
 from hfkit.recipe.keys import MODEL_KEYS, Data, Train
 from hfkit.recipe.load import build, check_override_sections, override_settings, section_from_overrides, split_override
-from hfkit.tasks import task_class
+from hfkit.tasks import suited, task_class
 from hfkit.tasks.base import Task
 from hfkit.verbs.prepare import answers_of, features_of, limited_blocks, sample_texts, strange_words, truncated
 
@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from hfkit.data.rows import Rows
     from hfkit.tasks.base import Prediction, Row
 
-TASK_OF_HEAD = (("ForQuestionAnswering", "qa"), ("LMHeadModel", "lm"), ("ForCausalLM", "lm"))
+TASK_OF_HEAD = (
+    ("ForQuestionAnswering", "qa"),
+    ("LMHeadModel", "lm"),
+    ("ForCausalLM", "lm"),
+    ("ForMaskedLM", "lm"),
+    ("ForConditionalGeneration", "seq2seq"),
+    ("MTModel", "seq2seq"),  # Marian's
+)
 
 
 @dataclass(frozen=True)
@@ -54,27 +61,32 @@ class Answering:
 
 
 def find_trained(
-    model: str, task: str | None, overrides: Sequence[str], *, offline: bool
+    model: str, task: str | None, overrides: Sequence[str], *, offline: bool, used: Sequence[str] = ()
 ) -> tuple[Checkpoint, str, Task, Data]:
     """The checkpoint, its task by name and bound (not fitted to any data yet), the data keys of the command line.
 
     The task is what `task` or the key `task` says, else what hfkit.json beside the weights says, else what the
     architecture's head says.
-    Settings: command line > hfkit.json > defaults. Raises HfkitError.
+    Settings: command line > hfkit.json > defaults. `used` are further keys that the command takes. Raises HfkitError.
     """
     found = find_by_keys(model, overrides, offline=offline, ensemble=True)
     saved = found.saved or {}
     if found.scratch:
         raise ModelError(
             f"{model} has fresh weights and knows nothing",
-            f"train it first: `hfkit finetune lm --model {model} --train FILE`",
+            f"train it first: `hfkit finetune {_recipe_for(found)} --model {model} --train FILE`",
         )
     task = task or next((str(value) for key, value in map(split_override, overrides) if key == "task"), None)
     name = task or saved.get("task") or _task_by_head(found)
     kind = _saved_kind(found, name) if not task and saved.get("task") else task_class(name)
-    check_override_sections(overrides, (kind.name, "data", "train", "max_length", "task", *MODEL_KEYS))
+    check_override_sections(overrides, (kind.name, "data", *used, "train", "max_length", "task", *MODEL_KEYS))
     settings = override_settings(saved_settings(found, kind, str(name)), kind.name, overrides)
-    return found, str(name), kind(settings), section_from_overrides(Data, "data", overrides)
+    return found, str(name), suited(kind(settings), found.config), section_from_overrides(Data, "data", overrides)
+
+
+def _recipe_for(found: Checkpoint) -> str:
+    """The recipe that a scratch model is made for."""
+    return {"gpt2": "lm", "marian": "seq2seq"}.get(str(found.config.get("model_type")), "classify")
 
 
 def find_by_keys(model: str, overrides: Sequence[str], *, offline: bool, ensemble: bool = False) -> Checkpoint:
@@ -127,6 +139,14 @@ def read_rows(task: Task, data: Any, settings: Data, *, gold: bool, limit: int |
     return rows.replaced(_Without(rows, hidden), why="without gold")
 
 
+def with_shots(task: Any, settings: Data, *, offline: bool) -> Any:
+    """The task with the rows that it draws solved examples from, where its settings ask for some."""
+    if not getattr(task.settings, "shots", 0):
+        return task
+    source = task.settings.shots_data
+    return task.with_shots(load(source, columns=task.columns, settings=settings, need_gold=True, offline=offline))
+
+
 class _Without(Sequence["Row"]):
     """Rows without some columns: what a test file holds in place of answers must not be taken for gold."""
 
@@ -164,29 +184,42 @@ def answering(
     from hfkit.engine.place import take_place
     from hfkit.models import load_config, load_model, load_tokenizer
 
+    if task.driver == "decode" and precision == "auto":
+        precision = "float32"  # in which the text does not depend on the batch
     place = take_place(cpu=cpu, processes=processes, precision=precision)
     yield note(place.world.line())
     yield from map(note, found.notes)
     tokenizer = load_tokenizer(found, task.head)
     if check:
-        check_vocabulary(tokenizer, sample_texts(type(task), rows), found.name)
+        check_vocabulary(tokenizer, sample_texts(task, rows), found.name)
     config = load_config(found)
-    yield from map(warning, strange_words(tokenizer, config, type(task), rows))
+    yield from map(warning, strange_words(tokenizer, config, task, rows))
     task, resolutions = task.adopt(rows, config)
     for item in resolutions:
         yield resolved(item.key, item.value, item.why)
     features = limited_blocks((yield from _features(rows, task, tokenizer)), rows, limit)
     yield from map(note, truncated(task, features))
-    model, notes = load_model(found, task.head, model_config=task.model_config(), fresh_head="refuse")
+    dtype = place.precision if task.driver == "decode" else "float32"
+    model, notes = load_model(found, task.head, model_config=task.model_config(), fresh_head="refuse", dtype=dtype)
+    if task.driver == "decode":
+        notes += prepared_to_write(model, tokenizer, task)
     yield from map(note, notes)
     model = place.accelerator.prepare_model(packed(model.to(place.device), place), evaluation_mode=True)
     begun = time.perf_counter()
     answers = yield from answers_of(
-        model, task, rows, features, place=place, pad_id=int(tokenizer.pad_token_id or 0), stage="answering",
+        model, task, rows, features, place=place, tokenizer=tokenizer, stage="answering",
         micro_batch_size=batch_size,
     )  # fmt: skip
     place.close()
     return Answering(task, rows, features, place.precision, place.world.main, answers, time.perf_counter() - begun)
+
+
+def prepared_to_write(model: Any, tokenizer: Any, task: Task) -> list[str]:
+    """Give the model the task's language and length; lines on what of its generation config is not followed."""
+    from hfkit.engine.encoder_decoder import left_out, write_in
+
+    write_in(model, tokenizer, task.settings)
+    return left_out(model)
 
 
 def _features(rows: Rows, task: Task, tokenizer: Any) -> Generator[Event, None, Any]:

@@ -30,7 +30,7 @@ CONTRACT = {
     "--resume --overwrite --seed --limit --processes --cpu --dry-run",
     "eval": "--data --task --name --overwrite --limit --batch-size --cpu",
     "predict": "--data -o --output --sample --format",
-    "generate": "--prompts -o --output --max-new-tokens --temperature --top-p --top-k --seed",
+    "generate": "--prompts -o --output --max-new-tokens --temperature --top-p --top-k --seed --resume --interactive",
     "score": "--data --task --allow-missing --allow-order --slices",
     "compare": "--data --task",
     "cv": "--folds --seeds --model --train --output -o --epochs --lr --batch-size --max-length --metric --time "

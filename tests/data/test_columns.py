@@ -122,3 +122,13 @@ def test_frames_and_lists_in_memory() -> None:
         rows_of([{"premise": "a", "hypothesis": "b", "label": 1}, 3])
     with pytest.raises(UsageError):
         rows_of(3)
+
+
+def test_a_key_inside_a_column_of_objects_is_a_column() -> None:
+    rows = [{"translation": {"en": "a boat", "de": "ein Boot"}}, {"translation": {"en": "salt", "de": "Salz"}}]
+    columns = (Column("id", False), Column("source", True), Column("target", True, gold=True))
+    settings = Data(columns={"source": "translation.en", "target": "translation.de"})
+    found = load(rows, columns=columns, settings=settings, need_gold=True)
+    assert [(row["source"], row["target"]) for row in found] == [("a boat", "ein Boot"), ("salt", "Salz")]
+    with pytest.raises(DataError, match=r"column 'translation\.fr' is missing"):
+        load(rows, columns=columns, settings=Data(columns={**settings.columns, "source": "translation.fr"}))

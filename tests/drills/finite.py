@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from drills.harness import Drill, at_call, facts, fingerprint, patched
+from drills.harness import STEPS, Drill, at_call, facts, fingerprint, patched
 
 
 def divergence(drill: Drill) -> None:
@@ -43,8 +43,8 @@ def divergence(drill: Drill) -> None:
 
         return patched(Classify, "loss", losses) if what == "loss" else patched(train, "scale_and_clip", clipped)
 
-    for what in ("loss", "gradient"):
-        for number in (1, 9, 15) if drill.full else (9,):
+    for what, numbers in (("loss", (1, 9, 15)), ("gradient", (1, 9, STEPS))):  # of micro-batches, and of steps
+        for number in numbers if drill.full else (9,):
             run = drill.path(what)
             with spoiled(number, what):
                 code, _, err = drill.call(run)

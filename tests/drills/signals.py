@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from drills.harness import Drill, at_call, clean, facts, patched, signal_here, stepping, wait_for
+from hfkit.stopping import AGAIN_SECONDS
 
 GRACE_SECONDS = 10.0
 
@@ -19,15 +20,8 @@ def sigterm(drill: Drill) -> None:
     """FD05: SIGTERM at random moments as a process; in each stage in this process."""
     length = duration(drill) if drill.full else 0.0
     for _ in drill.times(50, 1):
-        run = drill.path("terminated")
-        process = drill.start(run)
-        if drill.full:
-            process.join(
-                drill.draw.uniform(0.15, 0.9) * length
-            )  # its handlers stand a tenth of a second after the fork
-        else:
-            wait_for(lambda run=run: stepping(run), process)
-        asked_to_end(drill, run, process, signal.SIGTERM, 143)
+        while not terminated(drill, length):
+            pass  # the run was through before its signal: another moment is drawn
     for stage, hook in stages().items():
         run = drill.path("stage")
         cache = {"HFKIT_CACHE": str(drill.path("cache"))}  # so that there is something to tokenise
@@ -35,6 +29,17 @@ def sigterm(drill: Drill) -> None:
             code, result, err = drill.call(run)
         drill.note(code == 143 and result["error"]["kind"] == "stopped", f"{stage}: {code} {err}")
         drill.resume(run, stage)
+
+
+def terminated(drill: Drill, length: float) -> bool:
+    """One run that is sent SIGTERM, at a random moment of its `length` or once it steps; whether the signal met it."""
+    run = drill.path("terminated")
+    process = drill.start(run)
+    if drill.full:
+        process.join(drill.draw.uniform(0.15, 0.9) * length)  # its handlers stand a tenth of a second after the fork
+    else:
+        wait_for(lambda: stepping(run), process)
+    return asked_to_end(drill, run, process, signal.SIGTERM, 143)
 
 
 def duration(drill: Drill) -> float:
@@ -45,18 +50,21 @@ def duration(drill: Drill) -> float:
     return time.monotonic() - begun
 
 
-def asked_to_end(drill: Drill, run: Any, process: Any, number: int, code: int) -> None:
-    """Send a signal, count how it ends, and that the run goes on to the same end."""
+def asked_to_end(drill: Drill, run: Any, process: Any, number: int, code: int) -> bool:
+    """Send a signal, count how it ends and that the run goes on to the same end; False: it was through before."""
     begun = time.monotonic()
-    with suppress(ProcessLookupError):  # it was through
+    with suppress(ProcessLookupError):
         os.kill(process.pid, number)
     process.join(60)
     seconds = time.monotonic() - begun
-    over = process.exitcode == 0 and facts(run)["status"] == "done"  # it was through before the signal came
-    good = (process.exitcode == code and clean(run)) or over
+    if process.exitcode == 0 and facts(run)["status"] == "done":
+        drill.details["through_before"] = drill.details.get("through_before", 0) + 1
+        return False
     drill.details["slowest"] = max(round(seconds, 2), drill.details.get("slowest", 0))
-    drill.note(good and seconds <= GRACE_SECONDS, f"exit code {process.exitcode} after {seconds:.1f} s")
+    good = process.exitcode == code and clean(run) and seconds <= GRACE_SECONDS
+    drill.note(good, f"exit code {process.exitcode} after {seconds:.1f} s")
     drill.resume(run, f"after signal {number}")
+    return True
 
 
 def stages() -> dict[str, Callable[[Callable[[], None]], Any]]:
@@ -140,12 +148,24 @@ def sigint(drill: Drill) -> None:
         process = drill.start(run)
         wait_for(lambda run=run: stepping(run), process)
         os.kill(process.pid, signal.SIGINT)
-        time.sleep(0.35)
+        time.sleep(drill.draw.uniform(0, 0.01))
+        with frozen(process.pid):  # the tiny run would be through before a second one counts as such
+            time.sleep(AGAIN_SECONDS + 0.05)
+            os.kill(process.pid, signal.SIGINT)
         begun = time.monotonic()
-        os.kill(process.pid, signal.SIGINT)
         process.join(30)
         drill.note(process.exitcode == 130 and time.monotonic() - begun <= 1, f"{process.exitcode}")
         drill.resume(run, "SIGINT twice")
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Inside, the process stands still."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 DRILLS = {"FD05": sigterm, "FD06": then_killed, "FD07": sigint}

@@ -83,6 +83,40 @@ def test_samples_do_not_depend_on_the_batch_but_on_seed_and_id(model, tokenizer,
     assert twice[0].ids != twice[1].ids
 
 
+def test_samples_of_a_prompt_differ_and_the_first_is_what_one_would_be(model, tokenizer, prompts):
+    one = decode(model, tokenizer, prompts, SAMPLED)
+    three = decode(model, tokenizer, prompts, changed(SAMPLED, samples=3, batch_size=5))
+    assert three[::3] == one
+    assert all(len({c.ids for c in three[at : at + 3]}) > 1 for at in range(0, len(three), 3))
+    with pytest.raises(ValueError, match="would be the same"):
+        changed(GREEDY, samples=2)
+
+
+@pytest.mark.parametrize("settings", [GREEDY, SAMPLED])
+def test_logprobs_are_those_of_a_plain_forward(model, tokenizer, prompts, settings):
+    for prompt, found in zip(prompts, decode(model, tokenizer, prompts, changed(settings, logprobs=True)), strict=True):
+        with torch.inference_mode():
+            logits = model(torch.tensor([prompt + list(found.ids)])).logits[0, len(prompt) - 1 : -1]
+        expected = logits.log_softmax(-1).gather(-1, torch.tensor(found.ids)[:, None])[:, 0]
+        assert found.logprobs == pytest.approx(expected.tolist(), abs=1e-4)
+    assert decode(model, tokenizer, prompts[:1], settings)[0].logprobs is None
+
+
+def test_beams_are_those_of_transformers(model, tokenizer, prompts):
+    settings = changed(GREEDY, num_beams=3, logprobs=True)
+    long = [[5] * 45]  # the context leaves it less room than the others
+    for prompt, found in zip(prompts + long, decode(model, tokenizer, prompts + long, settings), strict=True):
+        with torch.inference_mode():
+            room = min(12, 48 - len(prompt))
+            out = model.generate(torch.tensor([prompt]), num_beams=3, max_new_tokens=room, pad_token_id=0)
+            logits = model(torch.tensor([prompt + list(found.ids)])).logits[0, len(prompt) - 1 : -1]
+        assert found.ids == tuple(out[0, len(prompt) :].tolist())
+        expected = logits.log_softmax(-1).gather(-1, torch.tensor(found.ids)[:, None])[:, 0]
+        assert found.logprobs == pytest.approx(expected.tolist(), abs=1e-4)
+    with pytest.raises(ValueError, match="does not sample"):
+        changed(SAMPLED, num_beams=2)
+
+
 def test_a_very_low_temperature_and_one_candidate_are_greedy(model, tokenizer, prompts):
     greedy = decode(model, tokenizer, prompts, GREEDY)
     for values in ({"temperature": 1e-6}, {"top_k": 1}, {"top_p": 1e-9}):
@@ -171,9 +205,47 @@ def bytes_as_tokens(tokenizer, text: str) -> list[int]:
 def test_only_whole_characters_are_shown(tokenizer):
     shown, text = fed(tokenizer, "x", bytes_as_tokens(tokenizer, " Ä🍎中 "))
     assert text.text == " Ä🍎中 "
-    assert [piece for piece in shown if piece] == [" ", "Ä", "🍎", "中", " "]
+    assert [piece for piece in shown if piece] == [" ", "Ä", "🍎中", " "]  # the apple might have gone on
     shown, text = fed(tokenizer, "x", bytes_as_tokens(tokenizer, "a🍎")[:-1])
     assert shown[0] == "a" and text.text == "a\ufffd"
+
+
+def test_characters_of_several_code_points_are_shown_whole(tokenizer):
+    family, flag, thumb, syllable = "👩‍👩‍👧", "🇩🇪", "👍🏽", "कि"
+    for text in (family, flag, thumb, syllable, "é"):
+        shown, found = fed(tokenizer, "x", bytes_as_tokens(tokenizer, f"a{text}b"))
+        assert found.text == f"a{text}b" == "".join(shown)
+        if text[0] != "e":  # a mark behind a Latin letter comes when it comes
+            assert [piece for piece in shown if piece] == ["a", f"{text}b"]
+
+
+def test_streamed_text_is_the_final_text_whatever_the_tokens(tokenizer):
+    """Random tokens, most of them bytes that are no character, and random characters cut into bytes."""
+    draw = random.Random(0)
+    alphabet = "ae \n中文字ж́🍎👩‍👧🏽🇩🇪क्षि�"
+    for _ in range(300):
+        if draw.random() < 0.5:
+            tokens = [draw.randrange(len(tokenizer)) for _ in range(draw.randint(1, 24))]
+        else:
+            text = "".join(draw.choice(alphabet) for _ in range(draw.randint(1, 12)))
+            tokens = bytes_as_tokens(tokenizer, text)[draw.randrange(3) :]
+        prompt = [draw.randrange(1, 260) for _ in range(draw.randint(0, 3))]
+        found, parts = NewText(tokenizer, prompt, []), []
+        for token in tokens:
+            found.add(token)
+            parts.append(found.fresh())
+        found.end()
+        parts.append(found.fresh(final=True))
+        assert "".join(parts) == found.text
+        if not found_open(tokenizer, prompt):
+            before = tokenizer.decode(prompt, skip_special_tokens=True)
+            assert before + found.text == tokenizer.decode([*prompt, *tokens], skip_special_tokens=True)
+        assert "".join(parts).count("�") == found.text.count("�")
+
+
+def found_open(tokenizer, prompt: list[int]) -> bool:
+    """Whether a prompt ends inside a character."""
+    return tokenizer.decode(prompt, skip_special_tokens=True).endswith("�")
 
 
 def test_stop_strings_are_cut_when_a_token_hangs_over(tokenizer):
@@ -202,6 +274,8 @@ def test_auto_comes_from_the_checkpoint_or_is_the_default():
     assert (found.temperature, found.top_k, found.top_p, found.batch_size) == (0.6, 50, 0.9, 4)
     found, lines = resolve(Generate(temperature=0, batch_size=3), {"temperature": 0.6}, cpu, 100)
     assert (found.temperature, lines) == (0, [])
+    found, lines = resolve(Generate(num_beams=2), {"temperature": 0.6}, cpu, 100)
+    assert (found.temperature, lines[0].why) == (0, "beam search is greedy")
 
 
 def test_a_broken_model_says_so():

@@ -281,12 +281,15 @@ def test_a_limit_draws_blocks_of_a_text(tmp_path: Path) -> None:
 
 def test_what_is_set_and_changes_nothing_is_said() -> None:
     from hfkit.recipe.load import build
+    from hfkit.tasks import task_class
     from hfkit.tasks.classify import Classify
     from hfkit.verbs.finetune.ready import without_effect
 
     def lines(task: str, model: str) -> list[str]:
         values = {"task": task, "model": model, "train": {"reset_head": True}, "scratch": {"lowercase": False}}
-        return [line.partition(" has no effect")[0] for line in without_effect(build(values))]
+        recipe = build(values)
+        bound = task_class(task)(recipe.settings)
+        return [line.partition(" has no effect")[0] for line in without_effect(recipe, bound)]
 
     assert lines("classify", "scratch:bert-mini") == ["train.reset_head"]
     assert lines("lm", "scratch:gpt2-nano") == ["train.reset_head", "scratch.lowercase"]

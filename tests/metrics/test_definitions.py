@@ -10,7 +10,7 @@ from hfkit.metrics.classification import reduce_multi, reduce_regression, reduce
 from hfkit.metrics.cmrc import reduce_cmrc
 from hfkit.metrics.definitions import defined_keys, definition
 from hfkit.metrics.hans import reduce_hans
-from hfkit.metrics.perplexity import reduce_lambada, reduce_perplexity
+from hfkit.metrics.perplexity import reduce_lambada, reduce_masked, reduce_perplexity
 from hfkit.metrics.squad import reduce_squad, reduce_squad2
 
 
@@ -37,6 +37,9 @@ def everything() -> dict[str, set[str]]:
         "hans": set(reduce_hans(hans)),
         "texts": {"chrf", "bleu", "rouge_l", "exact_match"},  # tests/metrics/test_overlap.py reduces them
         "lambada": set(reduce_lambada({"nll": half, "greedy": half})),
+        "choice": {"accuracy", "accuracy_norm", "macro_f1"},  # tests/tasks/choice reduces them
+        "masked": set(reduce_masked({"masked_nll": half, "tokens": half}))
+        | set(reduce_masked({"pseudo_nll": half, "tokens": half, "bytes": half})),
         "lm": set(reduce_perplexity(dict.fromkeys(("nll", "tokens", "bytes", "words"), half))),
     }
 

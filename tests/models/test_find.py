@@ -18,6 +18,7 @@ import tiny_models as tiny
 from hfkit.errors import ModelError, NetworkError, UsageError
 from hfkit.models import SHAPES, find, hub, load_tokenizer
 from hfkit.models import starter as starter_module
+from hfkit.models.find import run_named
 from hfkit.models.manifest import write_manifest
 
 
@@ -83,6 +84,13 @@ def test_what_is_not_there(name: str, message: str, hint: str, runs: Path) -> No
         find(name)
     assert message in caught.value.message
     assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("model", ["starter", "scratch:gpt2-nano", "hub:owner/name", "./1-qa-aaaa", "owner/name"])
+def test_a_name_that_means_something_else_is_no_part_of_a_run_name(model: str, runs: Path) -> None:
+    for name in ("20260101-0000-qa-starter-0123abcd", "20260101-0000-lm-gpt2-nano-0123abcd"):
+        shutil.copytree(runs / "1-qa-aaaa", runs / name)
+    assert run_named(model) is None
 
 
 def test_a_checkpoint_folder_of_a_run(good: Path, runs: Path) -> None:

@@ -257,7 +257,7 @@ def test_the_keys_of_the_contract_are_there() -> None:
             "metric reset_head eval_steps save_steps save_minutes keep_checkpoints patience time distributed "
             "deterministic seed trackers"
         ),
-        Generate: "max_new_tokens temperature top_p top_k batch_size dtype stop seed",
+        Generate: "max_new_tokens temperature top_p top_k samples num_beams logprobs batch_size dtype stop seed",
         Scratch: "vocab_size lowercase",
     }
     for section, keys in expected.items():

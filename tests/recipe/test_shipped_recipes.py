@@ -17,7 +17,7 @@ from hfkit.verbs.recipes import about, list_recipes
 RECIPES = shipped()
 NAMED = {
     "quickstart", "quickstart-zh", "qa", "nli", "classify", "lm", "squad", "squad2", "snli", "mnli", "sst2",
-    "banking77", "wikitext2", "tinyshakespeare", "cmrc2018", "ocnli",
+    "banking77", "wikitext2", "tinyshakespeare", "cmrc2018", "ocnli", "seq2seq", "multi30k", "qa-generation",
 }  # fmt: skip
 
 

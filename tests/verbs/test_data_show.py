@@ -92,6 +92,22 @@ def test_blocks_of_running_text(models: dict[str, str], finish: Any) -> None:
         shown(finish, "text.txt", task="lm", model=models["gpt2"], row=5000)
 
 
+def test_blocks_whose_words_are_hidden(models: dict[str, str], finish: Any) -> None:
+    result = shown(finish, "text.txt", task="lm", model=models["bert"], row=1, overrides=["lm.block_size=16"])
+    (window,) = result["windows"]
+    assert [token["part"] for token in window["tokens"]] == ["special", *["text"] * 14, "special"]
+    assert window["label"]["scored"].startswith("14 tokens that masks may hide; ")
+
+
+def test_a_prompt_and_its_choices(models: dict[str, str], finish: Any) -> None:
+    Path("choice.jsonl").write_text(jsonl([{"premise": "the mill", "hypothesis": "no"}]), encoding="utf-8")
+    keys = ["choice.template='{premise}'", "choice.choices=[' yes', ' no']", "choice.target=hypothesis"]
+    result = shown(finish, "choice.jsonl", task="choice", model=models["gpt2"], overrides=keys)
+    assert result["row"] == {"id": "0", "premise": "the mill", "hypothesis": "no"} and len(result["windows"]) == 2
+    parts = [[token["part"] for token in window["tokens"]] for window in result["windows"]]
+    assert all(found[0] == "seen" and found[-1] == "text" for found in parts)
+
+
 def test_rows_and_models_that_there_are_not(models: dict[str, str], finish: Any) -> None:
     with pytest.raises(UsageError, match="--row 9: the data has 2 rows"):
         shown(finish, "qa.jsonl", task="qa", model=models["bert"], row=9)

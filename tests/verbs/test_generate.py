@@ -55,6 +55,26 @@ def test_sampling_repeats_by_seed_and_not_by_batch(model):
     assert [row["prompt"] for row in first["predictions"]] == prompts
 
 
+def test_several_samples_of_a_prompt_stand_in_one_row(model):
+    result, events = run(model, ["Once", "a"], overrides=[*SHORT, "generate.samples=3"])
+    rows = result["predictions"]
+    assert [row["id"] for row in rows] == ["0", "1"] and [len(row["samples"]) for row in rows] == [3, 3]
+    assert not [e for e in events if e.kind == "text"]
+    one, _ = run(model, ["Once", "a"])
+    for row, alone in zip(rows, one["predictions"], strict=True):
+        assert {**row["samples"][0], **alone} == alone == {key: row[key] for key in alone}
+        assert len({sample["completion"] for sample in row["samples"]}) > 1
+
+
+def test_log_probabilities_stand_beside_their_tokens(model):
+    keys = [*SHORT, "generate.logprobs=true", "generate.temperature=0", "generate.max_new_tokens=12"]
+    result, _ = run(model, ["Once", "upon a time 中"], overrides=keys)
+    for row in result["predictions"]:
+        assert len(row["logprobs"]) == row["tokens"] and all(item["logprob"] <= 0 for item in row["logprobs"])
+        tokens = [item["token"] for item in row["logprobs"]]
+        assert "".join(tokens[: -1 if row["finish_reason"] == "eos" else None]) == row["completion"]
+
+
 def test_greedy_is_transformers_generate(model):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -131,7 +131,8 @@ class Classify:
             if target == "single":
                 return Classify(self.settings, of_gold=label_names(found, target)), []
             lines = [Resolution("classify.target", target, why)] if self.settings.target == "auto" else []
-            return Classify(self.settings.model_copy(update={"target": target})), lines
+            names = label_names(found, target) if target == "multi" else []
+            return Classify(self.settings.model_copy(update={"target": target}), of_gold=names), lines
         settings, lines = fitted(self.settings, config)
         task = Classify(settings)
         found = survey(row for row in rows if task.usable(row))
@@ -203,7 +204,9 @@ class Classify:
         """See the class. Labels are matched by name; without resolved settings they are those of the prediction."""
         if not self.usable(row):
             return None
-        target = self.settings.target if self.settings.target != "auto" else tally.target_said(prediction)
+        target = self.settings.target
+        if target == "auto":  # the rows' own target is single, else it is settled
+            target = "single" if self._of_gold else tally.target_said(prediction)
         names = self._places(prediction)
         if target == "single":
             names = in_order(names)  # places in ascending order, whatever the head's: quadratic kappa needs them so
@@ -242,7 +245,8 @@ class Classify:
 
     def _places(self, prediction: Prediction) -> list[str]:
         """The labels that the statistics of a row count by their places."""
-        return self.settings.labels or tally.names_said(prediction) or self._of_gold or ["value"]
+        said = tally.names_said(prediction)
+        return self.settings.labels or ([] if said == ["value"] else said) or self._of_gold or ["value"]
 
     def _names(self) -> list[str]:
         return self.settings.labels or []

@@ -3,26 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
+from hfkit.errors import DataError
 from hfkit.metrics.classification import reduce_single
 from hfkit.metrics.definitions import definition
 from hfkit.metrics.hans import HEURISTICS, reduce_hans
 from hfkit.metrics.weights import WEIGHT
 from hfkit.tasks import labels as names
+from hfkit.tasks.base import Row
+
+ROUNDING = 0.02  # by which probabilities that were printed with few digits may miss 1
 
 
-def statistics(gold: str, said: str, chances: Mapping[str, float], heuristic: Any) -> dict[str, float]:
+def heuristic(row: Row) -> int | None:
+    """The place in HEURISTICS of a row of HANS; None in other data."""
+    value = row.get("heuristic")
+    return HEURISTICS.index(value) if value in HEURISTICS else None
+
+
+def check_chances(chances: Mapping[str, float], row_id: str) -> None:
+    """Raise DataError unless the probabilities are of the three classes, or of entailment or not, and add up to 1."""
+    if set(chances) not in (set(names.THREE_WAY), set(names.TWO_WAY)):
+        listed = ", ".join(chances) or "no class"
+        raise DataError(
+            f"row {row_id!r}: the probabilities are of {listed}",
+            f"needed are {', '.join(names.THREE_WAY)}, or {' and '.join(names.TWO_WAY)}",
+        )
+    whole = sum(chances.values())
+    if abs(whole - 1) > ROUNDING:
+        raise DataError(f"row {row_id!r}: the probabilities add up to {whole:.4g}, not to 1", "give those of a softmax")
+
+
+def statistics(gold: str, said: str, chances: Mapping[str, float], heuristic: int | None) -> dict[str, float]:
     """Columns of one row: `gold`, `predicted` (places in `labels.CLASSES`), `p_0`.. (probabilities in that order)."""
     if names.OTHER in chances and gold != names.ENTAILMENT:
         gold = names.OTHER
     values = {"gold": float(names.CLASSES.index(gold)), "predicted": float(names.CLASSES.index(said))}
     for place, name in enumerate(name for name in names.CLASSES if name in chances):
         values[f"p_{place}"] = chances[name]
-    if heuristic in HEURISTICS:
-        values["heuristic"] = float(HEURISTICS.index(heuristic))
+    if heuristic is not None:
+        values["heuristic"] = float(heuristic)
     return values
 
 

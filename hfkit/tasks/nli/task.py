@@ -58,6 +58,7 @@ class NLI:
         self.settings = settings
         self.read_labels = dict(read or {})  # the class of each label value of the rows, None for "no gold"
         self.head_labels = list(head)  # what the model itself calls its classes, in its order
+        self._known: dict[tuple[Any, ...], dict[str, float] | None] = {}  # statistics, where they need no probabilities
 
     @property
     def headline(self) -> tuple[str, Literal["higher", "lower"]]:
@@ -201,7 +202,16 @@ class NLI:
             "probabilities": dict(zip(classes, values.tolist(), strict=True)),
         }
 
-    def measure(self, prediction: Prediction, row: Row) -> dict[str, float] | None:
+    def measure(self, prediction: Prediction, row: Row) -> Mapping[str, float] | None:
+        if prediction.get("probabilities"):
+            return self._measured(prediction, row)
+        said, label = names.label_text(prediction.get("prediction")), names.label_text(row.get("label"))
+        facts = said, label, measures.heuristic(row)
+        if facts not in self._known:  # of many rows there are few kinds
+            self._known[facts] = self._measured(prediction, row)
+        return self._known[facts]
+
+    def _measured(self, prediction: Prediction, row: Row) -> dict[str, float] | None:
         gold = self.gold(row)
         if gold is None:
             return None
@@ -214,7 +224,9 @@ class NLI:
             )
         found = {self.class_said(name): float(value) for name, value in (prediction.get("probabilities") or {}).items()}
         chances = {name: value for name, value in found.items() if name is not None}
-        return measures.statistics(gold, said, chances, row.get("heuristic"))
+        if found:
+            measures.check_chances(chances, row["id"])
+        return measures.statistics(gold, said, chances, measures.heuristic(row))
 
     def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
         return measures.reduce(columns)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hfkit.tasks.qa.answers import whole
+from hfkit.tasks.graphemes import whole
 from hfkit.tasks.qa.spans import Span
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ def resolve(
     if settings.max_answer_length == "auto":
         values["max_answer_length"], reason = _answer_length(rows, tokenizer, length - special)
         why.append(Resolution("qa.max_answer_length", values["max_answer_length"], reason))
-    scorer, chosen = _scorer(settings, rows)
+    scorer, chosen = scorer_of(settings, rows)
     return values | scorer, why + chosen
 
 
@@ -43,7 +43,7 @@ def adopt(settings: Any, rows: Sequence[Row], config: PretrainedConfig | None) -
     Without a config (predictions of any tool are scored) only the scorer is settled.
     """
     if config is None:
-        return _scorer(settings, rows)
+        return scorer_of(settings, rows)
     values, why = _positions(settings, config)
     length = values.get("max_length", settings.max_length)
     if "max_length" in values and settings.stride > length // 3:
@@ -52,7 +52,7 @@ def adopt(settings: Any, rows: Sequence[Row], config: PretrainedConfig | None) -
     if settings.max_answer_length == "auto":
         values["max_answer_length"] = SHORTEST_LIMIT
         why.append(Resolution("qa.max_answer_length", SHORTEST_LIMIT, "the model does not say what it was trained on"))
-    scorer, chosen = _scorer(settings, rows)
+    scorer, chosen = scorer_of(settings, rows)
     return values | scorer, why + chosen
 
 
@@ -100,7 +100,7 @@ def _answer_length(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, room
     return chosen, f"99.5 % of the training answers have at most {share} tokens; at least {SHORTEST_LIMIT}"
 
 
-def _scorer(settings: Any, rows: Sequence[Row]) -> Settled:
+def scorer_of(settings: Any, rows: Sequence[Row], section: str = "qa") -> Settled:
     """The scorer by the rows when it is open; squad gives way to squad2 where it could not score a question."""
     if settings.scorer not in ("auto", "squad"):
         return {}, []
@@ -109,7 +109,7 @@ def _scorer(settings: Any, rows: Sequence[Row]) -> Settled:
     if chosen == settings.scorer:
         return {}, []
     why = f"{unanswerable} of {len(rows)} questions are unanswerable" if unanswerable else "no question is unanswerable"
-    return {"scorer": chosen}, [Resolution("qa.scorer", chosen, why)]
+    return {"scorer": chosen}, [Resolution(f"{section}.scorer", chosen, why)]
 
 
 def _sample(rows: Sequence[Row]) -> Iterator[Row]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hfkit.tasks.qa.answers import trimmed, whole
+from hfkit.tasks.graphemes import whole
+from hfkit.tasks.qa.answers import trimmed
 
 if TYPE_CHECKING:
     import torch

@@ -68,20 +68,20 @@ def check(
     check_override_sections(overrides, (kind.name, "data", "max_length", *(MODEL_KEYS if model else ())))
     bound = kind(override_settings(kind.Settings(), kind.name, overrides))
     reader = reader_of(model, kind, task, overrides, offline=offline) if model else None
-    rows, other = read(data, validation, kind, overrides, offline=offline)
+    rows, other = read(data, validation, bound, overrides, offline=offline)
     yield from map(note, described(rows))
     if other is not None:
         yield from map(note, (f"validation {line}" for line in described(other)))
 
     findings, counts = row_findings(bound, rows, other)
     if isinstance(reader, Reader):
-        more, sizes = yield from token_findings(reader, rows, text_columns(kind, rows))
+        more, sizes = yield from token_findings(reader, rows, text_columns(bound, rows))
         findings += more
         counts |= sizes
     else:
         why = reader or "no model is given; add `--model M`, e.g. the one to be fine-tuned"
         findings.append(Finding("note", "tokens_skipped", f"lengths and unknown tokens are not checked: {why}"))
-    findings += clean(findings, rows, kind, other)
+    findings += clean(findings, rows, bound, other)
     fixed = None
     if fix is not None:
         kept, changes = repaired(bound, rows, other)
@@ -92,7 +92,7 @@ def check(
 
 
 def read(
-    data: Any, validation: Any, kind: type[Task], overrides: Sequence[str], *, offline: bool
+    data: Any, validation: Any, task: Task, overrides: Sequence[str], *, offline: bool
 ) -> tuple[Rows, Rows | None]:
     """The training part of the set, and its validation part if there is one; rows that cannot be read are left out."""
     keys: Data = section_from_overrides(Data, "data", overrides)
@@ -101,7 +101,7 @@ def read(
 
     def part(spec: Any, split: str) -> Rows:
         rows = load(
-            spec, columns=kind.columns, settings=keys, split=split, need_gold=False, limit=keys.limit, offline=offline
+            spec, columns=task.columns, settings=keys, split=split, need_gold=False, limit=keys.limit, offline=offline
         )
         # rows on disk are read once, not once for each kind of fault, unless there are very many
         return rows.replaced(list(rows), why="held in memory") if len(rows) <= IN_MEMORY else rows
@@ -120,18 +120,17 @@ def described(rows: Rows) -> list[str]:
 
 def row_findings(task: Task, rows: Rows, other: Rows | None) -> tuple[list[Finding], dict[str, Any]]:
     """(findings, counts) of what rows show by themselves."""
-    kind = type(task)
-    texts = text_columns(kind, rows)
-    gold = next((c.name for c in kind.columns if c.gold and c.name in rows.mapping), None)
+    texts = text_columns(task, rows)
+    gold = next((c.name for c in task.columns if c.gold and c.name in rows.mapping), None)
     counts: dict[str, Any] = {"rows": len(rows), "unreadable": rows.skipped}
     findings = list(unreadable(rows))
-    if gold is None and any(column.gold for column in kind.columns):
-        findings.append(without_gold(kind, rows))
+    if gold is None and any(column.gold for column in task.columns):
+        findings.append(without_gold(task, rows))
     findings += task.findings(rows, training=gold is not None)
     if gold == "answers":
         counts["answers"] = dict(answer_places(rows)[0])
         counts["unanswerable"] = sum(row.get("answers") == [] for row in rows)
-    elif gold is not None:
+    elif gold == "label":
         labels = label_counts(rows)
         counts["labels"] = dict(labels.most_common(LABELS_SHOWN))
         findings += rare_labels(rows, labels)
@@ -142,7 +141,7 @@ def row_findings(task: Task, rows: Rows, other: Rows | None) -> tuple[list[Findi
         findings += strangers
     if other is not None and not rows.stream:
         counts["validation_rows"] = len(other)
-        findings += between(rows, other, texts, kind.group)
+        findings += between(rows, other, texts, task.group)
         if gold is not None and not any(finding.code == "unknown_labels" for finding in findings):
             findings += validation_findings(task, rows, other, gold)
     return findings, counts
@@ -175,18 +174,18 @@ def unreadable(rows: Rows) -> Iterator[Finding]:
         yield Finding("failure", "unreadable_rows", message, rows.skipped, places, "correct these lines first")
 
 
-def without_gold(kind: type[Task], rows: Rows) -> Finding:
+def without_gold(task: Task, rows: Rows) -> Finding:
     """A set without the column that training needs."""
-    name = next(column.name for column in kind.columns if column.gold)
+    name = next(column.name for column in task.columns if column.gold)
     have = ", ".join(list(rows[0])[:12])
     message = f"no column for {name}, so only texts are checked; columns: {have}"
     return Finding("warning", "no_gold_column", message, hint=f"say which column it is: data.columns.{name}=NAME")
 
 
-def clean(findings: Sequence[Finding], rows: Rows, kind: type[Task], other: Rows | None) -> list[Finding]:
+def clean(findings: Sequence[Finding], rows: Rows, task: Task, other: Rows | None) -> list[Finding]:
     """A good line for each kind of fault that was looked for and not found."""
     found = {finding.code for finding in findings}
-    columns = " or ".join(text_columns(kind, rows))
+    columns = " or ".join(text_columns(task, rows))
     skip = set() if other is not None else {"overlap"}
     skip |= set() if "label" in rows.mapping else {"unknown_labels"}
     skip |= {"repeated_rows", "duplicate_ids", "language_mix"} if rows.stream else set()

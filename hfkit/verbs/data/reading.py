@@ -10,7 +10,8 @@ from hfkit.errors import DataError, ModelError
 from hfkit.models import load_config, load_tokenizer, locate
 from hfkit.models.intake import check_tokenizer
 from hfkit.recipe.keys import MODEL_KEYS
-from hfkit.recipe.load import build, override_settings
+from hfkit.recipe.load import LENGTHS, build, override_settings
+from hfkit.tasks import suited
 from hfkit.tasks.base import Resolution, Row, Task
 from hfkit.verbs.trained import saved_settings
 
@@ -42,7 +43,7 @@ def reader_of(model: str, kind: type[Task], name: str, overrides: Sequence[str],
         return f"a library that reads tokenizers cannot be imported ({error})"
     settings = override_settings(saved_settings(found, kind, name), kind.name, overrides)
     trained = (found.saved or {}).get("task") == name
-    return Reader(found.name, tokenizer, config, kind(settings), trained)
+    return Reader(found.name, tokenizer, config, suited(kind(settings), found.config), trained)
 
 
 def fitted(reader: Reader, rows: Sequence[Row]) -> tuple[Task, list[Resolution]]:
@@ -57,9 +58,15 @@ def fitted(reader: Reader, rows: Sequence[Row]) -> tuple[Task, list[Resolution]]
         return reader.task.resolve(bare, reader.tokenizer, reader.config)
 
 
-def text_columns(kind: type[Task], rows: Rows) -> list[str]:
+def length_of(task: Task) -> int | None:
+    """The tokens that the task reads of a row at most, or of a window or block; None where it is not settled."""
+    found = next((getattr(task.settings, name) for name in LENGTHS if hasattr(task.settings, name)), None)
+    return found if isinstance(found, int) else None
+
+
+def text_columns(task: Task, rows: Rows) -> list[str]:
     """The columns that a model reads, as far as the data has them."""
-    return [c.name for c in kind.columns if not c.gold and c.name != "id" and c.name in rows.mapping]
+    return [c.name for c in task.columns if not c.gold and c.name != "id" and c.name in rows.mapping]
 
 
 def sound_rows(rows: Rows, columns: Sequence[str]) -> Rows:

@@ -61,9 +61,8 @@ def repaired(task: Task, rows: Rows, other: Rows | None) -> tuple[list[dict[str,
     repeat an earlier one, contradict another, or stand in the validation data `other`. Changed are numbers where text
     belongs, offsets of answers that stand elsewhere, and ids that were given before.
     """
-    kind = type(task)
-    texts = text_columns(kind, rows)
-    gold = next((c.name for c in kind.columns if c.gold and c.name in rows.mapping), None)
+    texts = text_columns(task, rows)
+    gold = next((c.name for c in task.columns if c.gold and c.name in rows.mapping), None)
     again, against = equal_rows(rows, texts, gold)
     known = {_key(row, texts) for row in other} if other is not None else set()
     kept: list[dict[str, Any]] = []

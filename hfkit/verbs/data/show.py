@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hfkit.data import describe, load
 from hfkit.errors import DataError, UsageError
 from hfkit.events import Event, note, resolved
@@ -13,7 +15,7 @@ from hfkit.recipe.keys import MODEL_KEYS, Data
 from hfkit.recipe.load import check_override_sections, section_from_overrides
 from hfkit.tasks import task_class
 from hfkit.tasks.base import Feature, Row, Task
-from hfkit.verbs.data.reading import Reader, fitted, reader_of, sound_rows, text_columns, unknown_id
+from hfkit.verbs.data.reading import Reader, fitted, length_of, reader_of, sound_rows, text_columns, unknown_id
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
@@ -33,19 +35,18 @@ def show(
         raise UsageError(
             f"tokens cannot be shown: {reader}", "give a model that has a tokenizer, such as --model starter"
         )
-    rows = load(
-        data, columns=kind.columns, settings=keys, split="train", need_gold=False, limit=keys.limit, offline=offline
-    )
+    columns = reader.task.columns
+    rows = load(data, columns=columns, settings=keys, split="train", need_gold=False, limit=keys.limit, offline=offline)
     yield from map(note, describe(rows))
-    columns = text_columns(kind, rows)
-    sound = sound_rows(rows, columns)
+    names = text_columns(reader.task, rows)
+    sound = sound_rows(rows, names)
     if not len(sound):
         raise DataError(f"{rows.name}: no row can be tokenised", "`hfkit data check D --task T` says why")
     bound, resolutions = fitted(reader, sound)
     for item in resolutions:
         yield resolved(item.key, item.value, item.why)
-    chosen, features = chosen_features(bound, reader, rows, columns, row)
-    windows = [window(bound, reader.tokenizer, feature, columns) for feature in features]
+    chosen, features = chosen_features(bound, reader, rows, names, row)
+    windows = [window(bound, reader.tokenizer, feature, names) for feature in features]
     yield Event(
         "result",
         {
@@ -53,12 +54,17 @@ def show(
             "data": rows.name,
             "model": reader.name,
             "number": row,
-            "row": shown_row(kind, chosen, columns),
-            "max_length": getattr(bound.settings, "max_length", getattr(bound.settings, "block_size", None)),
+            "row": shown_row(bound, chosen, names),
+            "max_length": length_of(bound),
             "windows": windows,
-            "cut": {} if bound.blocks else cut(reader.tokenizer, chosen, columns, windows),
+            "cut": {} if reads_no_columns(bound) else cut(reader.tokenizer, chosen, names, windows),
         },
     )
+
+
+def reads_no_columns(task: Task) -> bool:
+    """Whether features are not made of columns one after the other, but of running text or by a template."""
+    return task.blocks or task.driver == "likelihood"
 
 
 def chosen_features(
@@ -80,9 +86,9 @@ def chosen_features(
     return row, list(task.encode([row], reader.tokenizer))
 
 
-def shown_row(kind: type[Task], row: Row, columns: Sequence[str]) -> dict[str, Any]:
+def shown_row(task: Task, row: Row, columns: Sequence[str]) -> dict[str, Any]:
     """The row's id, texts and gold."""
-    names = ["id", *columns, *(c.name for c in kind.columns if c.gold)]
+    names = ["id", *columns, *(c.name for c in task.columns if c.gold)]
     return {name: row[name] for name in names if name in row}
 
 
@@ -95,6 +101,9 @@ def window(task: Task, tokenizer: Any, feature: Feature, columns: Sequence[str])
     ]
     if "start_position" in feature:
         return {"tokens": tokens, "label": answer_label(feature, tokens)}
+    if "target_ids" in feature:
+        said = " ".join(spelled(tokenizer, number) for number in feature["target_ids"])
+        return {"tokens": tokens, "label": {"target": f"{len(feature['target_ids'])} tokens: {said}"}}
     return {"tokens": tokens, "label": class_label(task, feature)}
 
 
@@ -112,7 +121,7 @@ def parts(tokenizer: Any, feature: Feature, columns: Sequence[str]) -> list[str]
             for number, flag in zip(ids, inside, strict=True)
         ]
     if "targets" in feature:
-        return ["seen" if place < feature["context"] else "text" for place in range(len(ids))]
+        return ["text" if scored else "seen" for scored in next_scored(feature)]
     found, text, inside_text = [], -1, False
     for number in ids:
         if number in special:
@@ -123,6 +132,13 @@ def parts(tokenizer: Any, feature: Feature, columns: Sequence[str]) -> list[str]
         inside_text = True
         found.append(columns[min(text, len(columns) - 1)])
     return found
+
+
+def next_scored(feature: Feature) -> list[bool]:
+    """Of each token of running text or of a prompt with its choice: whether the one after it is scored."""
+    if "asked" in feature:
+        return [bool(asked) for asked in feature["asked"]]
+    return [place >= feature["context"] for place in range(len(feature["input_ids"]))]
 
 
 def answer_label(feature: Feature, tokens: list[Token]) -> dict[str, str]:
@@ -147,8 +163,10 @@ def class_label(task: Task, feature: Feature) -> dict[str, str]:
     """The label of a row in words; of a block, what is scored."""
     names: Mapping[int, str] = task.model_config().get("id2label", {})
     if "targets" in feature:
-        scored = len(feature["input_ids"]) - feature["context"]
+        scored = sum(next_scored(feature))
         return {"scored": f"the tokens after the last {scored}; {feature['bytes']} bytes"}
+    if "word" in feature:
+        return {"scored": f"{np.count_nonzero(feature['word'])} tokens that masks may hide; {feature['bytes']} bytes"}
     if "label" in feature:
         number = feature["label"]
         return {"label": "none" if number < 0 else f"{names.get(number, '')} (class {number})".strip()}

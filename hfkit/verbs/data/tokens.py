@@ -9,15 +9,16 @@ from hfkit.data import token_checks
 from hfkit.data.validators import Finding
 from hfkit.errors import DataError, HfkitError, ModelError
 from hfkit.events import Event, resolved
-from hfkit.models import check_vocabulary, max_positions
+from hfkit.models import check_vocabulary, has_fixed_positions, max_positions
 from hfkit.tasks.base import Feature, Task
-from hfkit.verbs.data.reading import Reader, fitted, sound_rows, unknown_id
+from hfkit.verbs.data.reading import Reader, fitted, length_of, sound_rows, unknown_id
 from hfkit.verbs.prepare import Report, sample_texts, with_progress
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
 
 Found = tuple[list[Finding], dict[str, Any]]
+LONGEST = 1 << 30  # tokens: no source has as many
 EVERY = 500  # rows between two moves of the bar
 
 
@@ -49,13 +50,13 @@ def token_findings(reader: Reader, rows: Rows, columns: Sequence[str]) -> Genera
     if not task.blocks:
         findings += token_checks.unknown_rows(sound, tokens) if not findings or findings[0].level != "failure" else []
         findings += _by_length(reader, task, sound, tokens)
-    length = getattr(task.settings, "max_length", getattr(task.settings, "block_size", None))
+    length = length_of(task)
     counts: dict[str, Any] = {
         "features": len(tokens.lengths),
         "tokens": {"all": int(tokens.lengths.sum()), **token_checks.percentiles(tokens)},
         "unknown_tokens": int(tokens.unknown.sum()),
     }
-    if isinstance(length, int) and not task.blocks:
+    if length is not None and not task.blocks:
         waste = token_checks.padding_waste(tokens, length)
         counts["padding_share"] = {name: round(share, 4) for name, share in waste.items()}
         findings.append(_lengths_note(task, tokens, length, waste))
@@ -66,6 +67,8 @@ def whole(task: Task) -> Task:
     """The task that cuts nothing off: pairs are measured whole; windows hold all of a text anyway."""
     if hasattr(task.settings, "max_length") and not hasattr(task.settings, "stride"):
         return type(task)(task.settings.model_copy(update={"max_length": "auto"}))
+    if hasattr(task.settings, "max_source_length") and not hasattr(task.settings, "stride"):
+        return type(task)(task.settings.model_copy(update={"max_source_length": LONGEST}))
     return task
 
 
@@ -89,7 +92,7 @@ def _reported(features: Iterator[Feature], report: Report, total: int) -> Iterat
 def _vocabulary(reader: Reader, task: Task, rows: Rows) -> Iterator[Finding]:
     """What training would refuse: a model that does not know the data's words."""
     try:
-        check_vocabulary(reader.tokenizer, sample_texts(type(task), rows), reader.name)
+        check_vocabulary(reader.tokenizer, sample_texts(task, rows), reader.name)
     except ModelError as error:
         yield Finding("failure", "unknown_vocabulary", error.message, hint=error.hint)
 
@@ -101,7 +104,7 @@ def _by_length(reader: Reader, task: Task, rows: Rows, tokens: Any) -> Iterator[
 
         yield from token_checks.answers_cut(rows, tokens)
         yield from questions_cut(rows, reader.tokenizer, task.settings.max_question_length)
-    elif hasattr(task.settings, "max_length"):
+    elif hasattr(task.settings, "max_length") or has_fixed_positions(reader.config):
         yield from token_checks.too_long(rows, tokens, max_positions(reader.config))
 
 

@@ -24,7 +24,7 @@ from hfkit.recipe import Recipe
 from hfkit.recipe.paths import with_absolute_paths
 from hfkit.run import Run
 from hfkit.stopping import saving_first
-from hfkit.tasks import task_class
+from hfkit.tasks import suited, task_class
 from hfkit.tasks.base import Task
 from hfkit.verbs.finetune.closing import closing, finish, next_commands
 from hfkit.verbs.finetune.folder import (
@@ -119,7 +119,7 @@ def trained(fit: Fit, run: Run, hold: Hold, early: list[Event]) -> Iterator[Even
     fit.leave_if_asked("all of it saved")
     result = result_of(fit, run)
     if main:
-        run.write("README.md", model_card(run, recipe, result))
+        run.write("README.md", model_card(run, recipe, fit.ready.task, result))
         run.update(status="done", finished=time.time(), exit_code=0, best=result["best"], result=result)
         yield from recorded(run, hold, True, closing(fit.ready, run, result))
         yield Event("next", {"commands": next_commands(run, fit.ready)})
@@ -167,13 +167,13 @@ def read(
     recipe: Recipe, task: Task, place: Place | None, *, cpu: bool, processes: int | None, offline: bool, starts: bool
 ) -> Generator[Event, None, Ready]:
     """Data and model found, checked and encoded, by one process for all. `place` is None where it is not known yet."""
-    kind = type(task)
-    train, validation, lines = load_training(recipe.data, columns=kind.columns, group=kind.group, offline=offline)
+    train, validation, lines = load_training(recipe.data, columns=task.columns, group=task.group, offline=offline)
     with named(train):
         warnings = task.check(train, training=True)
     with named(validation):
         warnings += task.check(validation, training=True, train_rows=train)
     found = find(recipe.model, revision=recipe.model_revision, convert=recipe.convert, offline=offline)
+    task = suited(task, found.config)
     check_parts(recipe, found)
     # Where this process only starts others, they say the rest: nothing is shown before its place is known.
     place = place or place_for(recipe, cpu=cpu, processes=processes)
@@ -181,9 +181,9 @@ def read(
     if starts:
         yield note("there is no run of this recipe to continue, so a new one starts")
     yield from map(note, lines)
-    yield from map(warning, [*warnings, *without_effect(recipe)])
+    yield from map(warning, [*warnings, *without_effect(recipe, task)])
     yield from map(note, found.notes)
-    return (yield from make_ready(recipe, kind, task, found, train, validation, place))
+    return (yield from make_ready(recipe, task, found, train, validation, place))
 
 
 def place_for(recipe: Recipe, *, cpu: bool, processes: int | None) -> Place:

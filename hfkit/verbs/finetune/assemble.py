@@ -23,6 +23,7 @@ from hfkit.verbs.finetune.fit import Fit
 from hfkit.verbs.finetune.folder import refuse_changed
 from hfkit.verbs.finetune.parts import choose_parts
 from hfkit.verbs.finetune.ready import Ready
+from hfkit.verbs.trained import prepared_to_write
 
 MICRO_TOKENS = {"cpu": 1536, "cuda": 16384}  # tokens that pass through the model at once
 
@@ -107,7 +108,7 @@ def load(ready: Ready, checkpoint: Path | None) -> tuple[Any, list[str]]:
     """The model with the task's head, and lines to show."""
     recipe = ready.recipe
     fresh: Literal["allow", "refuse", "reset"] = "reset" if recipe.train.reset_head else "allow"
-    return load_model(
+    model, notes = load_model(
         ready.found if checkpoint is None else locate(str(checkpoint)),
         ready.task.head,
         model_config=ready.task.model_config(),
@@ -115,3 +116,6 @@ def load(ready: Ready, checkpoint: Path | None) -> tuple[Any, list[str]]:
         dropout=recipe.dropout,
         attention_dropout=recipe.attention_dropout,
     )
+    if ready.task.driver == "decode":
+        notes = [*notes, *prepared_to_write(model, ready.tokenizer, ready.task)]
+    return model, notes

@@ -88,8 +88,10 @@ def example(task: Task, rows: Any, run: Run) -> dict[str, Any]:
 def next_commands(run: Run, ready: Ready) -> list[str]:
     """What the user may type now."""
     shown = shown_path(run.path)
-    if ready.task.head == "causal-lm":
+    if ready.task.head == "causal-lm" and ready.task.blocks:
         return [f"hfkit generate {shown} {shlex.quote(opening(ready.validation_rows))}"]
+    if ready.task.head == "masked-lm":
+        return [f"hfkit finetune nli --train FILE --model {shown}", f"hfkit eval {shown} --data FILE"]
     return [f"hfkit predict {shown} {example_fields(ready.task)}", f"hfkit eval {shown} --data FILE"]
 
 

@@ -9,10 +9,16 @@ from hfkit.errors import UsageError
 from hfkit.models import Checkpoint
 from hfkit.models.stack import known_family, layer_count
 from hfkit.recipe import Recipe
+from hfkit.tasks import task_class
 
 
 def check_parts(recipe: Recipe, found: Checkpoint) -> None:
     """Refuse settings that the model cannot take. Raises UsageError."""
+    if recipe.train.distributed == "fsdp" and task_class(recipe.task).driver == "decode":
+        raise UsageError(
+            f"train.distributed=fsdp: {recipe.task} is evaluated by decoding, which shared-out weights cannot do",
+            "leave it out: each process then holds the whole model",
+        )
     settings, kind = recipe.train, str(found.config.get("model_type"))
     if recipe.lora.rank is not None:
         if found.scratch:

@@ -15,9 +15,10 @@ from hfkit.models import Checkpoint, check_vocabulary
 from hfkit.models.find import run_named
 from hfkit.recipe import Recipe
 from hfkit.run import digest
-from hfkit.tasks import task_class
 from hfkit.tasks.base import LOWER_IS_BETTER, Task
 from hfkit.verbs.prepare import features_of, limited_blocks, sample_texts, strange_words, texts_of
+
+WRITERS = ("causal-lm", "seq2seq-lm")  # heads whose models `hfkit generate` takes
 
 
 @dataclass(frozen=True)
@@ -49,22 +50,22 @@ class Ready:
             "task": self.recipe.task,
             "settings": self.task.settings.model_dump(mode="json", exclude=self.task.settings.on_request),
             "base_model": self.found.name,
-            **({"generate": self.recipe.generate.model_dump(mode="json")} if self.task.head == "causal-lm" else {}),
+            **({"generate": self.recipe.generate.model_dump(mode="json")} if self.task.head in WRITERS else {}),
         }
 
 
 def make_ready(
-    recipe: Recipe, kind: type[Task], task: Task, found: Checkpoint, train: Rows, validation: Rows, place: Any
+    recipe: Recipe, task: Task, found: Checkpoint, train: Rows, validation: Rows, place: Any
 ) -> Generator[Event, None, Ready]:
     """Tokenizer, resolved task, features of both sets. Yields what every `auto` became."""
     from hfkit.models import load_config, load_tokenizer
 
     if found.scratch:
-        found = scratch_checkpoint(found, recipe, kind, train)
-    tokenizer = load_tokenizer(found, kind.head)
-    check_vocabulary(tokenizer, sample_texts(kind, train), found.name)
+        found = scratch_checkpoint(found, recipe, task, train)
+    tokenizer = load_tokenizer(found, task.head)
+    check_vocabulary(tokenizer, sample_texts(task, train), found.name)
     config = load_config(found)
-    yield from map(warning, strange_words(tokenizer, config, kind, train))
+    yield from map(warning, strange_words(tokenizer, config, task, train))
     if recipe.train.reset_head:
         config.architectures = None  # the head of the checkpoint will not be used, so its labels say nothing
     task, resolutions = task.resolve(train, tokenizer, config)
@@ -75,28 +76,33 @@ def make_ready(
     limit = recipe.data.limit
     return Ready(
         recipe, task, place, found, tokenizer, train, validation,
-        limited_blocks((yield from features_of(train, task, tokenizer, "encoding train")), train, limit),
+        limited_blocks(learnt(task, (yield from features_of(train, task, tokenizer, "encoding train"))), train, limit),
         limited_blocks((yield from features_of(validation, task, tokenizer, "encoding validation")), validation, limit),
         metric, better,
     )  # fmt: skip
 
 
+def learnt(task: Task, features: Any) -> Any:
+    """The features that training learns from: all, unless the task says which."""
+    choose = getattr(task, "learnt", None)
+    return features if choose is None else features.subset(choose(features))
+
+
 def with_run_found(recipe: Recipe) -> Recipe:
     """`last`, or a part of a run's name, as the folder it means now: the recipe must mean the same later."""
-    if recipe.model.startswith("scratch:") or Path(recipe.model).exists() or (run := run_named(recipe.model)) is None:
-        return recipe
-    return recipe.model_copy(update={"model": str(run.absolute())})
+    run = run_named(recipe.model)
+    return recipe if run is None else recipe.model_copy(update={"model": str(run.absolute())})
 
 
-def without_effect(recipe: Recipe) -> list[str]:
+def without_effect(recipe: Recipe, task: Task) -> list[str]:
     """Lines about keys that are set and change nothing here; a recipe with every default written out has none."""
     from hfkit.models.scratch import SHAPES
 
-    causal, fresh = task_class(recipe.task).head == "causal-lm", recipe.model.startswith("scratch:")
+    writes, fresh = task.head in WRITERS, recipe.model.startswith("scratch:")
     shape = SHAPES.get(recipe.model.removeprefix("scratch:"), {}) if fresh else {}
     idle = (
         ("lora", recipe.lora, recipe.lora.rank is None, "lora.rank is null"),
-        ("generate", recipe.generate, not causal, f"the task {recipe.task} does not generate text"),
+        ("generate", recipe.generate, not writes, f"a {task.head} model does not generate text"),
         ("scratch", recipe.scratch, not fresh, f"{recipe.model} is not a scratch: model"),
     )
     lines = [
@@ -108,21 +114,21 @@ def without_effect(recipe: Recipe) -> list[str]:
     ]
     if fresh and recipe.train.reset_head:
         lines.append(f"train.reset_head has no effect: every weight of {recipe.model} is fresh")
-    if shape.get("model_type") == "gpt2" and not recipe.scratch.lowercase:
+    if shape.get("model_type", "bert") != "bert" and not recipe.scratch.lowercase:
         lines.append(f"scratch.lowercase has no effect: the tokenizer of {recipe.model} keeps case as it is")
     return lines
 
 
-def scratch_checkpoint(found: Checkpoint, recipe: Recipe, kind: type[Task], train: Rows) -> Checkpoint:
+def scratch_checkpoint(found: Checkpoint, recipe: Recipe, task: Task, train: Rows) -> Checkpoint:
     """Config and trained tokenizer of a scratch model, kept in the cache by the data's content."""
     from hfkit.data.cache import entry
     from hfkit.models import build_scratch, locate
 
     name = str(found.scratch)
-    key = digest([name, kind.head, recipe.scratch.model_dump(), train.fingerprint])
+    key = digest([name, task.head, recipe.scratch.model_dump(), train.fingerprint])
 
     def build(path: Path) -> None:
-        build_scratch(name, texts_of(kind, train), recipe.scratch, kind.head, path)
+        build_scratch(name, texts_of(task, train), recipe.scratch, task.head, path)
 
     folder = entry("scratch", key, build)
     config = locate(str(folder)).config

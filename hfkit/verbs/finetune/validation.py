@@ -72,7 +72,7 @@ class Validation:
         begun, ready = time.time(), self.ready
         answers = yield from answers_of(
             self.model, ready.task, ready.validation_rows, ready.validation,
-            place=ready.place, pad_id=ready.pad_id, stage="evaluating", leave=lambda: bool(asked()),
+            place=ready.place, tokenizer=ready.tokenizer, stage="evaluating", leave=lambda: bool(asked()),
         )  # fmt: skip
         predictions, scores = list(answers), None
         if ready.place.world.main:

@@ -8,7 +8,8 @@ import numpy as np
 from qa_helpers import byte_level, predictions, qa, row, spaced_words, wordpiece
 
 from hfkit.data.validators import locate_answer
-from hfkit.tasks.qa.answers import trimmed, whole
+from hfkit.tasks.graphemes import whole
+from hfkit.tasks.qa.answers import trimmed
 
 PIECES = [
     *"abcdefgxyz0189", *"éÉñüßİ", "e\u0301", "a\u0308\u0323", *"中国北京𠮷", *"😀🎉", "👩\u200d👩\u200d👧", "👍🏽",

@@ -9,7 +9,8 @@ from qa_helpers import predictions, qa, row
 from qa_roundtrip import TOKENIZERS, check, smallest_run
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from hfkit.tasks.qa.answers import first_usable, whole
+from hfkit.tasks.graphemes import whole
+from hfkit.tasks.qa.answers import first_usable
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)

@@ -1,22 +1,21 @@
-"""Language modelling: the next token of running text, scored by perplexity; a task whose row is the block."""
+"""Causal language modelling: the next token of running text, scored by perplexity; the row is the block."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
-
-from pydantic import Field, PositiveInt, model_validator
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from hfkit.data import validators
 from hfkit.errors import DataError, ModelError, UsageError
 from hfkit.metrics.definitions import definition
-from hfkit.metrics.perplexity import reduce_lambada, reduce_perplexity
-from hfkit.recipe.section import Auto, Section, key
-from hfkit.tasks.base import Column, Feature, Prediction, Read, Resolution, Row
-from hfkit.tasks.last_word import last_words
+from hfkit.metrics.perplexity import reduce_text
+from hfkit.recipe.section import Section
+from hfkit.tasks.base import Column, Driver, Feature, Head, Prediction, Read, Resolution, Row
+from hfkit.tasks.lm.last_word import last_words
+from hfkit.tasks.lm.running_text import blocks, tokens_of
+from hfkit.tasks.lm.settings import LanguageModelSettings
 from hfkit.tasks.outputs import finite
-from hfkit.tasks.running_text import blocks, tokens_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,30 +24,12 @@ if TYPE_CHECKING:
 
     from hfkit.tasks.base import Batch
 
+JOIN = {True: "none (one text)", False: "an end token between rows", None: "none in .txt, else an end token"}
 SCRATCH_BLOCK = 256  # block_size auto of a model with fresh weights
 LOGITS_AT_ONCE = 1 << 24  # logits turned into float32 probabilities together: 64 MiB
 
 
-class LanguageModelSettings(Section):
-    """The keys of `lm:`."""
-
-    objective: Literal["auto", "causal"] = key("auto", "what is learnt: causal, the next token; auto: causal")
-    block_size: Auto | Annotated[int, Field(ge=2)] = key(
-        "auto", "tokens read at once; auto: the model's positions, 256 from scratch"
-    )
-    stride: PositiveInt | None = key(None, "tokens scored by each block, the rest is context; null: block_size")
-    scorer: Literal["text", "lambada"] = key(
-        "text", "what eval scores: text, every token; lambada, the last word of each row"
-    )
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if isinstance(self.block_size, int) and self.stride and self.stride > self.block_size:
-            raise ValueError(f"stride {self.stride} is larger than block_size {self.block_size}")
-        return self
-
-
-class LanguageModel:
+class CausalLanguageModel:
     """Causal language modelling on one stream of tokens, cut into blocks.
 
     A .txt is read exactly, line ends kept, several as one text; rows of other forms are documents with an end token
@@ -58,8 +39,9 @@ class LanguageModel:
     """
 
     name: ClassVar[str] = "lm"
-    head: ClassVar[Literal["causal-lm"]] = "causal-lm"
-    driver: ClassVar[Literal["forward"]] = "forward"
+    objective: ClassVar[Literal["causal", "masked"]] = "causal"
+    head: ClassVar[Head] = "causal-lm"
+    driver: ClassVar[Driver] = "forward"
     columns: ClassVar[tuple[Column, ...]] = (
         Column("id", False),
         Column("text", True, ("content", "document", "sentence", "story")),
@@ -93,14 +75,14 @@ class LanguageModel:
 
     def resolve(
         self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
-    ) -> tuple[LanguageModel, list[Resolution]]:
+    ) -> tuple[Self, list[Resolution]]:
         if self.settings.scorer != "text":
             raise UsageError(f"lm.scorer={self.settings.scorer} is for eval, not for training", "leave it out")
         return self._settled(rows, config, SCRATCH_BLOCK if not config.architectures else None)
 
-    def adopt(self, rows: Sequence[Row], config: PretrainedConfig | None) -> tuple[LanguageModel, list[Resolution]]:
+    def adopt(self, rows: Sequence[Row], config: PretrainedConfig | None) -> tuple[Self, list[Resolution]]:
         if config is None:
-            return LanguageModel(self.settings, joined=_joined(rows)), []
+            return self._with(self.settings, rows), []
         return self._settled(rows, config, None)
 
     def model_config(self) -> dict[str, Any]:
@@ -113,11 +95,11 @@ class LanguageModel:
         """
         size = int(self.settings.block_size)
         if self.settings.scorer == "lambada":
-            if _joined(rows):
+            if is_joined(rows):
                 raise DataError("lambada needs a passage a row", "give .jsonl or .csv, not one running text")
             yield from last_words(rows, tokenizer, size)
             return
-        pieces = tokens_of((row["text"] for row in rows), tokenizer, joined=_joined(rows))
+        pieces = tokens_of((row["text"] for row in rows), tokenizer, joined=is_joined(rows))
         found = False
         for feature in blocks(pieces, size, self.settings.stride or size):
             found = True
@@ -171,11 +153,15 @@ class LanguageModel:
 
     def measure(self, prediction: Prediction, row: Row) -> dict[str, float]:
         """`nll`, `tokens`, `bytes` and of lambada `greedy` of a block; everything is in the prediction."""
-        names = ("nll", "tokens", "bytes", *(["greedy"] if self.settings.scorer == "lambada" else []))
-        return {name: float(prediction[name]) for name in names}
+        return {name: float(prediction[name]) for name in self.measured}
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """What a prediction must hold to be scored."""
+        return ("nll", "tokens", "bytes", *(["greedy"] if self.settings.scorer == "lambada" else []))
 
     def reduce(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
-        return reduce_lambada(columns) if "greedy" in columns else reduce_perplexity(columns)
+        return reduce_text(columns)
 
     def means(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {"accuracy": columns["greedy"]} if "greedy" in columns else {}
@@ -197,19 +183,18 @@ class LanguageModel:
         """Each metric with how the text was joined, the block, the stride, and which tokens are scored."""
         if self.settings.scorer == "lambada":
             return {name: definition("lambada", name) for name in ("accuracy", "perplexity")}
-        join = {True: "none (one text)", False: "an end token between rows", None: "none in .txt, else an end token"}
         size, stride = self.settings.block_size, self.settings.stride or self.settings.block_size
         cut = "block and stride of the predictions" if size == "auto" else f"block {size}, stride {stride} tokens"
-        how = f"join: {join[self.joined]}; {cut}; scored: every token of the stream but the first, once"
+        how = f"join: {JOIN[self.joined]}; {cut}; scored: every token of the stream but the first, once"
         return {name: f"{definition('lm', name)}; {how}" for name in ("perplexity", "bits_per_byte", "loss")}
 
     def _settled(
         self, rows: Sequence[Row], config: PretrainedConfig, preferred: int | None
-    ) -> tuple[LanguageModel, list[Resolution]]:
+    ) -> tuple[Self, list[Resolution]]:
         """Block size within the model's positions, and the objective. Raises ModelError, UsageError."""
         from hfkit.models import max_positions
 
-        _check_causal(config)
+        self._check_model(config)
         limit, wanted = max_positions(config), self.settings.block_size
         if wanted != "auto":
             size = min(wanted, limit)
@@ -221,14 +206,31 @@ class LanguageModel:
         if self.settings.stride and self.settings.stride > size:
             message = f"lm.stride={self.settings.stride} is larger than lm.block_size={size}"
             raise UsageError(message, f"give at most {size}")
-        settings = self.settings.model_copy(update={"objective": "causal", "block_size": size})
+        settings = self.settings.model_copy(update={"objective": self.objective, "block_size": size})
         lines = [Resolution("lm.block_size", size, why)] if wanted == "auto" or size != wanted else []
         if self.settings.objective == "auto":
-            lines.insert(0, Resolution("lm.objective", "causal", f"a {config.model_type} continues text"))
-        return LanguageModel(settings, joined=_joined(rows)), lines
+            does = "continues text" if self.objective == "causal" else "fills in words"
+            lines.insert(0, Resolution("lm.objective", self.objective, f"a {config.model_type} {does}"))
+        return self._with(settings, rows), lines
+
+    def _with(self, settings: LanguageModelSettings, rows: Sequence[Row]) -> Self:
+        """This task with other settings, about to read `rows`."""
+        return type(self)(settings, joined=is_joined(rows))
+
+    def _check_model(self, config: PretrainedConfig) -> None:
+        """Raise ModelError for a model that does not continue text, UsageError for a key of the other objective."""
+        from hfkit.models import continues_text
+
+        if self.settings.whole_word:
+            raise UsageError("lm.whole_word is about masks, and lm.objective is causal", "leave it out")
+        if not continues_text(config.model_type, is_decoder=bool(getattr(config, "is_decoder", False))):
+            raise ModelError(
+                f"lm.objective=causal needs a causal model, and a {config.model_type} is none",
+                "take a GPT-2, such as scratch:gpt2-mini for a fresh one",
+            )
 
 
-def _joined(rows: Any) -> bool:
+def is_joined(rows: Any) -> bool:
     """Whether rows are pieces of one running text (see data.Rows.stream)."""
     return bool(getattr(rows, "stream", False))
 
@@ -240,14 +242,3 @@ def _scored(batch: Batch) -> torch.Tensor:
     width = batch["input_ids"].shape[1]
     after = torch.arange(width, device=batch["input_ids"].device)[None, :] >= batch["context"][:, None]
     return after & batch["attention_mask"].bool()
-
-
-def _check_causal(config: PretrainedConfig) -> None:
-    from transformers.models.auto import modeling_auto as tables
-
-    kind = config.model_type
-    two_way = kind in tables.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
-    if two_way or kind not in tables.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise ModelError(
-            f"lm needs a causal model, and a {kind} is none", "take a GPT-2, such as scratch:gpt2-mini for a fresh one"
-        )

@@ -1,4 +1,4 @@
-"""Long texts to tokens in bounded memory, and tokens to blocks in which each is scored once; used by the task lm."""
+"""Long texts to tokens in bounded memory, and tokens to blocks in which each is scored once; both objectives of lm."""
 
 from __future__ import annotations
 
@@ -25,21 +25,35 @@ END = None  # stands between two documents
 def tokens_of(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, *, joined: bool) -> Iterator[Tokens]:
     """The tokens of `texts` in pieces. `joined`: they are one text, nothing between; else an end token separates them.
 
-    The ids are those of each whole text: a byte-level BPE with GPT-2's own split never looks across the place between
-    a visible character and a blank or line end, so its texts are cut there; others go through the tokenizer whole.
-    Empty texts are left out. The sizes of one text add up to its UTF-8 bytes; an end token has none.
+    The ids are those of each whole text: a byte-level BPE with GPT-2's own split, and BERT's WordPiece, never look
+    across the place between a visible character and a blank or line end, so their texts are cut there; others go
+    through the tokenizer whole. Empty texts are left out. The sizes of one text add up to its UTF-8 bytes; an end token
+    has none.
     """
     filled = (text for text in texts if text)
-    if cuts_at_blanks(tokenizer):
-        sizes = _sizes_by_id(tokenizer)
-        for group in batched(_chunks(filled, joined), CHUNKS):
-            yield from _encoded(group, tokenizer, sizes)
-    else:
-        whole = iter(["".join(filled)]) if joined else filled
-        for number, text in enumerate(whole):
-            if number:
-                yield _end(tokenizer)
-            yield _encoded_whole(text, tokenizer)
+    by_bytes = cuts_at_blanks(tokenizer)
+    sizes = _sizes_by_id(tokenizer) if by_bytes else None
+    cut = by_bytes or cuts_between_words(tokenizer)
+    for group in batched(_chunks(filled, joined) if cut else _uncut(filled, joined), CHUNKS):
+        yield from _encoded(group, tokenizer, sizes)
+
+
+def end_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token between two documents: end of text, of BERTs [SEP]. Text of the data never becomes it."""
+    return int(tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id)
+
+
+def pieces_of(stream: Iterable[Tokens], size: int) -> Iterator[Tokens]:
+    """The tokens of a stream in pieces of `size`, the last one shorter; none twice, none left out."""
+    ids, sizes = np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32)
+    for more_ids, more_sizes in stream:
+        ids, sizes = np.concatenate([ids, more_ids]), np.concatenate([sizes, more_sizes])
+        whole = len(ids) - len(ids) % size
+        for begin in range(0, whole, size):
+            yield ids[begin : begin + size], sizes[begin : begin + size]
+        ids, sizes = ids[whole:], sizes[whole:]
+    if len(ids):
+        yield ids, sizes
 
 
 def blocks(pieces: Iterable[Tokens], size: int, stride: int) -> Iterator[Feature]:
@@ -96,6 +110,25 @@ def cuts_at_blanks(tokenizer: PreTrainedTokenizerBase) -> bool:
     )
 
 
+def cuts_between_words(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a text can be cut before a blank because the tokenizer is BERT's, which reads word by word.
+
+    Its normalizer changes single characters, and its split drops blanks.
+    """
+    backend: Any = tokenizer.backend_tokenizer
+    parts = json.loads(backend.to_str())
+    kinds = tuple((parts[name] or {}).get("type") for name in ("normalizer", "pre_tokenizer", "model"))
+    return kinds == ("BertNormalizer", "BertPreTokenizer", "WordPiece")
+
+
+def _uncut(texts: Iterable[str], joined: bool) -> Iterator[str | None]:
+    """Whole texts, one where they are joined; END between documents."""
+    for number, text in enumerate(iter(["".join(texts)]) if joined else texts):
+        if number:
+            yield END
+        yield text
+
+
 def _chunks(texts: Iterable[str], joined: bool) -> Iterator[str | None]:
     """Pieces of `CHUNK` characters or a little more; END between documents."""
     rest = ""
@@ -113,29 +146,32 @@ def _chunks(texts: Iterable[str], joined: bool) -> Iterator[str | None]:
         yield rest
 
 
-def _encoded(group: list[str | None], tokenizer: PreTrainedTokenizerBase, sizes: np.ndarray) -> Iterator[Tokens]:
+def _encoded(
+    group: list[str | None], tokenizer: PreTrainedTokenizerBase, sizes: np.ndarray | None
+) -> Iterator[Tokens]:
+    """Tokens of several texts. `sizes`: the bytes of each entry of the vocabulary; None: places in the text tell."""
     backend: Any = tokenizer.backend_tokenizer
     texts = [text for text in group if text is not None]
-    encodings = iter(backend.encode_batch_fast(texts, add_special_tokens=False))
+    encode = backend.encode_batch if sizes is None else backend.encode_batch_fast
+    encodings = iter(encode(texts, add_special_tokens=False))
     for text in group:
         if text is None:
-            yield _end(tokenizer)
+            yield np.asarray([end_id(tokenizer)], dtype=np.int32), np.zeros(1, dtype=np.int32)
         else:
-            ids = np.asarray(next(encodings).ids, dtype=np.int32)
-            yield ids, sizes[ids]
+            encoding = next(encodings)
+            ids = np.asarray(encoding.ids, dtype=np.int32)
+            yield ids, _sizes_by_place(text, encoding.offsets) if sizes is None else sizes[ids]
 
 
-def _encoded_whole(text: str, tokenizer: PreTrainedTokenizerBase) -> Tokens:
-    """A whole text; a token's size reaches from the end of the one before it, the last one's to the end of the text."""
-    backend: Any = tokenizer.backend_tokenizer
-    encoding = backend.encode(text, add_special_tokens=False)
+def _sizes_by_place(text: str, offsets: Any) -> np.ndarray:
+    """A token's size reaches from the end of the one before it, the last one's to the end of the text."""
     points = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
     widths = 1 + (points > 0x7F).astype(np.int64) + (points > 0x7FF) + (points > 0xFFFF)
     places = np.concatenate([[0], np.cumsum(widths)])
-    ends = np.maximum.accumulate(np.asarray([end for _, end in encoding.offsets], dtype=np.int64))
+    ends = np.maximum.accumulate(np.asarray([end for _, end in offsets], dtype=np.int64))
     if len(ends):
         ends[-1] = len(points)
-    return np.asarray(encoding.ids, dtype=np.int32), np.diff(places[ends], prepend=0).astype(np.int32)
+    return np.diff(places[ends], prepend=0).astype(np.int32)
 
 
 def _sizes_by_id(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
@@ -146,6 +182,3 @@ def _sizes_by_id(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
         sizes[number] = len(token.encode()) if token in added else len(token)
     return sizes
 
-
-def _end(tokenizer: PreTrainedTokenizerBase) -> Tokens:
-    return np.asarray([tokenizer.eos_token_id], dtype=np.int32), np.zeros(1, dtype=np.int32)

@@ -15,9 +15,8 @@ from hfkit.engine.collate import collate
 from hfkit.errors import DataError, ModelError, UsageError
 from hfkit.models import build_scratch, load_tokenizer
 from hfkit.recipe.keys import Scratch
-from hfkit.tasks import running_text
-from hfkit.tasks.lm import LanguageModel, LanguageModelSettings
-from hfkit.tasks.running_text import blocks, cuts_at_blanks, tokens_of
+from hfkit.tasks.lm import LanguageModel, LanguageModelSettings, running_text
+from hfkit.tasks.lm.running_text import blocks, cuts_at_blanks, tokens_of
 
 TEXT = "The cat sat on the mat.\n\nThe dog, it's said,  didn't.\nÄpfel 🍎 und 中文字 — 12345!\n" * 6
 SCORED_BYTES = len(TEXT.encode()) - len("The")  # the vocabulary below has "The", and the first token is not scored
@@ -137,7 +136,7 @@ def test_loss_is_what_read_scores(tokenizer, model):
 def test_large_vocabularies_are_read_in_parts(tokenizer, model, monkeypatch):
     task = LanguageModel(LanguageModelSettings(block_size=32))
     whole = predict(task, stream(TEXT), tokenizer, model)
-    monkeypatch.setattr("hfkit.tasks.lm.LOGITS_AT_ONCE", 7 * len(tokenizer))
+    monkeypatch.setattr("hfkit.tasks.lm.causal.LOGITS_AT_ONCE", 7 * len(tokenizer))
     assert predict(task, stream(TEXT), tokenizer, model) == whole
 
 

@@ -1,0 +1,38 @@
+"""What the decoding loop asks of a batch inside a model, and which kind of batch a model gets. Used by decode.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from hfkit.engine.cached import Cached
+from hfkit.engine.encoder_decoder import EncoderDecoder
+from hfkit.engine.sampling import Chosen
+from hfkit.recipe.keys import Generate
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class State(Protocol):
+    """Rows on their way through a model: prompts are added, then `next` and `feed` take turns."""
+
+    refills: bool  # whether prompts can be added while other rows are on their way
+
+    def add(self, prompts: Sequence[Sequence[int]]) -> None:
+        """Take more rows, behind those that are there."""
+
+    def next(self, settings: Generate, uniform: np.ndarray | None) -> Chosen:
+        """The next token of each row; `uniform` (rows,) as in `choose`."""
+
+    def feed(self, tokens: Sequence[int], keep: Sequence[int]) -> None:
+        """The next inputs are `tokens`, one for each row in `keep` (ascending places); the other rows are dropped."""
+
+
+def state_of(model: PreTrainedModel, pad_id: int) -> State:
+    """An empty batch for this model."""
+    if getattr(model.config, "is_encoder_decoder", False):
+        return EncoderDecoder(model, pad_id)
+    return Cached(model, pad_id)

@@ -1,0 +1,108 @@
+"""`generate`: prompts -> completions of a language model, streamed for one prompt, written in input order for many."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from hfkit.events import Event, note
+from hfkit.recipe.keys import MODEL_KEYS
+from hfkit.recipe.load import build, check_override_sections
+from hfkit.run import shown_path
+from hfkit.stopping import saving_first
+from hfkit.verbs.generate.output import Kept, Output, output_at
+from hfkit.verbs.generate.prompts import Prompts, read_prompts
+from hfkit.verbs.generate.ready import Plan, loaded, planned, wanted
+from hfkit.verbs.generate.work import Work
+from hfkit.verbs.trained import find_by_keys
+
+WINDOW_BATCHES = 16  # batches of a window: prompts are sorted by length inside it, and a stopped job loses it at most
+
+
+def generate(
+    model: str,
+    prompts: Sequence[str],
+    *,
+    prompts_file: Any = None,
+    output: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    cpu: bool = False,
+    overrides: Sequence[str] = (),
+    offline: bool = False,
+) -> Iterator[Event]:
+    """Continue each prompt. `prompts_file` is a data set with a column `prompt`, or a .txt with one prompt a line.
+
+    One prompt without `output` is streamed as "text" events. `output` (jsonl) takes its name when it is whole; until
+    then its lines stand in FILE.partial, with which `resume` goes on. A line is what `lines.line` says. An empty prompt
+    starts from the model's begin or end token. Raises UsageError (keys, output, a prompt beyond the context),
+    DataError, ModelError, NetworkError; Stopped, with what is written kept.
+    """
+    started = time.perf_counter()
+    check_override_sections(overrides, ("generate", "data", *MODEL_KEYS))
+    build({"task": "lm"}, overrides, name="lm", where="command line")  # keys are looked at before models are
+    target = output_at(output, resume=resume, overwrite=overwrite)
+    checkpoint = find_by_keys(model, overrides, offline=offline)
+    recipe = wanted(checkpoint, overrides)
+    given = read_prompts(prompts, prompts_file, recipe, offline=offline)
+    yield from map(note, given.notes)
+    plan = yield from planned(checkpoint, recipe.generate, given, cpu=cpu)
+    window = max(1, WINDOW_BATCHES * int(plan.settings.batch_size) // plan.settings.samples)
+    if target is not None:
+        window = target.begin(_identity(plan, given), window)
+        if target.finished is not None:
+            yield note(f"{shown_path(target.target)} is finished: {len(given):,} rows, nothing is left to do")
+            yield Event("result", target.finished)
+            return
+        if resume:
+            done = f"{target.rows:,} of {len(given):,} prompts are done: going on behind them"
+            yield note(done if target.rows else "nothing is done yet: starting")
+    yield from _run(plan, given, target, window, started)
+
+
+def _run(plan: Plan, given: Prompts, target: Output | None, window: int, started: float) -> Iterator[Event]:
+    """Load the weights, continue what is left of the prompts, and say what was made."""
+    model = yield from loaded(plan)
+    work = Work(plan, model, given, streamed=target is None and len(given) == 1 and plan.settings.samples == 1)
+    lines: Output | Kept = target if target is not None else Kept()
+    begun = lines.rows
+    with saving_first() if target is not None else nullcontext():
+        for start in range(begun, len(given), window):
+            found = yield from work.window(start, min(start + window, len(given)), may_stop=target is not None)
+            lines.add(found)
+    result = {
+        "model": plan.checkpoint.name,
+        "rows": len(given),
+        "output": str(target.target) if target is not None else None,
+        **({"predictions": lines.found} if isinstance(lines, Kept) else {}),
+        "finish_reasons": {name: lines.counts[name] for name in ("eos", "stop", "length") if lines.counts[name]},
+        "truncated": lines.counts["truncated"],
+        "throughput": {
+            "rows_per_s": (len(given) - begun) / max(work.seconds, 1e-9),
+            "tokens_per_s": work.rate(),
+            "seconds": time.perf_counter() - started,
+        },
+    }
+    if target is not None:
+        target.finish(result)
+        yield Event("saved", {"what": "completions", "path": shown_path(target.target)})
+    yield note(work.summary())
+    yield Event("result", result)
+
+
+def _identity(plan: Plan, given: Prompts) -> dict[str, Any]:
+    """All that the lines of a file depend on, by name: only log-probabilities depend on the batch size."""
+    from hfkit.data.features import tokenizer_digest
+    from hfkit.models.intake import weights_sha256
+
+    settings = plan.settings.model_dump(exclude=set() if plan.settings.logprobs else {"batch_size"})
+    return {
+        "rows": len(given),
+        "the prompts": f"{given.name}, {given.fingerprint[:16]}",
+        "the model's weights": f"{plan.checkpoint.name}, {str(weights_sha256(plan.checkpoint.folder))[:16]}",
+        "the tokenizer": tokenizer_digest(plan.tokenizer)[:16],
+        **{f"generate.{key}": value for key, value in settings.items()},
+    }

@@ -1,0 +1,64 @@
+"""A line of the output: what became of one prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from hfkit.verbs.generate.context import Encoded
+
+if TYPE_CHECKING:
+    from hfkit.engine.decode import Completion
+
+
+def line(
+    name: str, text: str, prompt: Encoded, completions: Sequence[Completion], tokenizer: Any
+) -> dict[str, Any]:
+    """The object of one prompt: its id and text, its completion, how that ended.
+
+    `tokens` counts all new tokens, an end token and those of a stop string among them. `truncated` is there when the
+    prompt was cut; `samples` when it has several completions, of which the first also stands where one alone would.
+    """
+    found = [_completion(prompt, completion, tokenizer) for completion in completions]
+    first = found[0]
+    return {
+        "id": name,
+        "prompt": text,
+        "prediction": first["completion"],
+        **first,
+        **({"truncated": True} if prompt.cut else {}),
+        **({"samples": found} if len(found) > 1 else {}),
+    }
+
+
+def _completion(prompt: Encoded, completion: Completion, tokenizer: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "completion": completion.text,
+        "finish_reason": completion.finish_reason,
+        "tokens": len(completion.ids),
+    }
+    if completion.logprobs is not None:
+        texts = token_texts(prompt.ids, completion.ids, tokenizer)
+        pairs = zip(texts, completion.logprobs, strict=True)
+        found["logprobs"] = [{"token": text, "logprob": logprob} for text, logprob in pairs]
+    return found
+
+
+def token_texts(prompt: Sequence[int], ids: Sequence[int], tokenizer: Any) -> list[str]:
+    """What each new token adds to the text; a character stands with the token that completes it.
+
+    A special token, which adds nothing, is shown by its name.
+    """
+    from hfkit.engine.new_text import NewText
+
+    special = set(tokenizer.all_special_ids)
+    text, texts = NewText(tokenizer, prompt, ()), []
+    for token in ids:
+        before = len(text.text)
+        text.add(token)
+        texts.append(tokenizer.convert_ids_to_tokens(token) if token in special else text.text[before:])
+    before = len(text.text)
+    text.end()
+    if texts and len(text.text) > before:
+        texts[-1] += text.text[before:]
+    return texts

@@ -1,0 +1,71 @@
+"""Texts as a model reads them: prompts that a causal model continues, or sources that an encoder-decoder reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hfkit.recipe.keys import Generate
+from hfkit.tasks import task_class
+from hfkit.tasks.base import Head, Task
+from hfkit.verbs.generate.context import Encoded, encode
+from hfkit.verbs.trained import saved_settings
+
+if TYPE_CHECKING:
+    from hfkit.models import Checkpoint
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A tokenizer with what decides how texts are read. `task` is seq2seq for an encoder-decoder, else None."""
+
+    tokenizer: Any
+    config: Any
+    limit: int  # tokens of the model's context
+    task: Task | None
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> Reader:
+        """The reader of a checkpoint; of an encoder-decoder with what hfkit.json says is put around a source."""
+        from hfkit.models import load_config, load_tokenizer, max_positions
+
+        config = load_config(checkpoint)
+        if not getattr(config, "is_encoder_decoder", False):
+            return cls(load_tokenizer(checkpoint), config, max_positions(config), None)
+        kind = task_class("seq2seq")
+        task, _ = kind(saved_settings(checkpoint, kind, "seq2seq")).adopt([], config)
+        return cls(load_tokenizer(checkpoint, "seq2seq-lm"), config, max_positions(config), task)
+
+    @property
+    def head(self) -> Head:
+        return "causal-lm" if self.task is None else "seq2seq-lm"
+
+    def encode(self, texts: Sequence[str], settings: Generate) -> list[Encoded]:
+        """The tokens of each text. Raises ModelError for an empty prompt, UsageError for a language that is missing."""
+        if self.task is None:
+            return encode(texts, self.tokenizer, settings, self.limit)
+        from hfkit.tasks.seq2seq.encode import source_tokens
+        from hfkit.tasks.seq2seq.languages import check_languages, with_languages
+
+        kept: Any = self.task.settings
+        check_languages(self.tokenizer, kept)
+        sources = [kept.source_prefix + text for text in texts]
+        return [Encoded(ids) for ids in source_tokens(sources, with_languages(self.tokenizer, kept))]
+
+    def check(self, found: Sequence[Encoded], ids: Sequence[str]) -> None:
+        """Every text must fit the model. Raises UsageError with counts."""
+        from hfkit.engine.decode import check_room, check_sources
+
+        lengths = [len(one.ids) for one in found]
+        if self.task is None:
+            check_room(lengths, ids, self.limit)
+        else:
+            check_sources(lengths, ids, self.config)
+
+    def fitting(self, settings: Generate) -> Generate:
+        """What is written from a source is the likeliest, unless sampling was asked for."""
+        told = any(getattr(settings, name) != "auto" for name in ("temperature", "top_k", "top_p"))
+        if self.task is None or told or settings.samples > 1:
+            return settings
+        return settings.model_copy(update={"temperature": 0.0})

@@ -1,0 +1,119 @@
+"""A language model made ready to continue prompts: found, its settings without auto, then its weights on the device."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfkit.events import Event, note, resolved
+from hfkit.recipe.keys import Generate, Recipe
+from hfkit.recipe.load import build
+from hfkit.verbs.generate.prompts import Prompts
+from hfkit.verbs.generate.reader import Reader
+from hfkit.verbs.trained import prepared_to_write
+
+if TYPE_CHECKING:
+    from hfkit.models import Checkpoint
+
+AT_ONCE = 2000  # prompts made and encoded together
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is known before the weights are loaded."""
+
+    checkpoint: Checkpoint
+    reader: Reader
+    settings: Generate  # without auto
+    device: Any
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.reader.tokenizer
+
+    @property
+    def limit(self) -> int:
+        return self.reader.limit
+
+
+def wanted(checkpoint: Checkpoint, overrides: Sequence[str]) -> Recipe:
+    """A recipe whose keys of `generate` are those of the command line > hfkit.json, from training > defaults."""
+    stored = (checkpoint.saved or {}).get("generate", {})
+    return build({"task": "lm", "generate": stored}, overrides, name="lm", where=f"{checkpoint.folder}/hfkit.json")
+
+
+def planned(
+    checkpoint: Checkpoint, settings: Generate, prompts: Prompts | None, *, cpu: bool
+) -> Generator[Event, None, Plan]:
+    """Everything checked that needs no weights: all prompts are encoded once. Without prompts a context is assumed."""
+    yield from map(note, checkpoint.notes)
+    reader = Reader.of(checkpoint)
+    limit, settings = reader.limit, reader.fitting(settings)
+    lengths, cut = _lengths(prompts, reader, settings) if prompts is not None else ([limit], 0)
+
+    from hfkit.engine.optimize import auto_precision
+    from hfkit.engine.place import take_place
+
+    device = take_place(cpu=cpu, processes=1, precision="float32").device
+    longest = min(max(lengths) + settings.max_new_tokens, limit)
+    settings, lines = resolved_settings(checkpoint, settings, device, longest)
+    if settings.dtype == "auto":
+        dtype, why = auto_precision(device)
+        settings = settings.model_copy(update={"dtype": dtype})
+        yield resolved("generate.dtype", dtype, why)
+    yield from lines
+    if cut:
+        of = f"{cut:,} of {len(lengths):,} prompts are cut at their left end"
+        yield note(f"{of} to fit the model's context of {limit:,} tokens (generate.overflow={settings.overflow})")
+    short = sum(limit - length < settings.max_new_tokens for length in lengths)
+    if short and settings.overflow != "slide" and prompts is not None and reader.task is None:
+        yield note(f"{short:,} of {len(lengths):,} prompts may reach the end of the model's context, {limit:,} tokens")
+    return Plan(checkpoint, reader, settings, device)
+
+
+def _lengths(prompts: Prompts, reader: Reader, settings: Generate) -> tuple[Sequence[int], int]:
+    """The tokens of every prompt as it is read, and how many prompts are cut. Raises UsageError beyond the context."""
+    lengths, cut = array("l"), 0
+    for start in range(0, len(prompts), AT_ONCE):
+        ids, texts = prompts.window(start, min(start + AT_ONCE, len(prompts)))
+        found = reader.encode(texts, settings)
+        reader.check(found, ids)
+        lengths.extend(len(one.ids) for one in found)
+        cut += sum(one.cut > 0 for one in found)
+    return lengths, cut
+
+
+def resolved_settings(
+    checkpoint: Checkpoint, settings: Generate, device: Any, longest: int
+) -> tuple[Generate, list[Event]]:
+    """Settings without auto, and what each became; `longest` counts the tokens of a prompt and its completion."""
+    from hfkit.engine.decode import resolve
+
+    found, lines = resolve(settings, _stored(checkpoint.folder), device, longest)
+    return found, [resolved(line.key, line.value, line.why) for line in lines]
+
+
+def loaded(plan: Plan) -> Generator[Event, None, Any]:
+    """The model on its device, its weights in the number format that was planned."""
+    from hfkit.models import load_model
+
+    model, notes = load_model(
+        plan.checkpoint, plan.reader.head, model_config={}, fresh_head="refuse", dtype=str(plan.settings.dtype)
+    )
+    if plan.reader.task is not None:
+        notes = [*notes, *prepared_to_write(model, plan.tokenizer, plan.reader.task)]
+    yield from map(note, notes)
+    return model.to(plan.device)
+
+
+def _stored(folder: Path | None) -> dict[str, Any]:
+    """The checkpoint's generation_config.json; empty where there is none."""
+    path = folder / "generation_config.json" if folder else None
+    if path is None or not path.is_file():
+        return {}
+    from hfkit.models.intake import read_json
+
+    return read_json(path)

@@ -1,0 +1,200 @@
+"""generate as a user meets it: a job that is killed and goes on, a signal, a pipe, a terminal that is typed at."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import re
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import engine_helpers as helpers
+import pytest
+import tiny_models
+
+from hfkit.report.text import safe
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and terminals of POSIX")
+
+GREEDY = ["--cpu", "--temperature", "0", "generate.dtype=float32"]
+ENDLESS = ["generate.overflow=slide", "generate.max_new_tokens=1000000"]
+SECONDS = 120  # a busy machine is slow, not wrong
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_models.save("gpt2", tmp_path_factory.mktemp("gpt2"), "AutoModelForCausalLM")
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    import torch
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    end = time.monotonic() + SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    return found
+
+
+@pytest.fixture
+def job(model: Path, tmp_path: Path) -> list[str]:
+    """34 prompts, sampled one by one: windows of 16, 16 and 2."""
+    text = "the small river runs behind the old mill and the boat carries bread"
+    lines = [text[n % 17 : n % 17 + 3 + 5 * (n % 7)] for n in range(34)]
+    (tmp_path / "prompts.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    keys = ["--cpu", "generate.dtype=float32", "generate.batch_size=1", "generate.max_new_tokens=16"]
+    return ["generate", str(model), "--prompts", str(tmp_path / "prompts.txt"), *keys]
+
+
+def test_a_killed_job_goes_on_to_the_same_bytes(job: list[str], tmp_path: Path) -> None:
+    whole, target = tmp_path / "whole.jsonl", tmp_path / "texts.jsonl"
+    partial = tmp_path / "texts.jsonl.partial"
+    assert helpers.call([*job, "-o", str(whole)])[0] == 0
+    for sent, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 143)):
+        process = helpers.start([*job, "-o", str(target), "--resume"], tmp_path / "log")
+        before = len(partial.read_bytes().splitlines()) if partial.exists() else 0
+        until(lambda least=before + 16: partial.exists() and len(partial.read_bytes().splitlines()) >= least)
+        os.kill(process.pid, sent)
+        process.join(SECONDS)
+        assert process.exitcode == code and not target.exists()
+    said = (tmp_path / "log.err").read_text(encoding="utf-8")
+    assert "16 of 34 prompts are done" in said and "prompts, which are kept" in said and "add --resume" in said
+    code, result, said = helpers.call([*job, "-o", str(target), "--resume"])
+    assert code == 0 and result["rows"] == 34 and "of 34 prompts are done" in said
+    assert target.read_bytes() == whole.read_bytes() and not partial.exists()
+    code, again, said = helpers.call([*job, "-o", str(target), "--resume"])
+    assert (code, again) == (0, result) and "is finished" in said
+
+
+def _attached(arguments: list[str], place: str, terminal: bool, cache: str) -> None:
+    """A command with a terminal as its streams, or a named pipe as its stdout."""
+    os.environ |= {"HFKIT_CACHE": cache, "TERM": "xterm", "OMP_NUM_THREADS": "1"}
+    if terminal:
+        os.login_tty(os.open(place, os.O_RDWR))
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - multiprocessing closed it
+    else:
+        os.dup2(os.open(place, os.O_WRONLY), 1)
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    import torch
+
+    from hfkit.cli import main
+
+    torch.set_num_threads(1)
+    code = main(arguments)
+    sys.stdout.flush()
+    os._exit(code)
+
+
+class Attached:
+    """A process whose output is read as it comes: from a named pipe, or from a terminal that is typed at."""
+
+    def __init__(self, arguments: list[str], pipe: Path | None = None) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(helpers.PRELOAD)
+        if pipe is None:
+            self.end, child = os.openpty()
+            place = os.ttyname(child)
+        else:
+            os.mkfifo(pipe)
+            self.end, place = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), str(pipe)
+        given = (arguments, place, pipe is None, os.environ["HFKIT_CACHE"])
+        self.process = context.Process(target=_attached, args=given)
+        self.process.start()
+        self.text = ""
+
+    def read(self) -> str:
+        """What came since, waiting for it; "" when nothing does."""
+        if not select.select([self.end], [], [], 1)[0]:
+            return ""
+        try:
+            piece = os.read(self.end, 4096).decode("utf-8", "replace")
+        except OSError:  # a terminal that nobody holds any more
+            return ""
+        self.text += piece
+        return piece
+
+    def wait_for(self, pattern: str) -> None:
+        """Read until the text that was not waited for yet has the pattern; it is then behind us."""
+        end = time.monotonic() + SECONDS
+        while not (found := re.search(pattern, self.text, re.DOTALL)):
+            self.read()
+            assert time.monotonic() < end and self.process.is_alive(), f"{pattern} is not in {self.text!r}"
+        self.text = self.text[found.end() :]
+
+    def type(self, text: str) -> None:
+        os.write(self.end, text.encode())
+
+    def code(self) -> int | None:
+        self.process.join(SECONDS)
+        os.close(self.end)
+        return self.process.exitcode
+
+
+def test_one_prompt_is_streamed_into_a_pipe_as_it_comes(model: Path, tmp_path: Path) -> None:
+    found = Attached(["generate", str(model), "the river", *GREEDY, *ENDLESS], tmp_path / "pipe")
+    found.wait_for(".{40}")  # long before the end
+    os.kill(found.process.pid, signal.SIGINT)
+    assert found.code() == 130
+
+
+def test_a_terminal_that_is_typed_at(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HFKIT_CACHE", str(tmp_path / "cache"))
+    _, expected, _ = helpers.call(["generate", str(model), "the river", "the old\nmill", *GREEDY])
+    texts = [re.escape(safe(row["completion"])).replace("\\\n", r"\s+") for row in expected["predictions"]]
+    found = Attached(["generate", str(model), "--interactive", *GREEDY])
+    found.wait_for(r"each line is a prompt.*> ")
+    found.type("the river\n")
+    found.wait_for(rf"the river\r\n.*{texts[0]}\s+.*> ")
+    found.type('"""the old\n')
+    found.wait_for(r"\.\.\. ")
+    found.type('mill"""\n')
+    found.wait_for(rf"{texts[1]}\s+.*> ")
+    found.type("/set temprature=0\n")
+    found.wait_for(r"warning: .*temperature.*> ")
+    for key in ENDLESS:
+        found.type(f"/set {key}\n")
+        found.wait_for("> ")
+    found.type("a boat\n")
+    found.wait_for(r"a boat\r\n.{400}")
+    found.type("\x03")
+    found.wait_for(r"\r\n.*> ")
+    found.type("dropped")
+    found.wait_for("dropped")
+    found.type("\x03")
+    found.wait_for(r"\r\n.*> ")
+    found.type("\x1b[A")  # the history: what was typed last
+    found.wait_for("a boat")
+    found.type("\x03")
+    found.wait_for(r"\r\n.*> ")
+    found.type("/quit\n")
+    assert found.code() == 0
+    assert "a boat" in (tmp_path / "cache" / "generate_history").read_text(encoding="utf-8").splitlines()
+
+
+def test_lines_of_a_pipe_are_prompts(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    typed = 'the river\n\n/set max_new_tokens=2\n"""\n/the old\n"""\n/reste\n'
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    code, result, said = helpers.call(["generate", str(model), "--interactive", *GREEDY])
+    rows = result["predictions"]
+    assert code == 0 and [row["prompt"] for row in rows] == ["the river", "/the old\n"]
+    assert rows[1]["tokens"] <= 2 < rows[0]["tokens"] and "did you mean /reset" in said
+    code, result, _ = helpers.call(["generate", str(model), "--interactive", "-o", "x.jsonl"])
+    assert code == 2 and json.dumps(result["error"])
