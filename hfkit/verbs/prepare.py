@@ -52,7 +52,8 @@ def truncated(task: Task, features: Any) -> list[str]:
     if not isinstance(length, int) or hasattr(task.settings, "stride"):
         return []
     full = int((features.lengths >= length).sum())
-    return [f"{full:,} of {len(features):,} rows fill all {length} tokens: what is beyond is not read"] if full else []
+    what, cut = ("prompts", "their beginning") if task.driver == "likelihood" else ("rows", "what is beyond")
+    return [f"{full:,} of {len(features):,} {what} fill all {length} tokens: {cut} is not read"] if full else []
 
 
 def sources_cut(task: Task, features: Any) -> list[str]:

@@ -24,7 +24,8 @@ KEYS = [
 def test_a_language_model_chooses_with_examples(runs: Path, write: Any, pairs: Any, finish: Any) -> None:
     data, train = str(write("dev.jsonl", pairs)), str(write("train.jsonl", [*pairs, *pairs]))
     shots = ["choice.shots=2", f"choice.shots_data={train}", "choice.separator=' '"]
-    result, _ = finish(evaluate("7-lm", data, task="choice", cpu=True, overrides=[*KEYS, *shots]))
+    result, events = finish(evaluate("7-lm", data, task="choice", cpu=True, overrides=[*KEYS, *shots]))
+    assert any("prompts fill all 128 tokens: their beginning is not read" in str(event.fields) for event in events)
     assert set(result["metrics"]) == {"accuracy", "accuracy_norm", "macro_f1"} and result["unscored"] == 1
     assert f"examples: 2 of {train}, seed 0" in result["definitions"]["accuracy"]
     path = Path(result["output"]) / "predictions.jsonl"
