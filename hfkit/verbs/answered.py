@@ -58,9 +58,10 @@ def parts_answered(
 ) -> Generator[Event, None, list[Answering]]:
     """What each model says of the rows, with all that blending reads; `task` is the one they are answered for."""
     made, said = [], set[str]()
+    keys = [text for text in overrides if not text.startswith("data.")]  # which say how the rows were read
     for number, part in enumerate(parts, start=1):
         yield note(f"model {number} of {len(parts)}: {part.folder}")
-        member, _, bound, _ = find_trained(str(part.folder), None, overrides, offline=offline)
+        member, _, bound, _ = find_trained(str(part.folder), None, keys, offline=offline)
         check_part(part, member.saved)
         if getattr(task.settings, "hypothesis_only", False):
             bound = without_premise(bound)

@@ -75,8 +75,8 @@ def planned(recipe: Recipe, *, seeds: int, offline: bool) -> Generator[Event, No
     recipe = with_run_found(with_absolute_paths(recipe))
     kind = task_class(recipe.task)
     task = kind(recipe.settings)
-    if kind.blocks:
-        raise UsageError(f"{kind.name} has no rows that folds could be made of", "train once: `hfkit finetune lm`")
+    if task.blocks:
+        raise UsageError(f"{task.name} has no rows that folds could be made of", "train once: `hfkit finetune lm`")
     if recipe.data.fold is not None:
         raise UsageError(f"data.fold={recipe.data.fold}: every fold is held out in turn", "leave data.fold out")
     if recipe.data.train is None:
@@ -88,13 +88,13 @@ def planned(recipe: Recipe, *, seeds: int, offline: bool) -> Generator[Event, No
     folds = recipe.data.folds or (None if recipe.data.fold_column else FOLDS)
     data = recipe.data.model_copy(update={"validation": None, "folds": folds})
 
-    rows = load(data.train, columns=kind.columns, settings=data, split="train", need_gold=True, offline=offline)
+    rows = load(data.train, columns=task.columns, settings=data, split="train", need_gold=True, offline=offline)
     yield from map(note, describe(rows))
     rows = limited(rows, data.limit)
     with named(rows):
         raise_failures(duplicate_ids(rows, "failure"))
         yield from map(warning, task.check(rows, training=True))
-    numbers, count, how = fold_numbers(rows, data, kind.group)
+    numbers, count, how = fold_numbers(rows, data, task.group)
     recipe = recipe.model_copy(update={"data": data.model_copy(update={"folds": count})})
     usable = [place for place, row in enumerate(rows) if task.usable(row)]
     dropped = [row["id"] for row in rows if not task.usable(row)]

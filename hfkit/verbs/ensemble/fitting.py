@@ -51,7 +51,7 @@ def fitted(task: Task, rows: Rows, said: Said, group: str | None) -> Fitted:
     better = max if task.headline[1] == "higher" else min
     best = better(range(len(said)), key=lambda number: scores[number][metric])
     values, places = evidence(blend, rows, said)
-    groups = _groups(rows, group or type(task).group, places)
+    groups = _groups(rows, group or task.group, places)
     mix = mixed(values, blend.loss, groups=groups)
     half = _half(alone[0], len(rows))
     weights = [

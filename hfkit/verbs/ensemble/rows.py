@@ -39,7 +39,7 @@ def out_of_fold(members: Sequence[Member], *, offline: bool) -> Found:
     task, folders = members[0].task, [member.folds for member in members if member.folds is not None]
     recipe = load_recipe(str(folders[0] / "recipe.yaml"))
     rows = load(
-        recipe.data.train, columns=type(task).columns, settings=recipe.data, split="train", need_gold=True,
+        recipe.data.train, columns=task.columns, settings=recipe.data, split="train", need_gold=True,
         offline=offline,
     )  # fmt: skip
     yield from map(note, describe(rows))
