@@ -104,7 +104,9 @@ class Generate(Section):
     num_beams: PositiveInt = key(1, "beams of beam search, which is greedy and gives the best beam; 1 does not search")
     logprobs: bool = key(False, "also give the log-probability of each new token")
     batch_size: Auto | PositiveInt = key("auto", "prompts decoded at once")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = key("auto", "number format of the weights")
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = key(
+        "auto", "number format of the weights; int8, for GPT-2 on CPUs, is never chosen by auto"
+    )
     stop: list[str] = key([], "texts that end a completion")
     seed: int = key(0, "seed of sampling", ge=0)
 

@@ -120,7 +120,8 @@ def _prepared(
     short = sum(limit - length < settings.max_new_tokens for length in lengths)
     if short:
         yield note(f"{short:,} of {len(tokens):,} prompts may reach the end of the model's context, {limit:,} tokens")
-    loaded, notes = load_model(checkpoint, "causal-lm", model_config={}, fresh_head="refuse", dtype=str(settings.dtype))
+    stored = "float32" if settings.dtype == "int8" else str(settings.dtype)  # decoding rounds them
+    loaded, notes = load_model(checkpoint, "causal-lm", model_config={}, fresh_head="refuse", dtype=stored)
     yield from map(note, notes)
     return _Ready(checkpoint.name, loaded.to(place.device), tokenizer, tokens, settings)
 
