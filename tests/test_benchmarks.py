@@ -64,3 +64,14 @@ def test_the_gpu_benchmark_trains_both_sides_on_a_cpu(
     assert found["hfkit"]["loss"] == pytest.approx(
         found["tuned"]["loss"], rel=0.25
     )  # ln of the choices, of which pads are some
+
+
+def test_the_generating_benchmark_runs_all_jobs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sides = ["hfkit float32", "hfkit int8", "transformers float32"]
+    words = ["--tiny", "--rounds", "1", "--jobs", "1", "mixed", "--sides", *sides]
+    monkeypatch.setattr(sys, "argv", ["generating.py", *words])
+    importlib.import_module("generating").main()
+    shown = capsys.readouterr().out
+    assert all(shown.count(f"\n{side}") == 2 for side in sides) and "bandwidth" in shown

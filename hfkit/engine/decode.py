@@ -99,6 +99,8 @@ def pieces(
         limit = limit if has_fixed_positions(model.config) else settings.max_new_tokens
     else:
         check_room([len(prompt) for prompt in prompts], names, limit)
+    if not prompts:
+        return
     ends = end_tokens(model, tokenizer)
     order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
     waiting = (
@@ -113,7 +115,10 @@ def pieces(
         if settings.num_beams > 1:
             yield from _search(model, pad_id, waiting, settings)
         else:
-            yield from _decode(state_of(model, pad_id), waiting, settings)
+            size = min(int(settings.batch_size), len(prompts) * settings.samples)
+            longest = max(min(len(prompt) + settings.max_new_tokens, limit) for prompt in prompts)
+            state = state_of(model, pad_id, settings, rows=size, positions=longest)
+            yield from _decode(state, size, waiting, settings)
     finally:
         model.train(training)
 
@@ -236,11 +241,11 @@ class _Row:
         return self
 
 
-def _decode(state: State, waiting: Iterator[_Row], settings: Generate) -> Iterator[Piece]:
-    """Decode rows together; finished rows leave the batch, and waiting ones take their places where the state can."""
+def _decode(state: State, size: int, waiting: Iterator[_Row], settings: Generate) -> Iterator[Piece]:
+    """Decode `size` rows together; finished ones leave, and waiting ones take their places where the state can."""
     rows: list[_Row] = []
     while True:
-        free = int(settings.batch_size) - len(rows) if state.refills or not rows else 0
+        free = size - len(rows) if state.refills or not rows else 0
         fresh = list(islice(waiting, free))
         if fresh:
             state.add([row.prompt for row in fresh])

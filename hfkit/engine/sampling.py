@@ -46,10 +46,11 @@ def choose(logits: torch.Tensor, settings: Generate, uniform: np.ndarray | None)
     temperature, top_k, top_p; then the distribution function, over tokens from likely to unlikely, is inverted there.
     Raises ModelError when a logit is not a number.
     """
-    if torch.isnan(logits).any():
+    largest, tokens = logits.max(dim=-1)  # which is not a number where any is not
+    if torch.isnan(largest).any():
         raise ModelError("the model's output is not a number", "try generate.dtype=float32, or other weights")
     if uniform is None:
-        return logits.argmax(dim=-1)
+        return tokens
     top_k, top_p, size = int(settings.top_k), float(settings.top_p), logits.shape[-1]
     scores = logits / float(settings.temperature)
     ids: torch.Tensor | None = None

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from hfkit.engine import gpt2
 from hfkit.engine.cached import Cached
 from hfkit.engine.encoder_decoder import EncoderDecoder
 from hfkit.engine.sampling import Chosen
+from hfkit.errors import UsageError
 from hfkit.recipe.keys import Generate
 
 if TYPE_CHECKING:
@@ -31,8 +33,16 @@ class State(Protocol):
         """The next inputs are `tokens`, one for each row in `keep` (ascending places); the other rows are dropped."""
 
 
-def state_of(model: PreTrainedModel, pad_id: int) -> State:
-    """An empty batch for this model."""
+def state_of(model: PreTrainedModel, pad_id: int, settings: Generate, *, rows: int, positions: int) -> State:
+    """An empty batch for this model, of up to `rows` rows of up to `positions` tokens. Raises UsageError for int8."""
+    int8 = settings.dtype == "int8"
+    if gpt2.fits(model) and not (int8 and model.device.type != "cpu"):
+        return gpt2.Slots(gpt2.weights_of(model, int8=int8), rows, positions)
+    if int8:
+        kind = f"models of type {model.config.model_type} on {model.device.type}"
+        raise UsageError(
+            f"generate.dtype=int8 is made for GPT-2 on CPUs, not for {kind}", "take generate.dtype=bfloat16"
+        )
     if getattr(model.config, "is_encoder_decoder", False):
         return EncoderDecoder(model, pad_id)
     return Cached(model, pad_id)

@@ -113,7 +113,9 @@ class Generate(Section):
         "error", "a text beyond the model's context: refused, cut at its left end, or read on from its last half"
     )
     batch_size: Auto | PositiveInt = key("auto", "prompts decoded at once")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = key("auto", "number format of the weights")
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = key(
+        "auto", "number format of the weights; int8, for GPT-2 on CPUs, is never chosen by auto"
+    )
     stop: list[str] = key([], "texts that end a completion")
     seed: int = key(0, "seed of sampling", ge=0)
 

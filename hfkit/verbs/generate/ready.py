@@ -100,8 +100,9 @@ def loaded(plan: Plan) -> Generator[Event, None, Any]:
     """The model on its device, its weights in the number format that was planned."""
     from hfkit.models import load_model
 
+    stored = "float32" if plan.settings.dtype == "int8" else str(plan.settings.dtype)  # decoding rounds them
     model, notes = load_model(
-        plan.checkpoint, plan.reader.head, model_config={}, fresh_head="refuse", dtype=str(plan.settings.dtype)
+        plan.checkpoint, plan.reader.head, model_config={}, fresh_head="refuse", dtype=stored
     )
     if plan.reader.task is not None:
         notes = [*notes, *prepared_to_write(model, plan.tokenizer, plan.reader.task)]

@@ -1,0 +1,74 @@
+"""Matrix products with weights laid out once for the machine: packed for oneDNN on CPUs, or rounded to int8."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch.nn import functional
+
+Product = Callable[[torch.Tensor], torch.Tensor]  # (tokens, in) -> (tokens, out)
+ROWS = 8  # tokens that oneDNN chooses its layout for; the products of other counts are as fast with it
+LEVELS, ZERO = 127, 128  # of int8 to either side of 0; inputs are shifted to uint8, for which CPUs have instructions
+
+
+def product(
+    weight: torch.Tensor, bias: torch.Tensor | None = None, *, gelu: bool = False, int8: bool = False
+) -> Product:
+    """x -> x W' + b, W (out, in), then GELU by tanh if asked. The weight is copied once where that makes it faster."""
+    if int8:
+        return _rounded(weight, bias, gelu=gelu)
+    if weight.device.type == "cpu" and weight.dtype in packs():
+        return _packed(weight, bias, gelu=gelu)
+    return _plain(weight, bias, gelu=gelu)
+
+
+@cache
+def packs() -> tuple[torch.dtype, ...]:
+    """The number formats whose products oneDNN does with packed weights here."""
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        try:
+            weight = torch.eye(16, dtype=dtype)
+            out = _packed(weight, None, gelu=False)(weight)
+        except (AttributeError, NotImplementedError, RuntimeError):
+            continue
+        if torch.equal(out, weight):
+            found.append(dtype)
+    return tuple(found)
+
+
+def _packed(weight: torch.Tensor, bias: torch.Tensor | None, *, gelu: bool) -> Product:
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), ROWS)
+    linear = torch.ops.mkldnn._linear_pointwise
+    after, how = ("gelu", "tanh") if gelu else ("none", "")
+    return lambda x: linear(x, packed, bias, after, [], how)
+
+
+def _plain(weight: torch.Tensor, bias: torch.Tensor | None, *, gelu: bool) -> Product:
+    weight = weight.detach().contiguous()
+    if gelu:
+        return lambda x: functional.gelu(functional.linear(x, weight, bias), approximate="tanh")
+    return lambda x: functional.linear(x, weight, bias)
+
+
+def _rounded(weight: torch.Tensor, bias: torch.Tensor | None, *, gelu: bool) -> Product:
+    """Weights in int8 with a scale for each output, inputs with a scale for each token (LLM.int8's vector-wise form).
+
+    Dettmers et al. 2022, without its outliers. The sums are exact in int32.
+    """
+    scale = (weight.float().abs().amax(dim=1) / LEVELS).clamp(min=1e-12)
+    levels = (weight.float() / scale[:, None]).round().to(torch.int8).contiguous()
+    packed = torch.ops.onednn.qlinear_prepack(levels, None)
+    zeros = torch.zeros(len(scale), dtype=torch.int32)
+    linear = torch.ops.onednn.qlinear_pointwise
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        steps = (x.abs().amax(dim=-1, keepdim=True) / LEVELS).clamp(min=1e-12)
+        rounded = (x / steps).round_().add_(ZERO).to(torch.uint8)
+        out = linear(rounded, 1.0, ZERO, packed, scale, zeros, None, 1.0, 0, torch.float32, "none", [], "")
+        out = out * steps if bias is None else torch.addcmul(bias, out, steps)
+        return functional.gelu(out, approximate="tanh") if gelu else out
+
+    return run
