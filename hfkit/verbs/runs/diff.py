@@ -1,4 +1,4 @@
-"""`runs diff`: two runs beside each other: recipe, what became of each auto, versions, data, scores, slices. No torch."""
+"""`runs diff`: two runs beside each other: recipe, resolved autos, versions, data, scores, slices. No torch."""
 
 from __future__ import annotations
 
