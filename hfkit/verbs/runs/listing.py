@@ -169,5 +169,5 @@ def agreements(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def sentence(found: Mapping[str, Any]) -> str:
     """One agreement in words."""
     rank = "not defined, all are equal" if found["spearman"] is None else f"{found['spearman']:+.2f}"
-    scores = f"{found['task']} {found['metric']} and {found['board']} score"
-    return f"rank correlation of {scores}, {found['runs']} runs: {rank}"
+    pair = f"{found['task']} {found['metric']} and {found['board']} score"
+    return f"rank correlation of {pair}, {found['runs']} runs: {rank}"
