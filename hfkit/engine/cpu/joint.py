@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
+
+from hfkit.engine.cpu.copies import Copies
 
 NAMES = (("query", "key", "value"), ("q_lin", "k_lin", "v_lin"))  # BERT and its kin; DistilBERT
 
@@ -26,34 +29,25 @@ def _alike(layers: Sequence[nn.Linear]) -> bool:
 
 
 class Joint:
-    """What three layers share: a 16-bit copy of their weights, one under the other, and the product of the last input.
+    """What three layers share: a 16-bit copy of their weights, and the product of each thread's last input.
 
-    Made at the first call with an input; the call of the last part lets go of it.
+    It is made at the first call with an input; the call of the last part lets go of it.
     """
 
     def __init__(self, layers: Sequence[nn.Linear], dtype: torch.dtype) -> None:
         self.parts = [Part(layer, self, place) for place, layer in enumerate(layers)]
-        self.dtype = dtype
-        self._copies: tuple[tuple[Any, ...], torch.Tensor, torch.Tensor | None] | None = None
-        self._made: tuple[torch.Tensor, tuple[torch.Tensor, ...]] | None = None
-
-    def copies(self) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Weights (3 outputs, inputs) and biases in the 16-bit format."""
-        seen = tuple((p._version, p.data_ptr()) for part in self.parts for p in part.parameters())
-        if self._copies is None or self._copies[0] != seen:
-            with torch.inference_mode(False), torch.no_grad():
-                weight = torch.cat([part.weight.detach().to(self.dtype) for part in self.parts])
-                biases = [part.bias.detach().to(self.dtype) for part in self.parts if part.bias is not None]
-            self._copies = (seen, weight, torch.cat(biases) if biases else None)
-        return self._copies[1], self._copies[2]
+        self.copies = Copies(layers, dtype)
+        self._made: dict[int, tuple[torch.Tensor, tuple[torch.Tensor, ...]]] = {}  # thread -> input, products
 
     def product(self, x: torch.Tensor, place: int) -> torch.Tensor:
         """What the layer at `place` gives for `x`, a view of what all three give."""
-        if self._made is None or self._made[0] is not x:
-            self._made = (x, _Joint.apply(x, self, *(p for part in self.parts for p in (part.weight, part.bias))))
-        found = self._made[1][place]
+        thread = threading.get_ident()
+        if thread not in self._made or self._made[thread][0] is not x:
+            parameters = (p for part in self.parts for p in (part.weight, part.bias))
+            self._made[thread] = (x, _Joint.apply(x, self, *parameters))
+        found = self._made[thread][1][place]
         if place == len(self.parts) - 1:
-            self._made = None
+            del self._made[thread]
         return found
 
 
@@ -73,9 +67,9 @@ class _Joint(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, joint: Joint, *_: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
         ctx.joint, ctx.dtype = joint, x.dtype
-        x = x.to(joint.dtype)
+        x = x.to(joint.copies.dtype)
         ctx.save_for_backward(x)
-        return nn.functional.linear(x, *joint.copies()).chunk(len(joint.parts), -1)
+        return nn.functional.linear(x, *joint.copies.get()).chunk(len(joint.parts), -1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
@@ -83,7 +77,7 @@ class _Joint(torch.autograd.Function):
         joint: Joint = ctx.joint
         g, rows = side_by_side([gradient.flatten(0, -2) for gradient in gradients]), x.flatten(0, -2)
         needed = ctx.needs_input_grad
-        d_x = (g @ joint.copies()[0]).view(x.shape).to(ctx.dtype) if needed[0] else None
+        d_x = (g @ joint.copies.get()[0]).view(x.shape).to(ctx.dtype) if needed[0] else None
         found: list[torch.Tensor | None] = [None] * 2 * len(joint.parts)
         if any(needed[2::2]):
             found[::2] = (g.t() @ rows).chunk(len(joint.parts))
