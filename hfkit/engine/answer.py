@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from hfkit.engine.collate import collate
+from hfkit.engine.cpu import on_threads
 from hfkit.engine.drawn import added, views_of
 from hfkit.engine.forward import forward
 from hfkit.engine.memory import give_back, out_of_memory
 from hfkit.engine.packing import plain
 from hfkit.engine.place import Place
 from hfkit.engine.plan import answer_batches
+from hfkit.engine.threads import answering_threads
 from hfkit.stopping import Left
 from hfkit.tasks.base import Feature, Prediction, Row, Task
 
@@ -62,7 +65,7 @@ def reading(
     The result is complete on the main process. `micro_batch_size` limits the features of one batch. `leave` is asked
     before each batch; when any process says yes, all raise Left.
     """
-    limit = batch_tokens(model, task, place.device.type)
+    limit, threads = batch_tokens(model, task, place.device.type), answering_threads(model, place)
     reads = Reads()
     training = model.training
     model.eval()
@@ -70,19 +73,19 @@ def reading(
         for first, last in parts(features.rows, task.blocks):
             batches = answer_batches(features.lengths[first:last], limit, micro_batch_size)
             done, store = 0, _Store(first, last)
-            for indices, real in _mine(batches, place):
-                if not place.sharded and leave():  # where weights are gathered, all must go on to the end of the part
-                    break
-                waiting = [indices + first]
-                while waiting:
-                    part = waiting.pop()
-                    read = _read(model, task, features, part, place=place, pad_id=pad_id)
-                    if read is None:  # memory ran out
-                        give_back(place.device)
-                        waiting += np.array_split(part, 2)
-                    elif real:
-                        store.put(part, read)
-                done += len(indices) if real else 0
+            # Where weights are gathered, all must go on to the end of the part.
+            mine = takewhile(lambda _: place.sharded or not leave(), _mine(batches, place))
+            taken = ((indices + first, features.take((indices + first).tolist()), real) for indices, real in mine)
+
+            def work(item: tuple[np.ndarray, list[Feature], bool]) -> tuple[int, list[tuple[np.ndarray, Arrays]]]:
+                indices, some, real = item
+                pieces = list(_pieces(model, task, indices, some, place=place, pad_id=pad_id))
+                return (len(indices), pieces) if real else (0, [])
+
+            for count, pieces in on_threads(work, taken, threads) if threads > 1 else map(work, taken):
+                for part, read in pieces:
+                    store.put(part, read)
+                done += count
                 yield min(last, first + done * place.world.size)
             _meet(store, place, left=leave())
             if place.world.main:
@@ -135,17 +138,31 @@ def _mine(batches: Sequence[np.ndarray], place: Place) -> Iterator[tuple[np.ndar
             yield batches[number if number < len(batches) else 0], number < len(batches)
 
 
+def _pieces(
+    model: torch.nn.Module, task: Task, indices: np.ndarray, features: list[Feature], *, place: Place, pad_id: int
+) -> Iterator[tuple[np.ndarray, Arrays]]:
+    """What `task.read` keeps of these features and their numbers `indices`, in halves where memory ran out."""
+    read = _read(model, task, features, place=place, pad_id=pad_id)
+    if read is not None:
+        yield indices, read
+        return
+    give_back(place.device)
+    middle = -(-len(indices) // 2)
+    for half in (slice(middle, None), slice(middle)):
+        yield from _pieces(model, task, indices[half], features[half], place=place, pad_id=pad_id)
+
+
 def _read(
-    model: torch.nn.Module, task: Task, features: Features, indices: np.ndarray, *, place: Place, pad_id: int
+    model: torch.nn.Module, task: Task, features: list[Feature], *, place: Place, pad_id: int
 ) -> Arrays | None:
     """What `task.read` keeps of these features; None when memory ran out and there is something to divide."""
     try:
         # Shares of weights that were gathered in inference mode could not be trained on afterwards.
         with torch.no_grad() if place.sharded else torch.inference_mode():
-            views = views_of(task, features.take(indices.tolist()))
+            views = views_of(task, features)
             return added(_pass(model, task, view, place, pad_id) for view in views)
     except (RuntimeError, MemoryError) as error:
-        if len(indices) == 1 or place.sharded or not out_of_memory(error):  # sharded: all would have to divide
+        if len(features) == 1 or place.sharded or not out_of_memory(error):  # sharded: all would have to divide
             raise
         return None
 

@@ -56,7 +56,7 @@ def packed_attention(
         raise ValueError(f"{NAME} takes one packed row with cu_seq_lens_q and max_length_q, and no mask")
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     pattern = Pattern(scaling, bool(getattr(module, "is_causal", False)), _window(module), dropout)
-    q, k, v = (_same(x, value)[0].transpose(0, 1) for x in (query, key, value))
+    q, k, v = (_same(x, value).squeeze(0).transpose(0, 1) for x in (query, key, value))
     if q.device.type == "cpu":
         out = cpu.attention(q, k, v, cu_seq_lens_q.diff().tolist(), pattern)
     elif not dropout and q.dtype != torch.float32 and q.is_cuda and _varlen_works(q.device):

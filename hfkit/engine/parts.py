@@ -51,3 +51,8 @@ def recompute_activations(model: Any) -> None:
     for layer in layers:
         layer.gradient_checkpointing = True
         layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+
+
+def recomputes(model: nn.Module) -> bool:
+    """Whether `recompute_activations` was done to the model."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())

@@ -16,11 +16,16 @@ def micro_batches(indices: Indices, lengths: np.ndarray, size: int, *, by_length
     """A step cut into micro-batches of at most `size` features; `by_length` puts similar lengths together.
 
     The step is a random draw; sorting inside it saves padding without favouring any length. Packed rows have no
-    padding, and stay as drawn, so that the micro-batches are about equally large.
+    padding: they are dealt out from the longest on, to and fro, so that the micro-batches hold about equally many
+    tokens, and threads or processes that take one each end together.
     """
-    ordered = indices[np.argsort(lengths[indices], kind="stable")] if by_length else indices
+    ordered = indices[np.argsort(lengths[indices], kind="stable")]
     parts = -(-len(ordered) // size)
-    return [part for part in np.array_split(ordered, parts) if len(part)]
+    if by_length:
+        return [part for part in np.array_split(ordered, parts) if len(part)]
+    place = np.arange(len(ordered)) % (2 * parts)
+    taker = np.minimum(place, 2 * parts - 1 - place)
+    return [ordered[::-1][taker == part] for part in range(parts)]
 
 
 def answer_batches(lengths: np.ndarray, max_tokens: int, max_features: int | None = None) -> list[Indices]:

@@ -44,13 +44,13 @@ def rehearse(training: Training) -> Rehearsal:
     _refuse_too_large(training, memory)
     longest = np.argsort(-training.features.lengths.astype(np.int64), kind="stable")[: training.batch_size]
     largest = min(asked, len(longest))
-    processes = training.place.world.size
-    _peak_of(training, 1, longest[:processes])  # the optimizer's state is made here, and held ever after
+    at_once = training.at_once
+    _peak_of(training, 1, longest[:at_once])  # the optimizer's state is made here, and held ever after
     peaks: dict[int, int] = {}  # size -> bytes, of those that fit
     for size in _sizes(largest):
         if memory is not None and _expected(peaks, size) > FILLED * memory:
             break
-        peak = _peak_of(training, size, longest[: size * processes])
+        peak = _peak_of(training, size, longest[: size * at_once])
         if peak is None or (memory is not None and peak > FILLED * memory):
             break
         peaks[size] = peak

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from hfkit.engine.collate import collate
+from hfkit.engine.cpu import Crew, seed_masks, twin
 from hfkit.engine.drawn import seen
 from hfkit.engine.forward import forward
 from hfkit.engine.memory import give_back, out_of_memory
@@ -27,8 +28,9 @@ from hfkit.engine.packing import Packed
 from hfkit.engine.place import Place
 from hfkit.engine.plan import epoch_order, micro_batches
 from hfkit.engine.shard import local
+from hfkit.engine.threads import training_threads
 from hfkit.errors import DivergenceError, ResourceError
-from hfkit.tasks.base import Task
+from hfkit.tasks.base import Feature, Task
 
 if TYPE_CHECKING:
     from hfkit.data.features import Features
@@ -81,9 +83,13 @@ class Training:
                 task,
                 {k: v.to(place.device) for k, v in collate(seen(task, features, [0], seed, 0), pad_id).items()},
             )
+        size = training_threads(model, place, -(-batch_size // micro_batch_size))
+        twins = [twin(model) for _ in range(size - 1)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch 2.13 renames an argument that 2.10 needs
-            self.model = model if place.sharded else place.accelerator.prepare_model(model)
+            prepare = place.accelerator.prepare_model
+            self.model = model if place.sharded else prepare(model)
+            self._crew = Crew([self.model, *map(prepare, twins)]) if twins else None
             self.optimizer = place.accelerator.prepare_optimizer(optimizer)
         place.check_wrapped(self.model)
         self.task, self.features, self.place = task, features, place
@@ -112,6 +118,11 @@ class Training:
             lines.append(self._take_less(step, indices))
         self._apply(step, indices, self.place.sum(sums))
         return lines
+
+    @property
+    def at_once(self) -> int:
+        """Micro-batches that are in memory at the same time, over all processes."""
+        return self.place.world.size * (len(self._crew.models) if self._crew else 1)
 
     def accumulation(self) -> int:
         """Micro-batches of a full step on each process."""
@@ -148,27 +159,39 @@ class Training:
 
     def _pass(self, step: int, indices: np.ndarray, *, ask: bool) -> torch.Tensor:
         parts = micro_batches(indices, self.features.lengths, self.micro_batch_size, by_length=not self._packed)
-        self.model.train()
-        sums = torch.zeros(
-            3, dtype=torch.float64 if self.place.device.type != "mps" else torch.float32, device=self.place.device
+        taken = (
+            (i, seen(self.task, self.features, part.tolist(), self.seed, step), weight, last)
+            for i, part, weight, last in self._mine(parts)
         )
+
+        def work(model: torch.nn.Module, item: tuple[int, list[Feature], float, bool]) -> torch.Tensor:
+            return self._micro_batch(model, step, *item)
+
+        if self._crew is not None:
+            shares = self._crew.run(work, list(taken))
+        else:
+            shares = [work(self.model, item) for item in taken]
+        sums = torch.zeros(3, dtype=shares[0].dtype, device=self.place.device)
         sums[2] = float(ask)
-        for index, part, weight, last in self._mine(parts):
-            self.pulse()
-            torch.manual_seed(draw_seed(self.seed, step, index))
-            batch = {
-                k: v.to(self.place.device, non_blocking=True)
-                for k, v in collate(
-                    seen(self.task, self.features, part.tolist(), self.seed, step), self.pad_id
-                ).items()
-            }
-            with nullcontext() if last else self._no_sync():
-                loss, count = self.task.loss(forward(self.model, batch), batch)
-                # Gradients are averaged over processes and divided by the true count once it is known.
-                self.place.accelerator.backward(loss * (weight * self.place.world.size / self.batch_size))
-            counted = torch.as_tensor(count, device=sums.device).to(sums.dtype)
-            sums[:2] += weight * torch.stack([loss.detach().to(sums.dtype), counted])
+        for share in shares:
+            sums[:2] += share
         return sums
+
+    def _micro_batch(
+        self, model: torch.nn.Module, step: int, index: int, features: list[Feature], weight: float, last: bool
+    ) -> torch.Tensor:
+        """Add a micro-batch's gradients to those of `model`; returns the (2,) sums of loss and count."""
+        if model is self.model:
+            self.pulse()
+        model.train()
+        seed_masks(draw_seed(self.seed, step, index))
+        batch = {k: v.to(self.place.device, non_blocking=True) for k, v in collate(features, self.pad_id).items()}
+        with nullcontext() if last else self._no_sync():
+            loss, count = self.task.loss(forward(model, batch), batch)
+            # Gradients are averaged over processes and divided by the true count once it is known.
+            self.place.accelerator.backward(loss * (weight * self.place.world.size / self.batch_size))
+        dtype = torch.float64 if self.place.device.type != "mps" else torch.float32
+        return weight * torch.stack([loss.detach().to(dtype), torch.as_tensor(count, device=loss.device).to(dtype)])
 
     def finished(self, *, wait: bool) -> Iterator[StepDone]:
         """Steps whose loss can be read; all of them with `wait`. Raises DivergenceError when one is not finite."""

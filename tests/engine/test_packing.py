@@ -14,8 +14,9 @@ import transformers
 from hfkit.engine import attention
 from hfkit.engine.answer import BATCH_TOKENS, batch_tokens
 from hfkit.engine.collate import collate
-from hfkit.engine.cpu.layers import Projection
+from hfkit.engine.cpu.joint import join, side_by_side
 from hfkit.engine.cpu.masks import keep_mask
+from hfkit.engine.cpu.projection import Projection
 from hfkit.engine.forward import forward
 from hfkit.engine.packing import Packed, packed, plain
 from hfkit.engine.place import take_place
@@ -200,7 +201,9 @@ def test_masks_drop_what_they_say_and_keep_the_mean() -> None:
     assert float((drawn == 0).float().mean()) == pytest.approx(0.1, abs=2e-3)
     torch.manual_seed(0)
     assert torch.equal(keep_mask(torch.empty(1000, 1001), 0.1), drawn)
-    assert not keep_mask(torch.empty(3, 3), 1.0).any()
+    assert not keep_mask(torch.empty(3, 3), 1.0).any() and keep_mask(torch.empty(3, 3), 0.0).all()
+    torch.manual_seed(0)
+    assert torch.equal(keep_mask(torch.empty(1000, 1001).bfloat16(), 0.1), drawn.bfloat16())
 
 
 @pytest.mark.parametrize("kind", ["linear", "conv1d"])
@@ -226,6 +229,39 @@ def test_a_projection_is_its_layer_in_bfloat16(kind: str) -> None:
             lean(x)
         layer.weight.data = layer.weight * 2
         assert torch.allclose(lean(x).float(), layer(x), atol=0.2, rtol=0.05)
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_three_projections_are_one_product(biased: bool) -> None:
+    torch.manual_seed(0)
+    layers = torch.nn.ModuleDict({name: torch.nn.Linear(24, 16, bias=biased) for name in ("query", "key", "value")})
+    joined = torch.nn.ModuleDict(dict(layers.items()))
+    join(joined, torch.bfloat16)
+    assert joined.state_dict().keys() == layers.state_dict().keys()
+    layers["key"].weight.requires_grad_(False)
+    x = torch.randn(1, 5, 24, requires_grad=True)
+    scale = torch.randn(5, 48)
+    results = []
+    for made in (layers, joined):
+        out = torch.cat([made[name](x).flatten(0, 1).float() for name in layers], 1)
+        (out * scale).sum().backward()
+        results.append([out, x.grad, *(p.grad for p in layers.parameters() if p.requires_grad)])
+        x.grad = None
+        layers.zero_grad()
+    for theirs, ours in zip(*results, strict=True):
+        assert ours.dtype == torch.float32 and (ours - theirs).norm() < 0.02 * theirs.norm()
+    with torch.no_grad():
+        layers["query"].weight.mul_(2)  # the copy follows
+        assert torch.allclose(joined["query"](x).float(), layers["query"](x), atol=0.1, rtol=0.05)
+        assert torch.allclose(joined["value"](x * 2).float(), layers["value"](x * 2), atol=0.1, rtol=0.05)
+
+
+def test_gradients_that_lie_side_by_side_are_not_copied() -> None:
+    memory = torch.arange(30.0).view(5, 6)
+    parts = memory.split(2, 1)
+    assert side_by_side(parts).data_ptr() == memory.data_ptr() and torch.equal(side_by_side(parts), memory)
+    for others in ((parts[1], parts[0], parts[2]), [part.clone() for part in parts], parts[:2]):
+        assert torch.equal(side_by_side(others), torch.cat(list(others), 1))
 
 
 def test_loss_of_qa_is_the_same_packed_and_padded(checkpoints: Any, place: Any) -> None:

@@ -35,6 +35,17 @@ def test_micro_batches_hold_each_index_once(count: int, size: int) -> None:
     assert list(lengths[np.concatenate(parts)]) == sorted(lengths[indices])
 
 
+@pytest.mark.parametrize(("count", "size"), [(16, 8), (16, 5), (3, 8), (1, 1), (13, 4)])
+def test_packed_micro_batches_hold_about_equally_many_tokens(count: int, size: int) -> None:
+    rng = np.random.default_rng(count)
+    indices, lengths = rng.permutation(50)[:count], rng.integers(1, 99, 50)
+    parts = micro_batches(indices, lengths, size, by_length=False)
+    assert sorted(np.concatenate(parts)) == sorted(indices) and len(parts) == -(-count // size)
+    assert all(0 < len(part) <= size for part in parts)
+    tokens = [int(lengths[part].sum()) for part in parts]
+    assert max(tokens) - min(tokens) <= lengths[indices].max()
+
+
 @pytest.mark.parametrize("most", [None, 3])
 def test_answer_batches_hold_each_feature_once_within_the_tokens(most: int | None) -> None:
     lengths = np.random.default_rng(0).integers(1, 60, 200).astype(np.int32)

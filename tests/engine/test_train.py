@@ -225,7 +225,7 @@ def test_bfloat16_keeps_the_weights_in_float32_and_learns_the_same(small: Path, 
     projections = [m for m in half.bare.modules() if isinstance(m, Projection)]
     assert projections
     for layer in projections:
-        assert torch.equal(layer.copies()[0], layer.weight.to(torch.bfloat16))
+        assert torch.equal(layer.copies.get()[0], layer.weight.to(torch.bfloat16))
 
 
 def test_packed_and_padded_steps_lead_to_the_same_weights(small: Path, task: Any) -> None:

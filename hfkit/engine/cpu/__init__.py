@@ -1,6 +1,8 @@
-"""What torch lacks for fast training on CPUs: attention by matrix products, cheap dropout masks, bfloat16 layers."""
+"""What torch lacks for fast training on CPUs: attention by matrix products, cheap masks, bfloat16 layers, a crew."""
 
+from hfkit.engine.cpu.crew import MOST, Crew, on_threads, twin
 from hfkit.engine.cpu.layers import lean
+from hfkit.engine.cpu.masks import seed_masks
 from hfkit.engine.cpu.memory import keep_freed_memory
 
-__all__ = ["keep_freed_memory", "lean"]
+__all__ = ["MOST", "Crew", "keep_freed_memory", "lean", "on_threads", "seed_masks", "twin"]

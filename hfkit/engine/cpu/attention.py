@@ -66,7 +66,8 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         scaled, key, value, *kept = ctx.saved_tensors
         parts = iter(kept)
-        d_query, d_key, d_value = (torch.empty(x.shape, dtype=x.dtype) for x in (scaled, key, value))
+        # Side by side, as engine/cpu/joint.py takes them without a copy.
+        d_query, d_key, d_value = scaled.new_empty(scaled.shape[0], 3, *scaled.shape[1:]).unbind(1)
         for q, k, v, g, dq, dk, dv in zip(
             *(_heads(x, ctx.lengths) for x in (scaled, key, value, gradients[0], d_query, d_key, d_value)), strict=True
         ):

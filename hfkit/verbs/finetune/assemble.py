@@ -26,6 +26,7 @@ from hfkit.verbs.finetune.ready import Ready
 from hfkit.verbs.trained import prepared_to_write
 
 MICRO_TOKENS = {"cpu": 1536, "cuda": 16384}  # tokens that pass through the model at once
+WORTH_TOKENS = 512  # on a CPU a thread of its own is worth it for so many
 
 
 def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Generator[Event, None, Fit]:
@@ -90,8 +91,14 @@ def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Genera
 
 
 def auto_micro_batch(mean_length: float, batch_size: int, device: str) -> int:
-    """Examples at once: enough tokens to keep the device busy, since each pass walks over all gradients once more."""
-    return max(1, min(batch_size, int(MICRO_TOKENS.get(device, 1536) / mean_length)))
+    """Examples at once: enough tokens to keep the device busy, since each pass walks over all gradients once more.
+
+    On a CPU a step of some size is cut in two for two threads, however many there are: with other micro-batches, other
+    masks would be drawn.
+    """
+    fitting = max(1, min(batch_size, int(MICRO_TOKENS.get(device, MICRO_TOKENS["cpu"]) / mean_length)))
+    half = -(-batch_size // 2)
+    return half if device == "cpu" and fitting > half and half * mean_length >= WORTH_TOKENS else fitting
 
 
 def newest_checkpoint(run: Run) -> Generator[Event, None, Path | None]:

@@ -1,0 +1,117 @@
+"""Threads that work side by side on CPUs, each on a micro-batch or a batch of its own.
+
+The other way, several threads inside each matrix product, makes all wait for the slowest after every operation, and
+leaves one to do what is not divided: small tensors, random numbers, Python. A thread that waits burns its core, which
+on a machine with other work costs more than it gains.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from hfkit.engine.cpu.masks import draw_alone
+
+MOST = 2  # threads of a crew: each holds gradients of its own; more cores go into the products
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Crew:
+    """Twins of a model, which share its weights and have gradients of their own, and the threads they run on.
+
+    The first of `models` is the model itself, and runs on the calling thread.
+    """
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        self.models = list(models)
+        self._each = max(1, torch.get_num_threads() // len(self.models))
+        self._pool = ThreadPoolExecutor(len(self.models) - 1, "hfkit-crew", self._begin)
+
+    def _begin(self) -> None:
+        draw_alone()
+        torch.set_num_threads(self._each)
+
+    def run(self, work: Callable[[nn.Module, Item], Result], items: Sequence[Item]) -> list[Result]:
+        """`work` done for every item, results in their order; gradients are with the first model afterwards.
+
+        Which model does which item depends on their number alone, and so does every bit of the sums. Raises what
+        `work` raises, when all threads have come to an end; gradients are then left in pieces.
+        """
+        count = len(self.models)
+
+        def share(number: int) -> list[Result]:
+            return [work(self.models[number], item) for item in items[number::count]]
+
+        try:
+            with fewer_threads(self._each):
+                others = [self._pool.submit(share, number) for number in range(1, count)]
+                try:
+                    shares = [share(0)]
+                finally:
+                    wait(others)
+            shares += [other.result() for other in others]
+            self._collect()
+        finally:
+            for model in self.models[1:]:
+                clear(model)
+        return [shares[place % count][place // count] for place in range(len(items))]
+
+    def _collect(self) -> None:
+        for model in self.models[1:]:
+            pairs = zip(self.models[0].parameters(), model.parameters(), strict=True)
+            met = [(own, other) for own, other in pairs if other.grad is not None]
+            for own, other in met:
+                if own.grad is None:
+                    own.grad, other.grad = other.grad, None
+            both = [(own.grad, other.grad) for own, other in met if other.grad is not None]
+            if both:
+                torch._foreach_add_([own for own, _ in both], [other for _, other in both])
+
+
+def clear(model: nn.Module) -> None:
+    """Gradients become 0; their memory stays, which costs less than to ask the system for it again."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    if gradients:
+        torch._foreach_zero_(gradients)
+
+
+def twin(model: nn.Module) -> nn.Module:
+    """A copy of `model` with the same weights in the same memory: a step of the one moves both."""
+    memo: dict[int, object] = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in model.parameters()}
+    memo |= {id(b): b for b in model.buffers()}
+    return copy.deepcopy(model, memo)
+
+
+@contextmanager
+def fewer_threads(count: int) -> Iterator[None]:
+    """torch's operations on this thread divide their work by `count` for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def on_threads(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """`work` done for every item on several threads, results in their order; few items are taken in advance."""
+    each = max(1, torch.get_num_threads() // threads)
+    pool = ThreadPoolExecutor(threads, "hfkit-crew", lambda: torch.set_num_threads(each))
+    try:
+        waiting: deque[Future[Result]] = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
