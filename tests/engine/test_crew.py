@@ -24,6 +24,7 @@ from hfkit.engine.train import Training
 from hfkit.models import find, load_model
 from hfkit.models.families import PACKED
 from hfkit.tasks.classify import Classify, ClassifySettings
+from hfkit.verbs.finetune.assemble import auto_micro_batch
 
 
 class Listed:
@@ -176,6 +177,12 @@ def test_two_threads_give_the_answers_of_one(
         assert answering_threads(model, place) == threads
         answers.append(list(answer(model, task, rows, data, place=place, pad_id=0)))  # type: ignore[arg-type]
     assert answers[0] == answers[1] and [a["id"] for a in answers[0]] == [row["id"] for row in rows]
+
+
+def test_a_step_worth_it_has_a_micro_batch_for_two_threads_whatever_there_are() -> None:
+    assert [auto_micro_batch(160, 16, device) for device in ("cpu", "cuda")] == [8, 16]
+    assert auto_micro_batch(160, 64, "cpu") == 9 and auto_micro_batch(160, 1, "cpu") == 1
+    assert auto_micro_batch(25, 32, "cpu") == 32  # 400 tokens in a half
 
 
 def test_what_cannot_be_shared_stays_on_one_thread(checkpoints: Any, task: Classify) -> None:
