@@ -5,8 +5,8 @@ A vocabulary of 30,000 entries costs a small model more than its layers do, and 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +15,8 @@ from transformers.modeling_outputs import CausalLMOutput
 from hfkit.models.families import VERIFIED
 
 HEADS = ("LMHeadModel", "ForMaskedLM")  # of verified families: they read each token by itself, see the tests
+_lock = threading.Lock()
+_asked = threading.local()  # `places` while a call that asks for them runs in this thread
 
 
 def asked_only(model: Any, call: Callable[[], Any], places: torch.Tensor) -> CausalLMOutput:
@@ -25,15 +27,27 @@ def asked_only(model: Any, call: Callable[[], Any], places: torch.Tensor) -> Cau
     """
     if model.config.model_type not in VERIFIED or not type(model).__name__.endswith(HEADS):
         return CausalLMOutput(logits=call().logits.flatten(0, 1)[places])
-    hook = model.base_model.register_forward_hook(partial(_narrow, places))
+    _narrowing(model.base_model)
+    _asked.places = places
     try:
         return CausalLMOutput(logits=call().logits[0])
     finally:
-        hook.remove()
+        _asked.places = None
 
 
-def _narrow(places: torch.Tensor, module: Any, arguments: Any, outputs: Any) -> Any:
-    """The encoder's outputs with the hidden states of these places alone, as one row."""
+def _narrowing(encoder: Any) -> None:
+    """Hook `encoder` once, for all threads: hooks must not come and go while another thread runs the same model."""
+    with _lock:
+        if not getattr(encoder, "narrows_to_asked", False):  # an attribute, which copies of the model have too
+            encoder.register_forward_hook(_narrow)
+            encoder.narrows_to_asked = True
+
+
+def _narrow(module: Any, arguments: Any, outputs: Any) -> Any:
+    """The encoder's outputs with the hidden states of the places asked for in this thread alone, as one row."""
+    places = getattr(_asked, "places", None)
+    if places is None:
+        return outputs
     hidden = outputs[0].flatten(0, 1)[places][None]
     if isinstance(outputs, tuple):
         return (hidden, *outputs[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -77,4 +78,22 @@ def test_a_head_that_is_not_proven_gives_all_logits_first(checkpoint: Any) -> No
 
     logits = asked_only(model, call, asked_places(some)).logits
     assert seen == [(4, 40)] and torch.allclose(logits, expected, atol=1e-5)
-    assert not model.base_model._forward_hooks
+    assert forward(model, whole).logits.shape[:2] == (4, 40)
+
+
+def test_threads_that_share_a_model_get_what_each_asked_for(checkpoint: Any) -> None:
+    folder, head = checkpoint("bert")
+    model, _ = load_model(find(str(folder)), head, model_config={}, fresh_head="refuse")  # type: ignore[arg-type]
+    model.eval()
+    whole, some = batches()
+    other = {**some, "asked_index": some["asked_index"].flip(0)[:7]}
+    with torch.inference_mode():
+        expected = [forward(model, batch).logits for batch in (whole, some, other)]
+
+    def work(number: int) -> bool:
+        with torch.inference_mode():
+            logits = forward(model, (whole, some, other)[number % 3]).logits
+        return logits.shape == expected[number % 3].shape and torch.allclose(logits, expected[number % 3], atol=1e-6)
+
+    with ThreadPoolExecutor(3) as pool:
+        assert all(pool.map(work, range(60)))
