@@ -11,7 +11,9 @@ COMMANDS = {
     "finetune": "hfkit.cli.finetune:finetune",
     "eval": "hfkit.cli.eval:evaluate",
     "predict": "hfkit.cli.predict:predict",
+    "submission": "hfkit.cli.submission:submission",
     "generate": "hfkit.cli.generate:generate",
+    "sweep": "hfkit.cli.sweep:sweep",
     "score": "hfkit.cli.score:score",
     "compare": "hfkit.cli.compare:compare",
     "cv": "hfkit.cli.cv:cv",
@@ -25,7 +27,7 @@ COMMANDS = {
 GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "data": ("hfkit.cli.data:data", ("check", "show")),
     "recipes": ("hfkit.cli.recipes:recipes", ("list", "show", "copy")),
-    "runs": ("hfkit.cli.runs:runs", ("list", "show")),
+    "runs": ("hfkit.cli.runs:runs", ("list", "show", "diff", "note", "rerun")),
 }
 
 

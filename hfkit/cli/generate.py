@@ -76,7 +76,7 @@ def generate(
     }
     given = overrides(flags, pairs, settings)
     if interactive:
-        if texts or prompts is not None or output is not None or resume:
+        if texts or prompts is not None or output is not None or resume or overwrite:
             raise UsageError(
                 "--interactive takes prompts as they are typed and writes no file",
                 "leave the prompts and -o out, as in `hfkit generate last --interactive`",

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from hfkit.engine.beams import search
+from hfkit.engine.encoder_decoder import forces_end
 from hfkit.engine.new_text import NewText
 from hfkit.engine.sampling import Chosen, noise
 from hfkit.engine.state import State, state_of
@@ -90,6 +91,7 @@ def pieces(
     Raises UsageError when a prompt leaves no room in the context.
     """
     reads_source = bool(getattr(model.config, "is_encoder_decoder", False))
+    forced_end = reads_source and forces_end(model)
     limit = max_positions(model.config)
     names = list(ids) if ids is not None else [str(number) for number in range(len(prompts))]
     if reads_source:
@@ -100,7 +102,7 @@ def pieces(
     ends = end_tokens(model, tokenizer)
     order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
     waiting = (
-        _Row(number, sample, names[number], prompts[number], tokenizer, settings, limit, ends, reads_source)
+        _Row(number, sample, names[number], prompts[number], tokenizer, settings, limit, ends, reads_source, forced_end)
         for number in order
         for sample in range(settings.samples)
     )
@@ -192,8 +194,10 @@ class _Row:
         limit: int,
         ends: frozenset[int],
         reads_source: bool,
+        forced_end: bool,
     ) -> None:
         self.number, self.sample, self.prompt, self.ends, self.limit = number, sample, list(prompt), ends, limit
+        self.forced_end = forced_end  # the end token at the last place is no choice of the model's
         before = [] if reads_source else self.prompt  # what the new text goes on from
         self.slides = settings.overflow == "slide" and not reads_source
         self.most = settings.max_new_tokens if self.slides else min(settings.max_new_tokens, limit - len(before))
@@ -214,7 +218,8 @@ class _Row:
         full = len(self.ids) >= self.most
         if ended or full or self.text.stopped:
             self.text.end()
-            reason: Literal["eos", "stop", "length"] = "stop" if self.text.stopped else "eos" if ended else "length"
+            own_end = ended and not (full and self.forced_end)
+            reason: Literal["eos", "stop", "length"] = "stop" if self.text.stopped else "eos" if own_end else "length"
             logprobs = tuple(self.logprobs) if self.logprobs else None
             whole = Completion(self.text.text, tuple(self.ids), reason, logprobs)
             return Piece(self.number, self.text.fresh(final=True), whole, self.sample)

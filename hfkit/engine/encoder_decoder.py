@@ -109,6 +109,11 @@ def decoder_start(model: PreTrainedModel) -> int:
     )
 
 
+def forces_end(model: PreTrainedModel) -> bool:
+    """Whether the last token that fits is made an end token, as BART's config has it."""
+    return _setting(model, "forced_eos_token_id") is not None
+
+
 def write_in(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: Any) -> None:
     """Put the language to write, and how long, into the model's generation config, which is saved with it.
 

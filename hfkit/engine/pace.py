@@ -19,7 +19,7 @@ def parse_time(text: str) -> float:
     hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
     total = hours * 3600 + minutes * 60 + seconds
     if not total:
-        raise UsageError(f"train.time = '{text}' is not a time", "write for example 2h, 90m or 1h30m")
+        raise UsageError(f"'{text}' is not a time", "write for example 2h, 90m or 1h30m")
     return total
 
 

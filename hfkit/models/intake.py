@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -133,6 +134,21 @@ def weights_sha256(folder: Path | None) -> str | None:
         return sha256_of(folder / SINGLE)
     digests = "".join(sha256_of(folder / name) for name in shard_names(folder / INDEX))
     return hashlib.sha256(digests.encode()).hexdigest()
+
+
+def parameter_count(folder: Path) -> int | None:
+    """How many floating-point numbers the safetensors weights hold, by their headers; None without weights.
+
+    Raises ModelError for damaged files.
+    """
+    if (folder / SINGLE).exists():
+        files = [SINGLE]
+    elif (folder / INDEX).exists():
+        files = shard_names(folder / INDEX)
+    else:
+        return None
+    tensors = (tensor for name in files for tensor in check_safetensors(folder / name).values())
+    return sum(math.prod(tensor["shape"]) for tensor in tensors if str(tensor["dtype"]).startswith(("F", "BF")))
 
 
 def check_unchanged(folder: Path, saved: Mapping[str, Any] | None) -> None:

@@ -179,7 +179,7 @@ def differences(values: Mapping[str, Any], path: Path) -> tuple[list[str], list[
 
     Two lists: what a run cannot go on with, and what it can.
     """
-    then, now = _flat(read_mapping(path)), _flat(values)
+    then, now = flat(read_mapping(path)), flat(values)
     ignored = {f"train.{key}" for key in CADENCE}
     keys = [k for k in {**then, **now} if k not in ignored and then.get(k) != now.get(k)]
     mild = {f"train.{key}" for key in ON_THE_WAY}
@@ -187,11 +187,12 @@ def differences(values: Mapping[str, Any], path: Path) -> tuple[list[str], list[
     return [lines[k] for k in keys if k not in mild], [lines[k] for k in keys if k in mild]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys as `section.key`."""
+    found: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) and value else {f"{prefix}{name}": value}
-    return flat
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) and value else {f"{prefix}{name}": value}
+    return found
 
 
 def _own_key(dotted: str, section: str, settings: type[BaseModel]) -> str:

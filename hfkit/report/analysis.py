@@ -177,7 +177,8 @@ def _largest(values: Mapping[str, Any]) -> dict[str, Any]:
 def _interval(bounds: Sequence[float] | None, *, signed: bool = False) -> str:
     if not bounds:
         return ""
-    low, high = (f"{end:+.2f}" if signed else _percent(end) for end in bounds)
+    digits = 2 if max(map(abs, bounds)) >= 0.1 else 4  # a difference of correlations is small
+    low, high = (f"{end:+.{digits}f}" if signed else _percent(end) for end in bounds)
     return f"{low} to {high}"
 
 

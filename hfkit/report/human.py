@@ -8,10 +8,11 @@ from typing import Any
 from hfkit.report.analysis import comparison_text
 from hfkit.report.competition import folds_text, members_text
 from hfkit.report.data import check_text, windows_text
-from hfkit.report.text import number, one_line, safe, score, table
+from hfkit.report.runs import diff_text, notes_text, rerun_text, run_text, runs_text
+from hfkit.report.sweep import sweep_text
+from hfkit.report.text import number, one_line, safe, table
 
 INPUTS = ("question", "premise", "hypothesis", "text", "text_pair", "prompt")
-HIDDEN = ("evaluations", "facts", "scored", "path")  # of a run: shown otherwise, or with --json alone
 MARKS = {"ok": "ok", "warning": "!", "failure": "FAIL"}
 
 
@@ -69,9 +70,17 @@ def result_text(command: str, fields: Mapping[str, Any]) -> str:
         case "recipes show":
             return keys_text(fields["keys"]) if "keys" in fields else str(fields["text"]).rstrip("\n")
         case "runs list":
-            return runs_text(fields["runs"])
+            return runs_text(fields)
         case "runs show":
             return run_text(fields["run"])
+        case "runs diff":
+            return diff_text(fields)
+        case "runs note":
+            return notes_text(fields["notes"])
+        case "runs rerun":
+            return rerun_text(fields)
+        case "sweep":
+            return sweep_text(fields) if "trials" in fields else ""  # a process that did some of them
         case "compare":
             return comparison_text(fields)
         case "cv":
@@ -109,49 +118,6 @@ def as_value(value: Any) -> str:
 def topics_text(topics: Sequence[Mapping[str, Any]]) -> str:
     """The guides there are."""
     return table(["topic", "about"], [[topic["topic"], one_line(topic["about"], 90)] for topic in topics])
-
-
-def runs_text(runs: Sequence[Mapping[str, Any]]) -> str:
-    """The runs here, newest first."""
-    if not runs:
-        return "no runs here yet"
-    rows = [
-        [
-            safe(run["name"]),
-            safe(run["status"]),
-            safe(run["task"] or ""),
-            safe(run["model"] or ""),
-            metrics_line(run["metrics"]),
-        ]
-        for run in runs
-    ]
-    return table(["run", "status", "task", "model", "best"], rows)
-
-
-def metrics_line(metrics: Mapping[str, Any] | None) -> str:
-    """The first two metrics on one line."""
-    return "  ".join(f"{name} {score(value)}" for name, value in list((metrics or {}).items())[:2])
-
-
-def run_text(run: Mapping[str, Any]) -> str:
-    """One run, fact by fact."""
-    rows = [(name, value) for name, value in run.items() if value not in (None, {}, [], "") and name not in HIDDEN]
-    width = max((len(name) for name, _ in rows), default=0)
-    lines = [f"{name:<{width}}  {one_line(fact(value), 160)}" for name, value in rows]
-    for found in run.get("evaluations") or []:
-        lines.append(f"{'eval':<{width}}  {safe(found['name'])}: {metrics_line(found['metrics'])}")
-    return "\n".join(lines)
-
-
-def fact(value: Any) -> str:
-    """A value of run.json on one line."""
-    if isinstance(value, Mapping):
-        return ", ".join(
-            f"{name} {score(part) if isinstance(part, float) else fact(part)}" for name, part in value.items()
-        )
-    if isinstance(value, (list, tuple)):
-        return ", ".join(fact(part) for part in value)
-    return str(value)
 
 
 def checks_text(checks: Sequence[Mapping[str, Any]]) -> str:

@@ -40,8 +40,7 @@ def compare(
     started = time.time()
     first, second = yield from systems(a, b, data=data, task=task, overrides=overrides, offline=offline)
     example = first.evaluated[0]
-    kind = task_class(example.task)
-    bound = kind(kind.Settings(**{k: v for k, v in example.settings.items() if k in kind.Settings.model_fields}))
+    bound = task_of(example)
     check_same_rows(first, second)
     tables = aligned([*first.evaluated, *second.evaluated])
     check_same_gold(tables, (first, second))
@@ -58,6 +57,12 @@ def compare(
     yield from map(note, (f"a is {first.name}", f"b is {second.name}"))
     result = {**fields, "verdict": verdict(bound, fields), "throughput": {"seconds": time.time() - started}}
     yield Event("result", {name: value for name, value in result.items() if value not in ({}, None)})
+
+
+def task_of(found: Evaluated) -> Task:
+    """The task that measured an evaluation, with the settings it had."""
+    kind = task_class(found.task)
+    return kind(kind.Settings(**{k: v for k, v in found.settings.items() if k in kind.Settings.model_fields}))
 
 
 def aligned(evaluated: Sequence[Evaluated]) -> list[dict[str, np.ndarray]]:

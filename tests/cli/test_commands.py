@@ -30,7 +30,10 @@ CONTRACT = {
     "--resume --overwrite --seed --limit --processes --cpu --dry-run",
     "eval": "--data --task --name --overwrite --limit --batch-size --cpu",
     "predict": "--data -o --output --sample --format",
+    "submission": "--test --sample -o --output --oof --metric --overwrite --cpu",
     "generate": "--prompts -o --output --max-new-tokens --temperature --top-p --top-k --seed --resume --interactive",
+    "sweep": "--model --train --validation --trials --time --noise-seeds -o --output --resume --overwrite --processes "
+    "--cpu",
     "score": "--data --task --allow-missing --allow-order --slices",
     "compare": "--data --task",
     "cv": "--folds --seeds --model --train --output -o --epochs --lr --batch-size --max-length --metric --time "
@@ -44,8 +47,11 @@ CONTRACT = {
     "recipes list": "",
     "recipes show": "--keys",
     "recipes copy": "",
-    "runs list": "",
+    "runs list": "--task --sort --notes",
     "runs show": "",
+    "runs diff": "",
+    "runs note": "--public --private",
+    "runs rerun": "-o --output --overwrite --processes --cpu",
 }
 EVERY = "--json --offline --quiet --debug --set --help"
 
@@ -260,7 +266,7 @@ def failing(error):
     ],
 )
 def test_exceptions_become_exit_codes(error, code, said, monkeypatch, capsys):
-    monkeypatch.setattr("hfkit.verbs.runs.list_runs", failing(error))
+    monkeypatch.setattr("hfkit.verbs.runs.listing.list_runs", failing(error))
     found, out, err = run(capsys, "runs", "list", "--json")
     assert found == code
     assert said in err
@@ -269,7 +275,7 @@ def test_exceptions_become_exit_codes(error, code, said, monkeypatch, capsys):
 
 
 def test_debug_shows_the_traceback(monkeypatch, capsys):
-    monkeypatch.setattr("hfkit.verbs.runs.list_runs", failing(ValueError("odd")))
+    monkeypatch.setattr("hfkit.verbs.runs.listing.list_runs", failing(ValueError("odd")))
     code, _, err = run(capsys, "runs", "list", "--debug")
     assert code == 1
     assert "Traceback" in err

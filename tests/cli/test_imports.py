@@ -156,6 +156,8 @@ def loaded_by(code: str) -> set[str]:
         ["finetune"],
         ["eval"],
         ["predict"],
+        ["submission"],
+        ["sweep"],
         ["generate"],
         ["score"],
         ["compare"],

@@ -126,7 +126,7 @@ def test_runs_list_is_newest_first(tmp_path, capsys):
         ["20260102-100000-nli-x-00000002", "failed", "nli"],
         ["20260101-100000-qa-x-00000001", "done", "qa"],
     ]
-    assert "f1 71.25" in out[2]
+    assert re.search(r"f1 +71\.25", out[2])
     assert len(run_json(capsys, "runs", "list")["runs"]) == 2
 
 

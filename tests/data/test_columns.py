@@ -131,4 +131,9 @@ def test_a_key_inside_a_column_of_objects_is_a_column() -> None:
     found = load(rows, columns=columns, settings=settings, need_gold=True)
     assert [(row["source"], row["target"]) for row in found] == [("a boat", "ein Boot"), ("salt", "Salz")]
     with pytest.raises(DataError, match=r"column 'translation\.fr' is missing"):
-        load(rows, columns=columns, settings=Data(columns={**settings.columns, "source": "translation.fr"}))
+        load(
+            rows,
+            columns=columns,
+            settings=Data(columns={**settings.columns, "source": "translation.fr"}),
+            need_gold=True,
+        )

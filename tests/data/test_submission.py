@@ -151,3 +151,129 @@ def test_ids_that_differ_are_counted_and_named(tmp_path):
     ) as error:
         sample.check_ids(["s0", "x"])
     assert "data.columns.id=key" in str(error.value.hint)
+
+
+# ---- forms
+
+
+TWO = [label("bad", bad=0.75, good=0.25), label("good", bad=0.25, good=0.75)]
+
+
+def zipped(path: Path, name: str, text: str) -> Path:
+    import zipfile
+
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"folder/{name}", text)
+        archive.writestr("__MACOSX/._x", "left out")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("s.tsv", "id\tlabel\nr1\tgood\nr0\tgood\n", "id\tlabel\nr1\tgood\nr0\tbad\n"),
+        ("s.txt", "id\tlabel\nr0\tgood\nr1\tgood\n", "id\tlabel\nr0\tbad\nr1\tgood\n"),
+        ("s.csv", "r1,good\nr0,good\n", "r1,good\nr0,bad\n"),
+        ("s.csv", "label,id\ngood,r1\ngood,r0\n", "label,id\ngood,r1\nbad,r0\n"),
+        ("s.csv", "good,r1\ngood,r0\n", "good,r1\nbad,r0\n"),
+        ("s.jsonl", '{"id": "r1", "good": 0.5}\n{"id": "r0", "good": 0.5}\n',
+         '{"id": "r1", "good": 0.75}\n{"id": "r0", "good": 0.25}\n'),
+        ("s.json", '{"r1": "x", "r0": ""}', '{"r1": "good", "r0": "bad"}\n'),
+        ("s.json", '[{"id": "r0", "bad": 0, "good": 0}, {"id": "r1", "bad": 0, "good": 0}]',
+         '[{"id": "r0", "bad": 1, "good": 0}, {"id": "r1", "bad": 0, "good": 1}]\n'),
+    ],
+)  # fmt: skip
+def test_every_form_is_written_as_the_sample_has_it(tmp_path, name, text, expected):
+    sample, output = tmp_path / name, tmp_path / f"out{Path(name).suffix}"
+    sample.write_text(text, encoding="utf-8")
+    rows = [{"id": f"r{number}", **item} for number, item in enumerate(TWO)]
+    Submission.read(sample, {"r0", "r1"}).write(output, rows, {})
+    assert output.read_text(encoding="utf-8") == expected
+    packed, again = zipped(tmp_path / "s.zip", name, text), tmp_path / "out.zip"
+    Submission.read(packed, {"r0", "r1"}).write(again, rows, {})
+    import zipfile
+
+    with zipfile.ZipFile(again) as archive:
+        assert archive.namelist() == [name] and archive.read(name).decode() == expected
+    first = again.read_bytes()
+    Submission.read(packed, {"r0", "r1"}).write(again, rows, {})
+    assert again.read_bytes() == first, "equal predictions give equal bytes"
+
+
+def test_ids_that_are_numbers_stay_numbers(tmp_path):
+    sample = tmp_path / "s.jsonl"
+    sample.write_text('{"n": 1, "tags": ["x"]}\n{"n": 0, "tags": []}\n', encoding="utf-8")
+    rows = [{"id": str(n), "prediction": tags, "probabilities": {}} for n, tags in enumerate((["a"], ["a", "b"]))]
+    Submission.read(sample, {"0", "1"}).write(tmp_path / "o.jsonl", rows, {})
+    assert (tmp_path / "o.jsonl").read_text("utf-8") == '{"n": 1, "tags": ["a", "b"]}\n{"n": 0, "tags": ["a"]}\n'
+
+
+def test_a_header_is_no_row_where_ids_are_numbers(tmp_path):
+    sample = tmp_path / "s.csv"
+    sample.write_text("id,0,1\n0,0.5,0.5\n1,0.5,0.5\n", encoding="utf-8")
+    assert Submission.read(sample, {"0", "1"}).columns == ("id", "0", "1")
+
+
+def test_the_probability_of_the_positive_label(fill):
+    rows = [label("neg", pos=0.25, neg=0.75)]
+    assert fill("id,target\nr0,0.5\n", rows) == ["id,target", "r0,0.25"]
+    assert "the probability of label 'pos'" in fill.said[0]
+    with pytest.raises(DataError, match="the model answers 'good'"):
+        fill("id,target\nr0,0.5\n", [label("good", bad=0.1, good=0.9)])
+
+
+def test_numbers_that_are_none_are_named_and_nothing_is_written(fill, tmp_path):
+    odd = [{"prediction": float("nan") if n else 1.0} for n in range(9)]
+    with pytest.raises(DataError, match=r"8 predictions for column 'x' are not finite numbers \(r1, r2") as error:
+        fill("id,x\n" + "".join(f"r{n},0.5\n" for n in range(9)), odd)
+    assert "not finite: r1, r2, r3, r4, r5, r6, r7, r8" in error.value.message, "all of them"
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_predictions_must_be_those_of_the_sample(tmp_path):
+    sample = tmp_path / "s.csv"
+    sample.write_text("id,x\n" + "".join(f"r{n},0.5\n" for n in range(8)), encoding="utf-8")
+    found = Submission.read(sample)
+    with pytest.raises(DataError, match="predictions' ids are repeated"):
+        found.write(tmp_path / "o.csv", [{"id": "r0", "prediction": 1.0}] * 2, {})
+    with pytest.raises(DataError, match="7 of its 8 ids") as error:
+        found.write(tmp_path / "o.csv", [{"id": "r0", "prediction": 1.0}], {})
+    assert "missing: r1, r2, r3, r4, r5, r6, r7" in error.value.message
+    assert not (tmp_path / "o.csv").exists()
+
+
+def test_a_name_that_says_another_form_is_refused(tmp_path):
+    from hfkit.errors import UsageError
+
+    sample = tmp_path / "s.jsonl"
+    sample.write_text('{"id": "r0", "x": 0.5}\n', encoding="utf-8")
+    rows = [{"id": "r0", "prediction": 1.0}]
+    with pytest.raises(UsageError, match=r"says \.csv, the sample .* is \.jsonl"):
+        Submission.read(sample).write(tmp_path / "o.csv", rows, {})
+    Submission.read(sample).write(tmp_path / "o.anything", rows, {})
+    assert (tmp_path / "o.anything").read_text("utf-8") == '{"id": "r0", "x": 1.0}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("s.json", "{", "s.json:1: not JSON"),
+        ("s.json", "{}", "and rows"),
+        ("s.jsonl", '{"id": 1, "x": 2}\n{"id": 2}\n', "entry 2 has other keys"),
+        ("s.jsonl", '{"id": 1, "x": 2}\n3\n', "entry 2 is not an object"),
+        ("s.json", '[{"id": 1, "x": true}]', "several kinds, or true and false"),
+        ("s.zip", "x", "not a zip"),
+        ("s.tsv", "a\tb\n1\n", r"s\.tsv:2: 1 cells under 2"),
+    ],
+)
+def test_samples_of_other_forms_that_cannot_be_read(tmp_path, name, text, problem):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=problem):
+        Submission.read(tmp_path / name)
+    with pytest.raises(DataError, match="holds 2 files"):
+        import zipfile
+
+        with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+            archive.writestr("a.csv", "x")
+            archive.writestr("b.csv", "x")
+        Submission.read(tmp_path / "two.zip")

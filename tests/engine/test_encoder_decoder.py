@@ -88,8 +88,7 @@ def test_sources_and_targets_are_the_tokenizers_own(family: str, loaded: Any) ->
         assert feature["target_ids"] == theirs["labels"]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize(("family", "size"), [*((family, 4) for family in FAMILIES), ("bart", 1), ("t5", 3)])
 def test_greedy_texts_equal_transformers_token_for_token(family: str, size: int, loaded: Any, tmp_path: Path) -> None:
     here = loaded(family)
     settings = settings_for(family)
@@ -106,6 +105,7 @@ def test_greedy_texts_equal_transformers_token_for_token(family: str, size: int,
             list(completion.ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         assert len(completion.logprobs or ()) == len(completion.ids)
+        assert completion.finish_reason == ("length" if len(completion.ids) == 10 else "eos")  # the tenth is forced
     if family in ("mbart-50", "m2m_100"):
         language = here.model.generation_config.forced_bos_token_id
         assert language is not None and {completion.ids[0] for completion in found} == {language}

@@ -263,8 +263,9 @@ def test_numbers_and_tables():
 
 
 def test_lists_of_commands():
-    runs = [{"name": "r", "status": "done", "task": "qa", "model": "starter", "metrics": {"f1": 71.0}}]
-    assert "f1 71.00" in result_text("runs list", {"runs": runs})
+    headline = {"metric": "f1", "value": 71.0, "ci95": [70.0, 72.0]}
+    runs = [{"name": "r", "status": "done", "task": "qa", "model": "starter", "headline": headline}]
+    assert "f1      71.00  70.00 to 72.00" in result_text("runs list", {"runs": runs})
     assert result_text("runs list", {"runs": []}) == "no runs here yet"
     checks = [{"name": "torch", "status": "failure", "found": "missing", "hint": "pip install torch"}]
     assert result_text("doctor", {"checks": checks}).startswith("FAIL  torch  missing\n")

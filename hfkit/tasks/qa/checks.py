@@ -50,13 +50,16 @@ def _texts(rows: Sequence[Row], *, training: bool) -> Iterator[Finding]:
         yield Finding("failure", "lone_surrogate", message, len(broken), tuple(broken[:5]))
 
 
-def questions_cut(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, limit: int) -> Iterator[Finding]:
-    """Questions with more than `limit` tokens, of which the rest is not read."""
+def questions_cut(
+    rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, limit: int, section: str
+) -> Iterator[Finding]:
+    """Questions with more than `limit` tokens, of which the rest is not read; `section` is the task's in a recipe."""
     counts = lengths((row["question"].lstrip() for row in rows), tokenizer)
     ids = [row["id"] for row, count in zip(rows, counts, strict=True) if count > limit]
     if ids:
         message = f"{len(ids):,} questions are longer than {limit} tokens and are cut {first_ids(ids, len(ids))}"
-        yield Finding("warning", "questions_cut", message, len(ids), tuple(ids[:5]), "see qa.max_question_length")
+        hint = f"see {section}.max_question_length"
+        yield Finding("warning", "questions_cut", message, len(ids), tuple(ids[:5]), hint)
 
 
 def _encodable(text: object) -> bool:

@@ -103,7 +103,7 @@ def _by_length(reader: Reader, task: Task, rows: Rows, tokens: Any) -> Iterator[
         from hfkit.tasks.qa.checks import questions_cut
 
         yield from token_checks.answers_cut(rows, tokens)
-        yield from questions_cut(rows, reader.tokenizer, task.settings.max_question_length)
+        yield from questions_cut(rows, reader.tokenizer, task.settings.max_question_length, task.name)
     elif hasattr(task.settings, "max_length") or has_fixed_positions(reader.config):
         yield from token_checks.too_long(rows, tokens, max_positions(reader.config))
 

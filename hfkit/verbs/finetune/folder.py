@@ -112,6 +112,8 @@ def new_run(recipe: Recipe, ready: Ready, output: Path | None, hold: Hold, *, ov
                 "world": place.world.size,
                 "precision": place.precision,
                 "seed": recipe.train.seed,
+                "metric": ready.metric,
+                "better": ready.better,
                 "settings": ready.task.settings.model_dump(mode="json"),
                 "data": {"train": data_facts(ready.train_rows), "validation": data_facts(ready.validation_rows)},
             },

@@ -101,8 +101,8 @@ def _identity(plan: Plan, given: Prompts) -> dict[str, Any]:
     settings = plan.settings.model_dump(exclude=set() if plan.settings.logprobs else {"batch_size"})
     return {
         "rows": len(given),
-        "the prompts": f"{given.name}, {given.fingerprint[:16]}",
-        "the model's weights": f"{plan.checkpoint.name}, {str(weights_sha256(plan.checkpoint.folder))[:16]}",
-        "the tokenizer": tokenizer_digest(plan.tokenizer)[:16],
+        "the prompts": {"name": given.name, "digest": given.fingerprint},
+        "the weights": {"name": plan.checkpoint.name, "digest": weights_sha256(plan.checkpoint.folder)},
+        "the tokenizer": {"name": plan.checkpoint.name, "digest": tokenizer_digest(plan.tokenizer)},
         **{f"generate.{key}": value for key, value in settings.items()},
     }

@@ -38,7 +38,8 @@ class Output:
     def begin(self, identity: Mapping[str, Any], window: int) -> int:
         """Start, or go on where the job was stopped; returns how many prompts a window has.
 
-        `identity` is all that lines depend on, by name. Raises UsageError naming what is not as it was, ResourceError.
+        `identity` is all that lines depend on, by name: a setting, or the name and digest of a file. Raises UsageError
+        naming what is not as it was, ResourceError.
         """
         self._held = self._read() if self.resume else {}
         if self._held:
@@ -95,7 +96,7 @@ class Output:
         changed = [
             f"{key}: {_shown(then.get(key))} -> {_shown(now.get(key))}"
             for key in {**then, **now}
-            if then.get(key) != now.get(key)
+            if _essence(then.get(key)) != _essence(now.get(key))
         ]
         if changed:
             began = f"{shown_path(self.target)} was begun with something else:"
@@ -177,6 +178,13 @@ def _counted(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield "truncated"
 
 
+def _essence(value: Any) -> Any:
+    """What is compared: of files their digest alone, since they may be moved."""
+    return value["digest"] if isinstance(value, dict) else value
+
+
 def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{value['name']} ({str(value['digest'])[:8]})"
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 80 else text[:77] + "..."
