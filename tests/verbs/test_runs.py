@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import tiny_models
-from hfkit.verbs.runs.listing import agreements, ordered
 
 from hfkit.cli import main
+from hfkit.verbs.runs.listing import agreements, ordered
 
 
 @pytest.fixture
