@@ -32,6 +32,7 @@ def show_run(name: str) -> Iterator[Event]:
     shown["facts"] = facts
     commands = [f"hfkit eval {run.path.name} --data D"] if run.model.is_dir() else []
     if shown["status"] not in ("done", "running"):
-        commands = [f"hfkit finetune {run.path / 'recipe.yaml'} -o {run.path} --resume"]
+        command = "cv" if facts.get("command") == "cv" else "finetune"
+        commands = [f"hfkit {command} {run.path / 'recipe.yaml'} -o {run.path} --resume"]
     yield Event("next", {"commands": commands or [f"hfkit runs show {run.path.name} --json"]})
     yield Event("result", {"run": shown})
