@@ -13,13 +13,13 @@ FIT_AFTER_SECONDS = 5.0
 FIT_AFTER_STEPS = 8
 
 
-def parse_time(text: str) -> float:
-    """Seconds of "2h", "90m", "1h30m" or "45s". Raises UsageError."""
+def parse_time(text: str, *, where: str = "train.time") -> float:
+    """Seconds of "2h", "90m", "1h30m" or "45s". Raises UsageError, which says `where` it was given."""
     match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip())
     hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
     total = hours * 3600 + minutes * 60 + seconds
     if not total:
-        raise UsageError(f"'{text}' is not a time", "write for example 2h, 90m or 1h30m")
+        raise UsageError(f"{where}: '{text}' is not a time", "write for example 2h, 90m or 1h30m")
     return total
 
 

@@ -225,7 +225,7 @@ def test_how_labels_were_read_goes_with_every_score() -> None:
         "model": {"CONTRADICTION": "contradiction", "neutral": "neutral", "entailment": "entailment"},
     }
     said = task.definitions()["accuracy"]
-    assert "data labels: 蕴含 = entailment, 中性 = neutral, 矛盾 = contradiction, - = no gold" in said
+    assert "data labels: - = no gold, 中性 = neutral, 矛盾 = contradiction, 蕴含 = entailment" in said
     assert "model labels: CONTRADICTION = contradiction, neutral, entailment" in said
     assert next(line for line in lines if line.key == "nli.labels").why == "by meaning"
     # a submission is written in the data's words, so they are kept beside the model

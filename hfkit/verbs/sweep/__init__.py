@@ -79,7 +79,7 @@ def sweep(
     combinations = grid(axes, trials)
     if not combinations and trials is None and time_limit is None:
         raise UsageError("how long to search is not said", "give --trials N, --time 2h, or both")
-    until = None if time_limit is None else started + parse_time(time_limit)
+    until = None if time_limit is None else started + parse_time(time_limit, where="--time")
     budget = Budget(trials or len(combinations) or None, until, 2 * noise_seeds)
     suffix = digest([as_dict(recipe), [asdict(axis) for axis in axes]])[:8]
     if worker:

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, GPT2Tokenizer
 
 from hfkit.errors import DataError
 from hfkit.tasks.blend import blend_of
-from hfkit.tasks.qa.answers import whole
+from hfkit.tasks.graphemes import whole
 from hfkit.tasks.qa.characters import KEY, blended, spans_of
 
 
