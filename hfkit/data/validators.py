@@ -19,7 +19,7 @@ Level = Literal["good", "note", "warning", "failure"]
 MOST_EMPTY = 0.1  # share of training texts that may be empty
 SHOWN = 5  # ids named in a message
 NEAR = 5  # characters that an offset may be off and still mean the nearest of several places
-CORRECT = "correct the data; rows that cannot be read at all are skipped with data.on_bad_row=skip"
+CORRECT = "correct the data, or let `hfkit data check D --task T --fix FILE` write the rows that can stay"
 
 
 @dataclass(frozen=True, slots=True)
