@@ -17,7 +17,7 @@ from hfkit.engine.train import Training
 from hfkit.errors import ResourceError
 
 FILLED = 0.9  # share of the memory that the longest step may take: other shapes leave gaps between blocks
-STATE = 12  # bytes that training adds for each weight: its gradient, and two moments of Adam
+GRADIENT, MOMENTS = 4, 8  # bytes that training adds for each weight; each thread has gradients of its own
 PACE_SECONDS, PACE_STEPS = 3.0, 10  # the pace is taken over so long, and at most so many steps
 
 
@@ -73,7 +73,7 @@ def too_little(what: str, memory: int | None) -> ResourceError:
 
 def _refuse_too_large(training: Training, memory: int | None) -> None:
     weights = sum(p.numel() for p in training.bare.parameters() if p.requires_grad)
-    needed = held(training.place.device) + STATE * weights
+    needed = held(training.place.device) + (MOMENTS + GRADIENT * training.threads) * weights
     if memory is not None and needed > memory:
         raise too_little(f"training {weights:,} weights ({needed / 1e9:.1f} GB before the first example)", memory)
 

@@ -10,13 +10,13 @@ from hfkit.engine.parts import recomputes
 from hfkit.engine.place import Place
 
 
-def training_threads(model: torch.nn.Module, place: Place, micro_batches: int) -> int:
-    """Threads that take a micro-batch of a step each.
+def training_threads(model: torch.nn.Module, place: Place, examples: int) -> int:
+    """Threads that take a micro-batch each, of a step of so many examples; the size of micro-batches may yet shrink.
 
     Layers that are computed again in the backward pass must draw the same masks again, which torch's own generator
     alone can be set back for.
     """
-    return 1 if recomputes(model) else min(_threads(model, place), max(1, micro_batches))
+    return 1 if recomputes(model) else min(_threads(model, place), max(1, examples))
 
 
 def answering_threads(model: torch.nn.Module, place: Place) -> int:

@@ -83,7 +83,7 @@ class Training:
                 task,
                 {k: v.to(place.device) for k, v in collate(seen(task, features, [0], seed, 0), pad_id).items()},
             )
-        size = training_threads(model, place, -(-batch_size // micro_batch_size))
+        size = training_threads(model, place, batch_size)
         twins = [twin(model) for _ in range(size - 1)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch 2.13 renames an argument that 2.10 needs
@@ -120,9 +120,14 @@ class Training:
         return lines
 
     @property
+    def threads(self) -> int:
+        """Micro-batches that this process has in memory at the same time, each with gradients of its own."""
+        return len(self._crew.models) if self._crew else 1
+
+    @property
     def at_once(self) -> int:
         """Micro-batches that are in memory at the same time, over all processes."""
-        return self.place.world.size * (len(self._crew.models) if self._crew else 1)
+        return self.place.world.size * self.threads
 
     def accumulation(self) -> int:
         """Micro-batches of a full step on each process."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -194,3 +197,37 @@ def test_what_cannot_be_shared_stays_on_one_thread(checkpoints: Any, task: Class
     assert (training_threads(made, place, 1), training_threads(made, place, 4)) == (1, 2)
     recompute_activations(model)
     assert training_threads(made, place, 4) == 1
+
+
+def test_a_crew_goes_with_its_training() -> None:
+    model = torch.nn.Linear(4, 4)
+    crew = Crew([model, twin(model)])
+    crew.run(lambda m, x: m(x).sum().backward(), [torch.ones(1, 4)] * 4)
+    known = [weakref.ref(crew), weakref.ref(crew.models[1])]
+    del crew
+    gc.collect()
+    assert [one() for one in known] == [None, None]
+
+
+def test_nobody_begins_another_item_once_one_failed() -> None:
+    model, begun = torch.nn.Linear(2, 2), []
+
+    def work(m: torch.nn.Module, item: int) -> None:
+        begun.append(item)
+        if item == 0:
+            raise ZeroDivisionError
+        time.sleep(0.05)
+
+    with pytest.raises(ZeroDivisionError):
+        Crew([model, twin(model)]).run(work, list(range(20)))
+    assert len(begun) <= 3
+
+
+def test_threads_that_begin_later_have_as_many_as_before() -> None:
+    torch.set_num_threads(2)
+    assert list(on_threads(lambda x: x, range(3), 2)) == [0, 1, 2]
+    seen: list[int] = []
+    later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    later.start()
+    later.join()
+    assert seen == [2]

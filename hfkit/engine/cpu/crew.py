@@ -8,6 +8,7 @@ on a machine with other work costs more than it gains.
 from __future__ import annotations
 
 import copy
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -33,27 +34,34 @@ class Crew:
     def __init__(self, models: Sequence[nn.Module]) -> None:
         self.models = list(models)
         self._each = max(1, torch.get_num_threads() // len(self.models))
-        self._pool = ThreadPoolExecutor(len(self.models) - 1, "hfkit-crew", self._begin)
-
-    def _begin(self) -> None:
-        draw_alone()
-        torch.set_num_threads(self._each)
+        # A thread keeps what it began with for life: were that the crew, its models would outlive their training.
+        self._pool = ThreadPoolExecutor(len(self.models) - 1, "hfkit-crew", _begin, (self._each,))
 
     def run(self, work: Callable[[nn.Module, Item], Result], items: Sequence[Item]) -> list[Result]:
         """`work` done for every item, results in their order; gradients are with the first model afterwards.
 
         Which model does which item depends on their number alone, and so does every bit of the sums. Raises what
-        `work` raises, when all threads have come to an end; gradients are then left in pieces.
+        `work` raises, when all threads have come to an end, none beginning another item; gradients are then in pieces.
         """
-        count = len(self.models)
+        count, failed = len(self.models), threading.Event()
 
         def share(number: int) -> list[Result]:
-            return [work(self.models[number], item) for item in items[number::count]]
+            found = []
+            try:
+                for item in items[number::count]:
+                    if failed.is_set():
+                        break
+                    found.append(work(self.models[number], item))
+            except BaseException:
+                failed.set()
+                raise
+            return found
 
         try:
             with fewer_threads(self._each):
-                others = [self._pool.submit(share, number) for number in range(1, count)]
+                others: list[Future[list[Result]]] = []
                 try:
+                    others += [self._pool.submit(share, number) for number in range(1, count)]
                     shares = [share(0)]
                 finally:
                     wait(others)
@@ -74,6 +82,11 @@ class Crew:
             both = [(own.grad, other.grad) for own, other in met if other.grad is not None]
             if both:
                 torch._foreach_add_([own for own, _ in both], [other for _, other in both])
+
+
+def _begin(threads: int) -> None:
+    draw_alone()
+    torch.set_num_threads(threads)
 
 
 def clear(model: nn.Module) -> None:
@@ -103,8 +116,8 @@ def fewer_threads(count: int) -> Iterator[None]:
 
 def on_threads(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
     """`work` done for every item on several threads, results in their order; few items are taken in advance."""
-    each = max(1, torch.get_num_threads() // threads)
-    pool = ThreadPoolExecutor(threads, "hfkit-crew", lambda: torch.set_num_threads(each))
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads, "hfkit-crew", torch.set_num_threads, (max(1, before // threads),))
     try:
         waiting: deque[Future[Result]] = deque()
         for item in items:
@@ -115,3 +128,4 @@ def on_threads(work: Callable[[Item], Result], items: Iterable[Item], threads: i
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)  # the last word on it holds for threads that begin later, too
