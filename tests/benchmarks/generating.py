@@ -8,8 +8,8 @@ Greedy, 64 new tokens after prompts of 64. The mixed job has prompts of 8 to 64 
 tokens; peers get it sorted by length, in batches of 32. All sides are loaded into one process and run in turn; a line
 gives each side's rate, and the ratio of each of hfkit's to the best of transformers' of the same round. `bandwidth` is
 the share of the measured memory bandwidth that reading the weights once a token takes. On a GPU, CTranslate2 is left
-out. Every side must make as many tokens as it was asked for, or the benchmark ends. With --tiny a step is so little work
-that Python's overhead is what is measured, of which CTranslate2 has none. llama.cpp is not compared: on PyPI
+out. Every side must make as many tokens as it was asked for, or the benchmark ends. With --tiny a step is so little
+work that Python's overhead is what is measured, of which CTranslate2 has none. llama.cpp is not compared: on PyPI
 llama-cpp-python (0.3.36) has no wheel, only its source. Takes 40 minutes on 2 cores; --tiny a few seconds.
 """
 
