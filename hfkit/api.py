@@ -116,7 +116,8 @@ def generate(model: str | Path, prompts: Any, *, quiet: bool = True, **options: 
     if is_memory(prompts):
         options, prompts = {"prompts_file": prompts, **options}, None
     texts = [prompts] if isinstance(prompts, str) else list(prompts or ())
-    return _shown("generate", verb(str(model), texts, **_split(options)), quiet=quiet).get("predictions", [])
+    made = verb(str(model), texts, **{"processes": _processes(), **_split(options)})
+    return _shown("generate", made, quiet=quiet).get("predictions", [])
 
 
 def score(predictions: str | Path, *, data: Any, task: str, quiet: bool = True, **options: Any) -> dict[str, Any]:

@@ -55,6 +55,10 @@ def generate(
         bool, typer.Option("--interactive", help="Type one prompt after another; each line of a pipe is one.")
     ] = False,
     overwrite: Overwrite = False,
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", metavar="N", min=1, help="Processes that share a file; else one per GPU."),
+    ] = None,
     cpu: Cpu = False,
     json: Json = False,
     offline: Offline = False,
@@ -81,6 +85,8 @@ def generate(
                 "--interactive takes prompts as they are typed and writes no file",
                 "leave the prompts and -o out, as in `hfkit generate last --interactive`",
             )
+        if processes is not None:
+            raise UsageError("--interactive is answered by one process", "leave --processes out")
         perform("generate", _talking(model, given, cpu, offline), json=json, quiet=quiet, offline=offline)
         return
     if texts and prompts is not None:
@@ -102,6 +108,7 @@ def generate(
             resume=resume,
             overwrite=overwrite,
             cpu=cpu,
+            processes=processes,
             overrides=given,
             offline=offline,
         )

@@ -94,11 +94,9 @@ def pieces(
     forced_end = reads_source and forces_end(model)
     limit = max_positions(model.config)
     names = list(ids) if ids is not None else [str(number) for number in range(len(prompts))]
-    if reads_source:
-        check_sources([len(prompt) for prompt in prompts], names, model.config)
-        limit = limit if has_fixed_positions(model.config) else settings.max_new_tokens
-    else:
-        check_room([len(prompt) for prompt in prompts], names, limit)
+    check_fits(model, [len(prompt) for prompt in prompts], names)
+    if reads_source and not has_fixed_positions(model.config):
+        limit = settings.max_new_tokens
     if not prompts:
         return
     ends = end_tokens(model, tokenizer)
@@ -149,6 +147,14 @@ def resolve(
         update["batch_size"] = max(1, min(BATCH_SIZE[kind], BATCH_TOKENS[kind] // max(1, longest)))
         lines.append(Resolution("generate.batch_size", update["batch_size"], f"{kind}, up to {longest:,} tokens a row"))
     return Generate(**{**settings.model_dump(), **update}), lines  # checked again: a stored value may be out of range
+
+
+def check_fits(model: PreTrainedModel, lengths: Sequence[int], names: Sequence[str]) -> None:
+    """Every prompt, or source, must fit the model. Raises UsageError with counts."""
+    if getattr(model.config, "is_encoder_decoder", False):
+        check_sources(lengths, names, model.config)
+    else:
+        check_room(lengths, names, max_positions(model.config))
 
 
 def check_room(lengths: Sequence[int], ids: Sequence[str], limit: int) -> None:

@@ -8,7 +8,9 @@ Greedy, 64 new tokens after prompts of 64. The mixed job has prompts of 8 to 64 
 tokens; peers get it sorted by length, in batches of 32. All sides are loaded into one process and run in turn; a line
 gives each side's rate, and the ratio of each of hfkit's to the best of transformers' of the same round. `bandwidth` is
 the share of the measured memory bandwidth that reading the weights once a token takes. On a GPU, CTranslate2 is left
-out. llama.cpp has no wheel and is not compared. Takes 40 minutes on 2 cores; --tiny a few seconds.
+out. Every side must make as many tokens as it was asked for, or the benchmark ends. With --tiny a step is so little
+work that Python's overhead is what is measured, of which CTranslate2 has none. llama.cpp is not compared: on PyPI
+llama-cpp-python (0.3.36) has no wheel, only its source. Takes 40 minutes on 2 cores; --tiny a few seconds.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from interleaved import middle
 
 END_SHARE = 0.03  # of the vocabulary ends a row of the mixed job
 Prompts = list[list[int]]
-Side = Callable[[Prompts, bool], int]  # (prompts, whether rows may end early) -> new tokens made
+Side = Callable[[Prompts, bool], list[int]]  # (prompts, whether rows may end early) -> new tokens made, row by row
 
 
 def options() -> argparse.Namespace:
@@ -72,11 +74,11 @@ def ours(folder: Path, dtype: str, device: str, new: int) -> Side:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     ends = end_tokens(model.config.vocab_size)
 
-    def run(prompts: Prompts, early: bool) -> int:
+    def run(prompts: Prompts, early: bool) -> list[int]:
         model.generation_config.eos_token_id = ends if early else [model.config.vocab_size]  # which no token is
         keys = {"temperature": 0, "top_k": 0, "top_p": 1, "max_new_tokens": new, "dtype": dtype}
         found = decode(model, tokenizer, prompts, Generate(batch_size=min(32, len(prompts)), **keys))
-        return sum(len(completion.ids) for completion in found)
+        return [len(completion.ids) for completion in found]
 
     return run
 
@@ -89,7 +91,7 @@ def transformers(folder: Path, dtype: str, device: str, new: int) -> Side:
     pad = model.config.vocab_size - 1
     ends = end_tokens(model.config.vocab_size)
 
-    def batch(prompts: Prompts, early: bool) -> int:
+    def batch(prompts: Prompts, early: bool) -> list[int]:
         width = max(map(len, prompts))
         ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=device)
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
@@ -99,9 +101,9 @@ def transformers(folder: Path, dtype: str, device: str, new: int) -> Side:
             out = model.generate(ids, attention_mask=mask, **greedy, **limits)
         rows = out[:, width:].tolist()
         stops = set(ends) if early else set()
-        return sum(next((at for at, token in enumerate(row, 1) if token in stops), len(row)) for row in rows)
+        return [next((at for at, token in enumerate(row, 1) if token in stops), len(row)) for row in rows]
 
-    return lambda prompts, early: sum(batch(part, early) for part in sorted_batches(prompts))
+    return lambda prompts, early: [made for part in sorted_batches(prompts) for made in batch(part, early)]
 
 
 def ctranslate2(folder: Path, dtype: str, threads: int, new: int) -> Side:
@@ -115,14 +117,14 @@ def ctranslate2(folder: Path, dtype: str, threads: int, new: int) -> Side:
     vocabulary = json.loads((folder / "config.json").read_text("utf-8"))["vocab_size"]
     ends = [f"t{token}" for token in end_tokens(vocabulary)]
 
-    def batch(prompts: Prompts, early: bool) -> int:
+    def batch(prompts: Prompts, early: bool) -> list[int]:
         words = [[f"t{token}" for token in prompt] for prompt in prompts]
         limits: dict[str, Any] = {"end_token": ends, "return_end_token": True} if early else {"min_length": new}
         keys = {"sampling_topk": 1, "include_prompt_in_result": False}
         found = generator.generate_batch(words, max_length=new, **limits, **keys)
-        return sum(len(result.sequences_ids[0]) for result in found)
+        return [len(result.sequences_ids[0]) for result in found]
 
-    return lambda prompts, early: sum(batch(part, early) for part in sorted_batches(prompts))
+    return lambda prompts, early: [made for part in sorted_batches(prompts) for made in batch(part, early)]
 
 
 def sorted_batches(prompts: Prompts) -> list[Prompts]:
@@ -167,8 +169,14 @@ def bandwidth(device: str, clock: Any) -> float:
     return best
 
 
-def measure(sides: Mapping[str, Side], prompts: Prompts, job: str, rounds: int, clock: Any) -> dict[str, list[float]]:
-    """Tokens a second of each side, by round; each side runs a part of the job before the clock does."""
+def measure(
+    sides: Mapping[str, Side], prompts: Prompts, job: str, new: int, rounds: int, clock: Any
+) -> dict[str, list[float]]:
+    """Tokens a second of each side, by round; each side runs a part of the job before the clock does.
+
+    Ends the program when a side did not make the `new` tokens a row that were asked for; an end token may come earlier
+    in the mixed job.
+    """
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for side in sides.values():
         side(prompts[:1], job == "mixed")
@@ -176,7 +184,10 @@ def measure(sides: Mapping[str, Side], prompts: Prompts, job: str, rounds: int, 
         for name, side in sides.items():
             begun = clock()
             made = side(prompts, job == "mixed")
-            rates[name].append(made / (clock() - begun))
+            rates[name].append(sum(made) / (clock() - begun))
+            least = 1 if job == "mixed" else new
+            if len(made) != len(prompts) or not all(least <= tokens <= new for tokens in made):
+                raise SystemExit(f"{name} made {made} new tokens of {len(prompts)} prompts, {new} each were asked for")
     return rates
 
 
@@ -214,7 +225,7 @@ def main() -> None:
         sides = {name: side for name, side in sides.items() if not wanted.sides or name in wanted.sides}
         for job in wanted.jobs:
             prompts = make_prompts(job, vocabulary, tiny=wanted.tiny)
-            report(job, measure(sides, prompts, job, wanted.rounds, clock), weights, limit)
+            report(job, measure(sides, prompts, job, new, wanted.rounds, clock), weights, limit)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,12 @@ torch.manual_seed(0)
 model = load_model(find(sys.argv[1]), "causal-lm", model_config={}, fresh_head="refuse")[0]
 prompts = [list(range(5, 6 + 3 * (n % 5))) for n in range(7)]
 settings = Generate(temperature=1, top_k=0, top_p=1, batch_size=2, max_new_tokens=9, samples=2)
-found = decode_over(place, model, tokenizer, prompts, settings)
+work = decode_over(place, model, tokenizer, prompts, settings)
+try:
+    while True:
+        next(work)
+except StopIteration as end:
+    found = [completion for samples in end.value for completion in samples]
 Path(sys.argv[2], f"{place.world.rank}-of-{place.world.size}.json").write_text(
     json.dumps([dataclasses.asdict(completion) for completion in found])
 )

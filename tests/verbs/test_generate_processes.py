@@ -18,6 +18,7 @@ import engine_helpers as helpers
 import pytest
 import tiny_models
 
+from hfkit.engine.launch import free_port
 from hfkit.report.text import safe
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and terminals of POSIX")
@@ -79,6 +80,45 @@ def test_a_killed_job_goes_on_to_the_same_bytes(job: list[str], tmp_path: Path) 
     assert target.read_bytes() == whole.read_bytes() and not partial.exists()
     code, again, said = helpers.call([*job, "-o", str(target), "--resume"])
     assert (code, again) == (0, result) and "is finished" in said
+
+
+def test_processes_share_the_rows_of_a_file(job: list[str], tmp_path: Path) -> None:
+    """Two processes of gloo: the lines of one, byte for byte, also where they go on with what one began."""
+    whole, target = tmp_path / "whole.jsonl", tmp_path / "texts.jsonl"
+    assert helpers.call([*job, "-o", str(whole)])[0] == 0
+    _, told, _ = helpers.call([*job, "-o", str(target)])
+    record = tmp_path / ".texts.jsonl.job.json"
+    lines = target.read_bytes().splitlines(keepends=True)
+    target.unlink()
+    (tmp_path / "texts.jsonl.partial").write_bytes(b"".join(lines[:16]) + b'{"torn')
+    record.write_text(json.dumps({**json.loads(record.read_text("utf-8")), "result": None}), encoding="utf-8")
+    world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    texts = ["generate", *job[1:2], "the river", *GREEDY]
+    commands = [[*job, "-o", str(tmp_path / "fresh.jsonl")], [*job, "-o", str(target), "--resume"], texts]
+    logs = [tmp_path / f"log{number}-{rank}" for number in range(len(commands)) for rank in range(2)]
+    started = []
+    for number, command in enumerate(commands):
+        place = {**world, "MASTER_PORT": str(free_port())}
+        for rank, log in enumerate(logs[2 * number : 2 * number + 2]):
+            started.append(helpers.start(command, log, {**place, "RANK": str(rank), "LOCAL_RANK": str(rank)}))
+    for process in started:
+        process.join(SECONDS)
+    said = [Path(f"{log}.err").read_text("utf-8") for log in logs]
+    assert [process.exitcode for process in started] == [0] * len(logs), said
+    assert (tmp_path / "fresh.jsonl").read_bytes() == target.read_bytes() == whole.read_bytes()
+    assert "world 2 = 1 node x 2" in said[0] and "16 of 34 prompts are done" in said[2]
+    printed = [Path(f"{log}.out").read_text("utf-8") for log in logs]
+    assert not any(said[1::2]) and not any(printed[1::2])
+    result = json.loads(printed[0])
+    assert {**result, "output": 0, "throughput": 0} == {**told, "output": 0, "throughput": 0}
+    assert json.loads(printed[4])["predictions"] == helpers.call(texts)[1]["predictions"]
+
+
+def test_what_processes_cannot_share_is_refused(job: list[str], model: Path) -> None:
+    code, result, _ = helpers.call(["generate", str(model), "the river", "--processes", "2", "--cpu"])
+    assert code == 2 and "--prompts" in result["error"]["hint"]
+    code, result, _ = helpers.call(["generate", str(model), "--interactive", "--processes", "2"])
+    assert code == 2 and "one process" in result["error"]["message"]
 
 
 def _attached(arguments: list[str], place: str, terminal: bool, cache: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from hfkit.recipe import Recipe
 from hfkit.recipe.load import as_dict, differences, dump, identity
 from hfkit.run import Run
 from hfkit.verbs.finetune.ready import Ready
+from hfkit.verbs.together import together
 
 T = TypeVar("T")
 
@@ -64,21 +65,6 @@ def open_or_create(
     if prior is not None:
         return together(ready.place, lambda: open_again(prior, recipe, ready))
     return together(ready.place, lambda: new_run(recipe, ready, output, hold, overwrite=overwrite))
-
-
-def together(place: Any, work: Callable[[], T]) -> T:
-    """What `work` gives on the main process, told to all. Raises on all what it raises there."""
-    outcome: T | None = None
-    failure: HfkitError | None = None
-    if place.world.main:
-        try:
-            outcome = work()
-        except HfkitError as error:
-            failure = error
-    outcome, failure = place.gather((outcome, failure))[0]
-    if failure is not None:
-        raise failure
-    return outcome
 
 
 def open_again(prior: Run, recipe: Recipe, ready: Ready) -> Run:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hfkit.errors import UsageError
 from hfkit.events import Event, note
 from hfkit.recipe.keys import MODEL_KEYS
 from hfkit.recipe.load import build, check_override_sections
@@ -17,6 +19,7 @@ from hfkit.verbs.generate.output import Kept, Output, output_at
 from hfkit.verbs.generate.prompts import Prompts, read_prompts
 from hfkit.verbs.generate.ready import Plan, loaded, planned, wanted
 from hfkit.verbs.generate.work import Work
+from hfkit.verbs.together import together
 from hfkit.verbs.trained import find_by_keys
 
 WINDOW_BATCHES = 16  # batches of a window: prompts are sorted by length inside it, and a stopped job loses it at most
@@ -31,6 +34,7 @@ def generate(
     resume: bool = False,
     overwrite: bool = False,
     cpu: bool = False,
+    processes: int | None = None,
     overrides: Sequence[str] = (),
     offline: bool = False,
 ) -> Iterator[Event]:
@@ -38,8 +42,10 @@ def generate(
 
     One prompt without `output` is streamed as "text" events. `output` (jsonl) takes its name when it is whole; until
     then its lines stand in FILE.partial, with which `resume` goes on. A line is what `lines.line` says. An empty prompt
-    starts from the model's begin or end token. Raises UsageError (keys, output, a prompt beyond the context),
-    DataError, ModelError, NetworkError; Stopped, with what is written kept.
+    starts from the model's begin or end token. The rows of `prompts_file` are shared out over the processes of a
+    launcher, else over one for each GPU, or `processes`: the first writes.
+    Raises UsageError (keys, output, a prompt beyond the context), DataError, ModelError, NetworkError; Stopped, with
+    what is written kept.
     """
     started = time.perf_counter()
     check_override_sections(overrides, ("generate", "data", *MODEL_KEYS))
@@ -49,13 +55,17 @@ def generate(
     recipe = wanted(checkpoint, overrides)
     given = read_prompts(prompts, prompts_file, recipe, offline=offline)
     yield from map(note, given.notes)
-    plan = yield from planned(checkpoint, recipe.generate, given, cpu=cpu)
-    window = max(1, WINDOW_BATCHES * int(plan.settings.batch_size) // plan.settings.samples)
+    shared = _shared(processes, prompts_file)
+    plan = yield from planned(checkpoint, recipe.generate, given, cpu=cpu, processes=shared)
+    world = plan.place.world
+    window = max(1, WINDOW_BATCHES * int(plan.settings.batch_size) * world.size // plan.settings.samples)
     if target is not None:
-        window = target.begin(_identity(plan, given), window)
+        begin = partial(_begun, target, plan, given, window)
+        window, target = together(plan.place, begin)
         if target.finished is not None:
             yield note(f"{shown_path(target.target)} is finished: {len(given):,} rows, nothing is left to do")
             yield Event("result", target.finished)
+            plan.place.close()
             return
         if resume:
             done = f"{target.rows:,} of {len(given):,} prompts are done: going on behind them"
@@ -72,7 +82,11 @@ def _run(plan: Plan, given: Prompts, target: Output | None, window: int, started
     with saving_first() if target is not None else nullcontext():
         for start in range(begun, len(given), window):
             found = yield from work.window(start, min(start + window, len(given)), may_stop=target is not None)
-            lines.add(found)
+            if plan.place.world.main:
+                lines.add(found)
+    plan.place.close()
+    if not plan.place.world.main:
+        return
     result = {
         "model": plan.checkpoint.name,
         "rows": len(given),
@@ -93,11 +107,32 @@ def _run(plan: Plan, given: Prompts, target: Output | None, window: int, started
     yield Event("result", result)
 
 
+def _shared(processes: int | None, prompts_file: Any) -> int | None:
+    """How many processes are asked for: texts of the command line are one's work, and standard input reaches one only.
+
+    Raises UsageError when several are asked for and there is no file to share out.
+    """
+    from hfkit.engine.world import launched
+
+    if prompts_file is None and (processes or 1) > 1:
+        raise UsageError(f"--processes {processes} shares out the rows of a file", "give the prompts by --prompts FILE")
+    return processes if prompts_file is not None or launched() else 1
+
+
+def _begun(target: Output, plan: Plan, given: Prompts, window: int) -> tuple[int, Output]:
+    """How many prompts a window has, and the file as it stands after `Output.begin`."""
+    return target.begin(_identity(plan, given), window), target
+
+
 def _identity(plan: Plan, given: Prompts) -> dict[str, Any]:
-    """All that the lines of a file depend on, by name: only log-probabilities depend on the batch size."""
+    """All that the lines of a file depend on, by name.
+
+    Only log-probabilities depend on which rows are decoded together: on the batch size and the number of processes.
+    """
     from hfkit.data.features import tokenizer_digest
     from hfkit.models.intake import weights_sha256
 
+    size = plan.place.world.size
     settings = plan.settings.model_dump(exclude=set() if plan.settings.logprobs else {"batch_size"})
     return {
         "rows": len(given),
@@ -105,4 +140,5 @@ def _identity(plan: Plan, given: Prompts) -> dict[str, Any]:
         "the weights": {"name": plan.checkpoint.name, "digest": weights_sha256(plan.checkpoint.folder)},
         "the tokenizer": {"name": plan.checkpoint.name, "digest": tokenizer_digest(plan.tokenizer)},
         **{f"generate.{key}": value for key, value in settings.items()},
+        **({"processes": size} if plan.settings.logprobs and size > 1 else {}),
     }

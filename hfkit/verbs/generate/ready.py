@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hfkit.errors import UsageError
 from hfkit.events import Event, note, resolved
 from hfkit.recipe.keys import Generate, Recipe
 from hfkit.recipe.load import build
@@ -28,7 +29,11 @@ class Plan:
     checkpoint: Checkpoint
     reader: Reader
     settings: Generate  # without auto
-    device: Any
+    place: Any
+
+    @property
+    def device(self) -> Any:
+        return self.place.device
 
     @property
     def tokenizer(self) -> Any:
@@ -46,9 +51,12 @@ def wanted(checkpoint: Checkpoint, overrides: Sequence[str]) -> Recipe:
 
 
 def planned(
-    checkpoint: Checkpoint, settings: Generate, prompts: Prompts | None, *, cpu: bool
+    checkpoint: Checkpoint, settings: Generate, prompts: Prompts | None, *, cpu: bool, processes: int | None = 1
 ) -> Generator[Event, None, Plan]:
-    """Everything checked that needs no weights: all prompts are encoded once. Without prompts a context is assumed."""
+    """Everything checked that needs no weights: all prompts are encoded once. Without prompts a context is assumed.
+
+    Joins the world, or starts it and raises Delegated. Raises UsageError when processes read other prompts.
+    """
     yield from map(note, checkpoint.notes)
     reader = Reader.of(checkpoint)
     limit, settings = reader.limit, reader.fitting(settings)
@@ -57,7 +65,11 @@ def planned(
     from hfkit.engine.optimize import auto_precision
     from hfkit.engine.place import take_place
 
-    device = take_place(cpu=cpu, processes=1, precision="float32").device
+    place = take_place(cpu=cpu, processes=processes, precision="float32")
+    if place.world.size > 1:
+        yield note(place.world.line())
+        _check_equal(place, prompts)
+    device = place.device
     longest = min(max(lengths) + settings.max_new_tokens, limit)
     settings, lines = resolved_settings(checkpoint, settings, device, longest)
     if settings.dtype == "auto":
@@ -71,7 +83,17 @@ def planned(
     short = sum(limit - length < settings.max_new_tokens for length in lengths)
     if short and settings.overflow != "slide" and prompts is not None and reader.task is None:
         yield note(f"{short:,} of {len(lengths):,} prompts may reach the end of the model's context, {limit:,} tokens")
-    return Plan(checkpoint, reader, settings, device)
+    return Plan(checkpoint, reader, settings, place)
+
+
+def _check_equal(place: Any, prompts: Prompts | None) -> None:
+    """Every process must have read the same prompts. Raises UsageError on all."""
+    read = place.gather(prompts.fingerprint if prompts is not None else None)
+    if other := next((rank for rank, each in enumerate(read) if each != read[0]), 0):
+        raise UsageError(
+            f"process {other} read other prompts than the first",
+            "give them by --prompts, in a file that is the same for all: standard input reaches one process",
+        )
 
 
 def _lengths(prompts: Prompts, reader: Reader, settings: Generate) -> tuple[Sequence[int], int]:

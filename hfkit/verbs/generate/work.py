@@ -7,13 +7,13 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from hfkit.events import Event, progress
-from hfkit.stopping import asked, stopped
+from hfkit.stopping import Left, asked, stopped
 from hfkit.verbs.generate.lines import line
 from hfkit.verbs.generate.prompts import Prompts
 from hfkit.verbs.generate.ready import Plan
 
 if TYPE_CHECKING:
-    from hfkit.engine.decode import Completion
+    from hfkit.engine.decode import Completion, Piece
 
 
 class Work:
@@ -26,32 +26,54 @@ class Work:
 
     def window(self, start: int, stop: int, *, may_stop: bool) -> Generator[Event, None, list[dict[str, Any]]]:
         """The lines of the prompts [start, stop), in their order. Raises Stopped when asked to stop."""
-        plan, before, begun = self.plan, self.seconds, time.perf_counter()
+        plan, place, begun = self.plan, self.plan.place, time.perf_counter()
+        before = (self.tokens, self.seconds)
         ids, texts = self.given.window(start, stop)
         prompts = plan.reader.encode(texts, plan.settings)
-        found: list[dict[int, Completion]] = [{} for _ in ids]
-        done = start
 
-        from hfkit.engine.decode import pieces
+        from hfkit.engine.spread import decode_over
 
-        for piece in pieces(self.model, plan.tokenizer, [one.ids for one in prompts], plan.settings, ids=ids):
-            if may_stop and (name := asked()):
-                raise stopped(name, f"behind {start:,} of {len(self.given):,} prompts, which are kept")
+        work = decode_over(
+            place, self.model, plan.tokenizer, [one.ids for one in prompts], plan.settings, ids=ids,
+            leave=asked if may_stop else lambda: None,
+        )  # fmt: skip
+        try:
+            found = yield from self._shown(work, start, stop, begun)
+        except Left as left:
+            said = f"behind {start:,} of {len(self.given):,} prompts, which are kept"
+            place.close()  # on all processes, so that they can part
+            raise stopped(str(left), said) from None
+        self.tokens = before[0] + sum(len(one.ids) for samples in found for one in samples)
+        self.seconds = before[1] + time.perf_counter() - begun
+        self.completions += sum(map(len, found))
+        if not place.world.main:
+            return []
+        return [
+            line(name, text, prompt, samples, plan.tokenizer)
+            for name, text, prompt, samples in zip(ids, texts, prompts, found, strict=True)
+        ]
+
+    def _shown(
+        self, work: Generator[Piece, None, list[list[Completion]]], start: int, stop: int, begun: float
+    ) -> Generator[Event, None, list[list[Completion]]]:
+        """Text, or how far all processes are, if they are as far as this one; what `work` returns."""
+        size, samples = self.plan.place.world.size, self.plan.settings.samples
+        made, before = 0, self.seconds
+        while True:
+            try:
+                piece = next(work)
+            except StopIteration as end:
+                return end.value
             if self.streamed and piece.text:
                 yield Event("text", {"text": piece.text})
             if piece.completion is None:
                 continue
-            found[piece.row][piece.sample] = piece.completion
-            done += len(found[piece.row]) == plan.settings.samples
-            self.tokens += len(piece.completion.ids)
-            self.completions += 1
+            made += size
+            self.tokens += len(piece.completion.ids) * size
             self.seconds = before + time.perf_counter() - begun
             if not self.streamed:
+                done = min(start + made // samples, stop)
                 yield progress("generate", done, len(self.given), "prompts", self.rate())
-        return [
-            line(name, text, prompt, [samples[number] for number in sorted(samples)], plan.tokenizer)
-            for name, text, prompt, samples in zip(ids, texts, prompts, found, strict=True)
-        ]
 
     def rate(self) -> float:
         """New tokens per second."""
