@@ -88,6 +88,8 @@ def guess(train: Peek, test: Peek | None, sample: Submission | None, given: Mapp
     if task not in (None, *FINDERS):
         hint = "`hfkit recipes list` shows recipes of others to begin with"
         raise UsageError(f"init drafts recipes of {', '.join(FINDERS)}, not of {task}", hint)
+    if task == "seq2seq":  # said: its columns need not look like texts to write
+        said = {**_known("seq2seq", train, said), **said}
     for name, find in FINDERS.items():
         if task in (None, name):
             found = find(train, target, said)
