@@ -55,6 +55,11 @@ def _there(name: str, have: Sequence[str]) -> bool:
     return name in have or ("." in name and name.partition(".")[0] in have)
 
 
+def cell(raw: Mapping[str, Any], source: str) -> Any:
+    """The value of a column, or of `column.key` where no column has that name."""
+    return raw[source] if source in raw else _inside(raw, source)
+
+
 def _inside(raw: Mapping[str, Any], source: str) -> Any:
     """The value of `column.key`; None where the column holds no object with that key."""
     column, _, inner = source.partition(".")

@@ -1,4 +1,4 @@
-"""`init`: the task, columns, target, lengths, metric and folds that data ask for, and scripts' command lines."""
+"""`init`: the task, columns, target, lengths, metric and folds that data ask for."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ import pytest
 from faulty_data import jsonl, sound
 
 from hfkit.cli import main
-from hfkit.cli.parse import parse as parse_command
 from hfkit.errors import DataError, UsageError
 from hfkit.recipe.load import as_dict, build
 from hfkit.recipe.yaml import parse
 from hfkit.verbs.init import init
-from hfkit.verbs.init.script import translate
-from hfkit.verbs.init.text import recipe_text
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = "a text that is long enough to be one"
@@ -119,6 +116,57 @@ def test_running_text_and_a_folder_with_its_own_validation(finish: Any) -> None:
     assert "Validation is the set's own." in text
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns", "metric"),
+    [
+        ([{"source": f"{LONG} {n}", "target": f"{n} kurz"} for n in range(30)], {}, "chrf"),
+        ([{"document": f"{LONG} {n}", "summary": f"so {n}"} for n in range(30)], {}, "rouge_l"),
+        (
+            [{"translation": {"en": f"{LONG} {n}", "de": f"ein Text {n}"}} for n in range(30)],
+            {"source": "translation.en", "target": "translation.de"},
+            "chrf",
+        ),
+    ],
+)
+def test_text_to_text(rows: list[dict[str, Any]], columns: dict[str, str], metric: str, finish: Any) -> None:
+    Path("w.jsonl").write_text(jsonl(rows), encoding="utf-8")
+    set_keys, values, text = recipe_of(finish, "w.jsonl")
+    assert (set_keys["task"], set_keys["model"]) == ("seq2seq", "scratch:transformer-mini")
+    assert set_keys["data"].get("columns", {}) == columns
+    assert (values["train"]["metric"], values["seq2seq"]["max_source_length"]) == (metric, "auto")
+    assert "10 words (median)" in text
+    trained = recipe_of(finish, "w.jsonl", overrides=["model=google-t5/t5-small", "max_length=64"])[0]
+    assert (trained["train"]["epochs"], trained["seq2seq"]["max_source_length"]) == (3, 64)
+
+
+def test_a_pair_of_files(finish: Any) -> None:
+    table("a.en", *[f"{LONG} {number}" for number in range(30)])
+    table("a.de", *[f"ein Text {number}" for number in range(30)])
+    set_keys, _, _ = recipe_of(finish, "a.en,a.de")
+    assert (set_keys["task"], set_keys["data"]["train"]) == ("seq2seq", "a.en,a.de")
+
+
+def test_labels_are_no_texts_to_write(finish: Any) -> None:
+    """A column called target is classify's as well: numbers and values that repeat are labels."""
+    for cells in (lambda n: f"{n % 2}", lambda n: f"{n}.5", lambda n: f"kind{n % 4}"):
+        rows = [f"{LONG} {number},{cells(number)}" for number in range(60)]
+        assert recipe_of(finish, table("t.csv", "text,target", *rows))[0]["task"] == "classify"
+    said = ["task=seq2seq"]
+    assert recipe_of(finish, "t.csv", overrides=said)[0]["task"] == "seq2seq"
+    with pytest.raises(UsageError, match="not of choice"):
+        finish(init("t.csv", overrides=["task=choice"]))
+
+
+def test_hidden_words_and_adapters(finish: Any) -> None:
+    """No key that is given gets lost, and a masked model is not asked for a perplexity."""
+    Path("novel.txt").write_text(f"{LONG}\n" * 50, encoding="utf-8")
+    set_keys, _, _ = recipe_of(finish, "novel.txt", overrides=["lm.objective=masked", "lora.rank=8"])
+    assert set_keys["model"] == "scratch:bert-mini"
+    assert set_keys["lm"]["objective"] == "masked"
+    assert set_keys["lora"] == {"rank": 8}
+    assert "metric" not in set_keys["train"]
+
+
 def test_what_is_given_wins_and_what_is_not_plain_is_refused(finish: Any) -> None:
     rows = [f"{LONG} {number},a{number % 3},b{number % 4}" for number in range(60)]
     data = table("odd.csv", "wording,kind,group", *rows)
@@ -158,116 +206,6 @@ def test_it_takes_under_two_seconds_and_no_torch(tmp_path: Path) -> None:
     started = time.monotonic()
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, env={"PYTHONPATH": str(ROOT)})
     assert time.monotonic() - started < 60  # on a busy machine; the work itself is held to 2 s of a core
-
-
-# ---- command lines
-
-QA = (
-    "torchrun --nproc_per_node=2 examples/pytorch/question-answering/run_qa.py --model_name_or_path bert-base-uncased "
-    "--dataset_name squad_v2 --version_2_with_negative --do_train --do_eval --per_device_train_batch_size 12 "
-    "--gradient_accumulation_steps 2 --learning_rate 3e-5 --num_train_epochs 2 --max_seq_length 384 --doc_stride 128 "
-    "--warmup_ratio 0.1 --fp16 --output_dir /tmp/debug_squad --overwrite_output_dir --dataloader_num_workers 4"
-)
-
-
-def translated(command: str) -> tuple[dict[str, Any], dict[str, Any], Any]:
-    made = translate(command)
-    text = recipe_text(made, "recipe.yaml", ())
-    for line in made.commands("recipe.yaml"):
-        parse_command(line.split()[1:])
-    return parse(text), as_dict(build(parse(text))), made
-
-
-def test_run_qa() -> None:
-    set_keys, _, made = translated(QA)
-    assert (set_keys["task"], set_keys["model"]) == ("qa", "bert-base-uncased")
-    assert set_keys["data"] == {"train": "rajpurkar/squad_v2"}
-    assert set_keys["qa"] == {
-        "max_length": 384,
-        "stride": 128,
-        "max_answer_length": 30,
-        "n_best": 20,
-        "scorer": "squad2",
-    }
-    train = set_keys["train"]
-    assert (train["batch_size"], train["micro_batch_size"]) == (48, 12)
-    assert (train["lr"], train["epochs"], train["warmup"], train["precision"]) == (3e-5, 2, 0.1, "float16")
-    assert train["weight_decay"] == 0  # the script's default, not ours
-    assert made.commands("r.yaml") == ["hfkit finetune r.yaml --processes 2 -o /tmp/debug_squad --overwrite"]
-    assert made.left_out == ["--dataloader_num_workers 4: tokenised data is read from a cache"]
-
-
-def test_run_glue() -> None:
-    set_keys, _, _ = translated("python run_glue.py --model_name_or_path bert-base-cased --task_name mnli --do_train")
-    assert set_keys["task"] == "nli"
-    assert set_keys["data"] == {"train": "nyu-mll/glue@mnli", "validation": "nyu-mll/glue@mnli:validation_matched"}
-    assert set_keys["nli"] == {"max_length": 128}
-    assert (set_keys["train"]["batch_size"], set_keys["train"]["epochs"]) == (8, 3)
-    set_keys, _, _ = translated(
-        "python run_glue.py --task_name stsb --model_name_or_path roberta-base --do_train --bf16"
-    )
-    assert set_keys["classify"]["target"] == "regression"
-    assert (set_keys["train"]["metric"], set_keys["train"]["precision"]) == ("pearson", "bfloat16")
-    set_keys, _, made = translated(
-        "accelerate launch --num_processes 4 run_glue_no_trainer.py --train_file 'my train.csv' "
-        "--validation_file d.csv --max_length 256 --num_warmup_steps 100 --lr_scheduler_type polynomial "
-        "--test_file t.csv --do_predict"
-    )
-    assert set_keys["data"] == {"train": "my train.csv", "validation": "d.csv"}
-    assert set_keys["classify"] == {"max_length": 256}
-    assert set_keys["train"]["warmup"] == 100
-    assert any("polynomial" in line for line in made.left_out)
-    assert made.commands("r.yaml")[1] == "hfkit predict last --data t.csv -o predictions.jsonl"
-
-
-def test_run_clm() -> None:
-    set_keys, _, _ = translated(
-        "python run_clm.py --model_name_or_path gpt2 --dataset_name wikitext --dataset_config_name wikitext-2-raw-v1 "
-        "--block_size=512 --max_steps 100 --eval_strategy steps --eval_steps 50 --save_steps=200 --seed 7"
-    )
-    assert set_keys["data"] == {"train": "Salesforce/wikitext@wikitext-2-raw-v1", "validation_share": 0.05}
-    assert set_keys["lm"] == {"block_size": 512}
-    train = set_keys["train"]
-    assert (train["max_steps"], train["eval_steps"], train["save_steps"], train["seed"]) == (100, 50, 200, 7)
-    assert "epochs" not in train
-
-
-def test_older_names_and_other_launchers() -> None:
-    set_keys, _, made = translated(
-        "accelerate launch --mixed_precision bf16 --nnodes 2 run_squad.py --model_name_or_path bert-base-uncased "
-        "--train_file t.json --predict_file d.json --per_gpu_train_batch_size 3 --max_query_length 48 --do_lower_case"
-    )
-    assert set_keys["data"] == {"train": "t.json", "validation": "d.json"}
-    assert (set_keys["train"]["batch_size"], set_keys["train"]["precision"]) == (3, "bfloat16")
-    assert set_keys["qa"]["max_question_length"] == 48
-    assert [line.split(":")[0] for line in made.left_out] == ["--nnodes 2", "--do_lower_case"]
-    set_keys, _, _ = translated(
-        "python run_xnli.py --model_name_or_path xlm-roberta-base --language de --train_language en"
-    )
-    assert set_keys["data"] == {"train": "facebook/xnli@en", "validation": "facebook/xnli@de:validation"}
-
-
-@pytest.mark.parametrize(
-    ("command", "says"),
-    [
-        ("python run_mlm.py --train_file a.txt", "masked"),
-        ("python my_script.py", "not a script that hfkit replaces"),
-        ("bash train.sh", "no script"),
-        ("python run_qa.py 'unclosed", "not a command line"),
-    ],
-)
-def test_commands_that_cannot_be_translated(command: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
-        translate(command)
-
-
-def test_a_command_line_as_typed(capsys: Any) -> None:
-    assert main(["init", "--from", QA, "-o", "squad.yaml"]) == 0
-    shown = capsys.readouterr()
-    assert "warning: --dataloader_num_workers 4" in shown.err
-    assert "hfkit finetune squad.yaml --processes 2 -o /tmp/debug_squad --overwrite" in shown.err
-    assert parse(Path("squad.yaml").read_text(encoding="utf-8"))["task"] == "qa"
-    assert main(["init", "data.csv", "--from", QA]) == 2
 
 
 @pytest.mark.shared_data

@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hfkit.data.columns import answers_of, well_known
+from hfkit.data.columns import answers_of, cell, well_known
 from hfkit.data.peek import Peek
 from hfkit.data.records import Bad
 from hfkit.data.submission import Submission
-from hfkit.errors import DataError
+from hfkit.errors import DataError, UsageError
 from hfkit.tasks import task_class
 from hfkit.tasks.base import Row
 from hfkit.tasks.labels import DIGITS, ENTAILMENT, NO_GOLD, THREE_WAY, label_text, meaning
 from hfkit.tasks.targets import Survey, survey
+from hfkit.verbs.init.contents import few_values, mean_length, of_one_kind
+from hfkit.verbs.init.sides import sides
 
-LABELS = 100  # different values that a column of labels has at most
 TEXT = 12  # characters that a text has on average at least
 
 
@@ -54,7 +55,7 @@ class Guess:
         gold = {column.name for column in task_class(self.task).columns if column.gold} | {"id"}
         names = [self.source(name) for name in self.where if name not in gold]
         step = max(1, len(train.records) // most)
-        return [str(record.get(name) or "") for record in train.records[::step] for name in names]
+        return [str(cell(record, name) or "") for record in train.records[::step] for name in names]
 
     def answers(self, train: Peek) -> list[list[Any]]:
         """The answers of each qa record; those that cannot be read count as some."""
@@ -84,7 +85,12 @@ def guess(train: Peek, test: Peek | None, sample: Submission | None, given: Mapp
             return Guess("lm", "a text file", where={"text": "text"})
         raise DataError(f"{train.name}: a text file has no columns for {task}", "give a .csv or .jsonl")
     target = _target(train, test, sample)
-    for name, find in (("qa", _qa), ("nli", _nli), ("classify", _classify), ("lm", _lm)):
+    if task not in (None, *FINDERS):
+        hint = "`hfkit recipes list` shows recipes of others to begin with"
+        raise UsageError(f"init drafts recipes of {', '.join(FINDERS)}, not of {task}", hint)
+    if task == "seq2seq":  # said: its columns need not look like texts to write
+        said = {**_known("seq2seq", train, said), **said}
+    for name, find in FINDERS.items():
         if task in (None, name):
             found = find(train, target, said)
             if found is not None:
@@ -155,28 +161,42 @@ def _nli(train: Peek, target: Sequence[str], said: Mapping[str, Any]) -> Guess |
     return found
 
 
+def _seq2seq(train: Peek, target: Sequence[str], said: Mapping[str, Any]) -> Guess | None:
+    known = _known("seq2seq", train, said)
+    found = sides(train, known, asked={"source", "target"} <= said.keys())
+    if found is None:
+        return None
+    where: dict[str, str | list[str]] = {"source": found.source, "target": found.target}
+    why = f"there are texts ({found.source}) and texts to write ({found.target})"
+    made = Guess("seq2seq", why, where=known | where)
+    if found.say:
+        made.say("source", found.source, found.say)
+        made.say("target", found.target, "")
+    return made
+
+
 def _classify(train: Peek, target: Sequence[str], said: Mapping[str, Any]) -> Guess | None:
     where = _known("classify", train, said)
     found = Guess("classify", "", where=where)
     label: str | list[str] | None = said.get("label")
     if label is None and target and not (len(target) == 1 and where.get("label") == target[0]):
-        label = target[0] if len(target) == 1 else _of_one_kind(train, target)
+        label = target[0] if len(target) == 1 else of_one_kind(train, target)
         if label is not None:
             found.say("label", label, "what is asked for")
     if "label" not in where:
-        fitting = _few_values(train, [name for name in where.values() if isinstance(name, str)])
+        fitting = few_values(train, [name for name in where.values() if isinstance(name, str)])
         if len(fitting) != 1:
             return None
         found.say("label", fitting[0], "the one column with few different values")
     taken = where["label"]
     others = [name for name in train.columns if name != taken and name not in taken and name != where.get("id")]
-    texts = {name: size for name in others if (size := _mean_length(train, name)) >= TEXT or name in where.values()}
+    texts = {name: size for name in others if (size := mean_length(train, name)) >= TEXT or name in where.values()}
     if "text" not in where:
         if not texts:
             return None
         longest = max(texts, key=lambda name: texts[name])
         found.say("text", longest, "the longest texts")
-    if "text_pair" in where and not _mean_length(train, found.source("text_pair")):
+    if "text_pair" in where and not mean_length(train, found.source("text_pair")):
         del where["text_pair"]
     named = {name for part in where.values() for name in ([part] if isinstance(part, str) else part)}
     unread = [name for name in texts if name not in named]
@@ -190,8 +210,8 @@ def _classify(train: Peek, target: Sequence[str], said: Mapping[str, Any]) -> Gu
 def _lm(train: Peek, target: Sequence[str], said: Mapping[str, Any]) -> Guess | None:
     where = _known("lm", train, said)
     if "text" not in where:
-        texts = [name for name in train.columns if _mean_length(train, name) >= TEXT]
-        if len(texts) != 1 or _few_values(train, texts):
+        texts = [name for name in train.columns if mean_length(train, name) >= TEXT]
+        if len(texts) != 1 or few_values(train, texts):
             return None
         found = Guess("lm", f"there is one column of text ({texts[0]}) and no label", where=where)
         found.say("text", texts[0], "the only texts")
@@ -205,33 +225,9 @@ def _id(found: Guess, train: Peek, sample: Submission | None) -> None:
         found.say("id", sample.columns[0], "the sample's ids")
 
 
-def _of_one_kind(train: Peek, names: Sequence[str]) -> list[str] | None:
-    """Several columns that hold numbers, as targets do; None for others."""
-    for record in train.records[:200]:
-        for name in names:
-            try:
-                float(label_text(record.get(name)))
-            except ValueError:
-                return None
-    return list(names)
-
-
-def _few_values(train: Peek, taken: Sequence[str]) -> list[str]:
-    """The columns that could be labels: those with few different values."""
-    records = train.records[:5000]
-    fitting = []
-    for name in train.columns:
-        values = {label_text(record.get(name)) for record in records if not isinstance(record.get(name), (list, dict))}
-        if name not in taken and 2 <= len(values) <= min(LABELS, len(records) // 3):
-            fitting.append(name)
-    return fitting
-
-
-def _mean_length(train: Peek, name: str) -> float:
-    values = [record.get(name) for record in train.records[:200]]
-    texts = [value for value in values if isinstance(value, str)]
-    return sum(map(len, texts)) / len(texts) if len(texts) > len(values) // 2 else 0.0
-
-
 def _shown(name: str | list[str]) -> str:
     return name if isinstance(name, str) else ", ".join(name)
+
+
+# in the order in which they are tried
+FINDERS = {"qa": _qa, "nli": _nli, "seq2seq": _seq2seq, "classify": _classify, "lm": _lm}

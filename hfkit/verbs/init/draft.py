@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from hfkit.data.languages import language_of
@@ -22,6 +21,7 @@ ENGLISH = ("English", "Latin letters", "unclear")
 CHINESE = "google-bert/bert-base-chinese"
 EVERY_LANGUAGE = "FacebookAI/xlm-roberta-base"
 UNEVEN = 3  # times as many rows of the commonest label as of the median one
+SUMMARIES = {"summary", "highlights"}  # columns
 QA_LENGTH, QA_STRIDE, QA_STEP = 384, 128, 32
 
 
@@ -47,9 +47,8 @@ def draft(
     model, why = _model(found.task, language, given)
     made.add("model", model, why)
     _data(made, data, train, found, own_validation=own_validation, competition=bool(test or sample))
-    sections = {"qa": _qa, "nli": _nli, "classify": _classify, "lm": _lm}
-    if found.task in sections:
-        sections[found.task](made, train, found, sample, model, language)
+    sections = {"qa": _qa, "nli": _nli, "seq2seq": _seq2seq, "classify": _classify, "lm": _lm}
+    sections[found.task](made, train, found, sample, model, language)
     if test is not None:
         rest = f" --sample {sample.path} -o submission.csv" if sample else " -o predictions.jsonl"
         made.more.append(f"hfkit predict last --data {test.name}{rest}")
@@ -68,6 +67,10 @@ def _language(train: Peek, found: Guess) -> str:
 def _model(task: str, language: str, given: Mapping[str, Any]) -> tuple[str, str]:
     if "model" in given:
         return str(given["model"]), "as given"
+    if task == "seq2seq":
+        return "scratch:transformer-mini", "fresh weights; google-t5/t5-small continues a trained one"
+    if task == "lm" and given.get("lm.objective") == "masked":
+        return "scratch:bert-mini", "fresh weights; google-bert/bert-base-uncased continues a trained one"
     if task == "lm":
         return "scratch:gpt2-mini", "fresh weights; openai-community/gpt2 continues a trained one"
     if language == "Chinese":
@@ -168,19 +171,32 @@ def _numbers(labels: Survey) -> bool:
 
 def _lm(made: Draft, train: Peek, found: Guess, sample: Submission | None, model: str, language: str) -> None:
     made.add("lm.block_size", 256 if model.startswith("scratch:") else "auto", "tokens read at once")
-    _train(made, train, batch=16, metric="perplexity", why="lower is better", epochs=None)
+    made.add("train.batch_size", 16)
+    if model.startswith("scratch:gpt2"):  # of others the objective is not known here, so neither is its score
+        made.add("train.metric", "perplexity", "lower is better")
     if model.startswith("scratch:"):
         made.add("train.lr", 1e-3, "fresh weights take a high rate")
 
 
-def _train(made: Draft, train: Peek, *, batch: int, metric: str, why: str, epochs: int | None = 0) -> None:
-    if epochs is not None:
-        few = len(train.records) < FEW and train.complete
-        made.add("train.epochs", 3 if few else 2, f"under {FEW:,} rows: one more" if few else "")
-    made.add("train.batch_size", batch)
+def _seq2seq(made: Draft, train: Peek, found: Guess, sample: Submission | None, model: str, language: str) -> None:
+    """Lengths of both sides, the score of what is written, and the many passes that fresh weights need."""
+    for side in ("source", "target"):
+        sizes, unit = lengths_of(train, [found.source(side)], model, language)
+        made.add(f"seq2seq.max_{side}_length", "auto", lengths_words(sizes, unit))
+    summaries = found.source("target").lower() in SUMMARIES
+    metric, why = ("rouge_l", "summaries; chrf is another") if summaries else ("chrf", "bleu is another")
+    if not model.startswith("scratch:"):
+        _train(made, train, batch=16, metric=metric, why=why)
+        return
+    made.add("train.epochs", 15, "fresh weights take many passes; this and the next as the recipe multi30k")
+    made.add("train.batch_size", 64)
+    made.add("train.lr", 1e-3)
+    made.add("train.warmup", 0.1)
     made.add("train.metric", metric, why)
 
 
-def stem(data: str) -> str:
-    """A short name of a data set."""
-    return Path(data).name.split(".")[0] or data
+def _train(made: Draft, train: Peek, *, batch: int, metric: str, why: str) -> None:
+    few = len(train.records) < FEW and train.complete
+    made.add("train.epochs", 3 if few else 2, f"under {FEW:,} rows: one more" if few else "")
+    made.add("train.batch_size", batch)
+    made.add("train.metric", metric, why)

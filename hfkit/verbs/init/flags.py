@@ -14,11 +14,12 @@ SCRIPTS = {
     "run_text_classification": "classify",
     "run_clm": "lm",
     "run_language_modeling": "lm",
-    "run_mlm": "!trains masked language models; hfkit's lm is causal",
-    "run_seq2seq_qa": "!generates answers; hfkit's qa points at them in the context",
-    "run_summarization": "!trains encoder-decoders, which hfkit does not have yet",
-    "run_translation": "!trains encoder-decoders, which hfkit does not have yet",
-    "run_swag": "!trains multiple choice, which hfkit does not have",
+    "run_mlm": "lm",
+    "run_mlm_wwm": "lm",
+    "run_seq2seq_qa": "qa-generation",
+    "run_summarization": "seq2seq",
+    "run_translation": "seq2seq",
+    "run_swag": "!trains a head for multiple choice; hfkit's choice takes what a language model finds likeliest",
     "run_ner": "!labels tokens, which hfkit does not do",
 }
 NLI_SETS = {"mnli", "multi_nli", "snli", "rte", "xnli", "anli", "wnli", "hans", "ocnli", "cmnli"}
@@ -39,6 +40,11 @@ HUB_NAMES = {
     "banking77": "legacy-datasets/banking77",
     "wikitext": "Salesforce/wikitext",
     "clue": "clue/clue",
+    "cnn_dailymail": "abisee/cnn_dailymail",
+    "xsum": "EdinburghNLP/xsum",
+    "wmt14": "wmt/wmt14",
+    "wmt16": "wmt/wmt16",
+    "opus_books": "Helsinki-NLP/opus_books",
 }
 
 Key = tuple[str, Any, str]  # key, value ({hub} is the data set's name), why
@@ -108,5 +114,14 @@ IGNORED = {
     "group_by_length": "batches are planned by length",
     "streaming": "big files are read without filling memory",
     "disable_tqdm": "--quiet shows warnings alone",
+    "predict_with_generate": "scores are always those of written texts",
+    "val_max_target_length": "the most that is written is the key max_target_length",
+    "val_max_answer_length": "the most that is written is qa-generation.max_target_length",
+    "generation_max_length": "the most that is written is the key max_target_length",
+    "num_beams": "evaluation writes greedily; `hfkit generate` searches with generate.num_beams",
+    "generation_num_beams": "evaluation writes greedily; `hfkit generate` searches with generate.num_beams",
+    "ignore_pad_token_for_loss": "padding is never in the loss",
+    "forced_bos_token": "seq2seq.target_language says how a text begins",
+    "line_by_line": "a .txt is one running text; rows of other forms are documents",
     "save_strategy": "checkpoints come with evaluations and every 10 minutes",
 }

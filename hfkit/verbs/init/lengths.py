@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from hfkit.data.columns import cell
 from hfkit.data.peek import Peek
 
 SAMPLE = 1000  # rows, spread evenly
@@ -17,7 +18,7 @@ def lengths_of(train: Peek, columns: Sequence[str], model: str, language: str) -
     else "words", of which a model makes more tokens than there are: p99 then holds a third more.
     """
     step = max(1, len(train.records) // SAMPLE)
-    texts = [[str(record.get(name) or "") for name in columns] for record in train.records[::step]]
+    texts = [[str(cell(record, name) or "") for name in columns] for record in train.records[::step]]
     tokenizer = _tokenizer(model)
     if tokenizer is not None:
         sizes = [sum(len(tokenizer.encode(text, add_special_tokens=False).ids) for text in row) for row in texts]

@@ -1,4 +1,4 @@
-"""A command line of run_qa.py, run_glue.py, run_clm.py and their like as the draft of a recipe."""
+"""A command line of run_qa.py, run_glue.py, run_translation.py and their like as the draft of a recipe."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from hfkit.errors import UsageError
 from hfkit.recipe.yaml import parse
 from hfkit.verbs.init.flags import ALIASES, GLUE, HUB_NAMES, IGNORED, NLI_SETS, SCRIPTS, SIMPLE
+from hfkit.verbs.init.script_tasks import columns, task_keys
 from hfkit.verbs.init.text import Draft
 
 LAUNCHERS = ("nproc_per_node", "nproc-per-node", "num_processes")
@@ -20,6 +21,7 @@ WORDS = {
     "no_cuda": "--cpu",
     "use_cpu": "--cpu",
 }
+METRICS = {"exact": "exact_match", "em": "exact_match", "rougeL": "rouge_l"}  # names of scores -> ours
 # what transformers' Trainer and the example scripts do where nothing is said, and hfkit does otherwise
 DEFAULTS = {
     "per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "learning_rate": 5e-5, "num_train_epochs": 3.0,
@@ -54,8 +56,8 @@ def translate(command: str) -> Draft:
     made.left_out += [f"{word}: not understood" for word in loose]
     if launch.get("nnodes", 1) != 1:
         made.left_out.append(f"--nnodes {launch['nnodes']}: several machines are started by torchrun here too")
-    _model_and_data(made, flags)
-    _task_keys(made, name, flags)
+    _model_and_data(made, name, flags)
+    task_keys(made, name, flags)
     _training(made, flags, processes=_processes(launch))
     _afterwards(made, flags)
     for flag, value in flags.items():
@@ -102,14 +104,19 @@ def _task(name: str, flags: dict[str, Any]) -> str:
     return "nli" if any(part in NLI_SETS for part in re.split(r"[\s/]+", said)) else "classify"
 
 
-def _model_and_data(made: Draft, flags: dict[str, Any]) -> None:
+def _fresh(script: str, task: str) -> str:
+    """The small configuration for the model that a script would begin with fresh weights."""
+    if task in ("seq2seq", "qa-generation"):
+        return "scratch:transformer-mini"
+    return "scratch:gpt2-mini" if task == "lm" and not script.startswith("run_mlm") else "scratch:bert-mini"
+
+
+def _model_and_data(made: Draft, script: str, flags: dict[str, Any]) -> None:
     model = flags.pop("model_name_or_path", None) or flags.pop("model_name", None)
     if model is not None:
         made.add("model", model, "as given")
     elif flags.pop("config_name", None) or flags.pop("model_type", None):
-        made.add(
-            "model", "scratch:gpt2-mini" if made.task == "lm" else "scratch:bert-mini", "fresh weights; see help models"
-        )
+        made.add("model", _fresh(script, made.task), "fresh weights; see help models")
     if (revision := flags.pop("model_revision", "main")) != "main":
         made.add("model_revision", revision)
     name, config = flags.pop("dataset_name", None), flags.pop("dataset_config_name", None)
@@ -132,43 +139,11 @@ def _model_and_data(made: Draft, flags: dict[str, Any]) -> None:
         line.key == "data.validation" for line in made.lines
     ):
         made.add("data.validation_share", percent / 100, "used where the set has no validation part of its own")
-    for flag, column in _columns(made.task).items():
+    for flag, column in columns(made.task).items():
         if (given := flags.pop(flag, None)) is not None:
             made.add(f"data.columns.{column}", given)
     if (limit := flags.pop("max_train_samples", None)) is not None:
         made.add("data.limit", limit, "rows of train, and of validation, drawn by a fixed seed")
-
-
-def _columns(task: str) -> dict[str, str]:
-    if task == "qa":
-        return {"question_column": "question", "context_column": "context", "answer_column": "answers"}
-    first, second = ("premise", "hypothesis") if task == "nli" else ("text", "text_pair")
-    return {"sentence1_key": first, "sentence2_key": second, "text_column_names": first, "text_column_name": "text",
-            "label_column_name": "label"}  # fmt: skip
-
-
-def _task_keys(made: Draft, name: str, flags: dict[str, Any]) -> None:
-    """Lengths and what else only the task knows; the scripts' own defaults are written out."""
-    length = flags.pop("max_seq_length", None) or flags.pop("max_length", None)
-    default = "the script's default"
-    if made.task == "qa":
-        made.add("qa.max_length", length or 384, "" if length else default)
-        made.add("qa.stride", flags.pop("doc_stride", 128), "tokens that two windows share")
-        made.add("qa.max_answer_length", flags.pop("max_answer_length", 30), "")
-        made.add("qa.n_best", flags.pop("n_best_size", 20))
-        negative = flags.pop("version_2_with_negative", False)
-        made.add("qa.scorer", "squad2" if negative else "squad")
-        if (question := flags.pop("max_query_length", None)) is not None:
-            made.add("qa.max_question_length", question)
-        if (threshold := flags.pop("null_score_diff_threshold", None)) is not None:
-            made.add("qa.null_threshold", threshold)
-    elif made.task == "lm":
-        block = flags.pop("block_size", None) or length
-        made.add("lm.block_size", block or "auto", "" if block else "the model's positions")
-    else:
-        made.add(f"{made.task}.max_length", length or 128, "" if length else default)
-        if made.task == "classify" and flags.pop("do_regression", False):
-            made.add("classify.target", "regression")
 
 
 def _training(made: Draft, flags: dict[str, Any], *, processes: int) -> None:
@@ -238,7 +213,8 @@ def _rhythm(made: Draft, flags: dict[str, Any]) -> None:
         if bare == "loss":
             made.left_out.append(f"--metric_for_best_model {metric}: the task's headline picks the best checkpoint")
         else:
-            made.add("train.metric", {"exact": "exact_match", "em": "exact_match"}.get(bare, bare))
+            made.lines = [line for line in made.lines if line.key != "train.metric"]
+            made.add("train.metric", METRICS.get(bare, bare))
 
 
 def _afterwards(made: Draft, flags: dict[str, Any]) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hfkit.recipe.load import split_override
+from hfkit.recipe.load import LENGTHS, split_override
 from hfkit.recipe.yaml import parse
+from hfkit.tasks import TASKS, task_class
 
-SECTIONS = ("data", "qa", "nli", "classify", "lm", "train", "generate", "scratch")
+SECTIONS = ("data", *TASKS, "train", "lora", "generate", "scratch")
 COLUMN = 34  # where comments begin, if there is room
 
 
@@ -98,8 +99,9 @@ def _shown(key: str, line: Line, indent: int) -> str:
 
 
 def _covers(given: str, key: str) -> bool:
-    return given in (key, "max_length" if key.endswith((".max_length", ".block_size")) else key)
+    return given in (key, "max_length" if key.rpartition(".")[2] in LENGTHS else key)
 
 
 def _length(task: str) -> str:
-    return "block_size" if task == "lm" else "max_length"
+    """The task's own length key, which `max_length` stands for."""
+    return next(name for name in LENGTHS if name in task_class(task).Settings.model_fields)
