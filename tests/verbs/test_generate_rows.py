@@ -200,3 +200,24 @@ def test_two_jobs_on_one_file_are_found_out(tmp_path: Path) -> None:
     outputs[0].add([{"finish_reason": "eos"}])
     with pytest.raises(UsageError, match="another process"):
         outputs[1].add([{"finish_reason": "eos"}])
+
+
+LINES = [{"id": str(number), "finish_reason": "eos"} for number in range(4)]
+
+
+def begun(target: Path, *, resume: bool = False) -> Output:
+    output = Output(target, resume=resume)
+    output.begin({"rows": 4}, 2)
+    return output
+
+
+def test_a_line_without_its_end_is_not_whole(tmp_path: Path) -> None:
+    target = tmp_path / "texts.jsonl"
+    begun(target).add(LINES[:2])
+    partial = tmp_path / "texts.jsonl.partial"
+    partial.write_bytes(partial.read_bytes()[:-1])
+    output = begun(target, resume=True)
+    assert output.rows == 0
+    for start in (0, 2):
+        output.add(LINES[start : start + 2])
+    assert [json.loads(line) for line in partial.read_text(encoding="utf-8").splitlines()] == LINES

@@ -122,6 +122,8 @@ class Output:
         waiting: list[dict[str, Any]] = []
         size = 0
         for text in handle:
+            if not text.endswith(b"\n"):  # all but the end of the line reached the disk: not whole either
+                return
             try:
                 waiting.append(json.loads(text))
             except ValueError:
