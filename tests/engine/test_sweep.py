@@ -173,3 +173,21 @@ def test_several_processes_share_the_trials(command: Command, tmp_path: Path, mo
     assert [each[0] for each in said] == ["sweep"] * 2 + ["finetune"] * 4
     assert all("--worker" in each and "train.lr=0.003,1e-6" in each for each in said[:2])
     assert len(result["noise"]["winner"]["each"]) == 2
+
+
+def test_a_combination_killed_while_its_values_were_taken_is_queued_whole(tmp_path: Path) -> None:
+    from hfkit.verbs.sweep.space import axis_of
+
+    axes = [axis_of("train.lr=0.1,0.2"), axis_of("train.epochs=1,2")]
+    found = Search(tmp_path, axes, seed=0)
+    grid = [{"train.lr": lr, "train.epochs": epochs} for lr in ("0.1", "0.2") for epochs in ("1", "2")]
+    found.plan(grid)
+    trial = found.study.ask()
+    trial.suggest_categorical("train.lr", axes[0].values)
+    again = Search(tmp_path, axes, seed=0)
+    again.requeue()
+    again.plan(grid)
+    taken = [again.ask(None) for _ in grid]
+    assert sorted(values["train.epochs"] + values["train.lr"] for _, values in taken if values) == sorted(
+        each["train.epochs"] + each["train.lr"] for each in grid
+    )

@@ -110,3 +110,11 @@ def test_spread_over_folds_and_over_seeds() -> None:
 def test_the_command_parses() -> None:
     words = ["--folds", "5", "--seeds", "3", "-o", "x", "--resume", "--processes", "2"]
     parse(["cv", "classify", "--train", "t.csv", *words])
+
+
+def test_one_scorer_scores_every_fold(questions: list[dict[str, Any]], write: Write) -> None:
+    questions[2]["answers"] = []
+    found, events = plan("qa", f"data.train={write('qa.jsonl', questions)}", "data.folds=2")
+    assert found.recipe.settings.scorer == "squad2"
+    why = next(e.fields["why"] for e in events if e.kind == "resolved" and e.fields["key"] == "qa.scorer")
+    assert why == "1 of 3 questions are unanswerable"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -200,3 +201,59 @@ def test_two_jobs_on_one_file_are_found_out(tmp_path: Path) -> None:
     outputs[0].add([{"finish_reason": "eos"}])
     with pytest.raises(UsageError, match="another process"):
         outputs[1].add([{"finish_reason": "eos"}])
+
+
+LINES = [{"id": str(number), "finish_reason": "eos"} for number in range(4)]
+
+
+def begun(target: Path, *, resume: bool = False) -> Output:
+    output = Output(target, resume=resume)
+    output.begin({"rows": 4}, 2)
+    return output
+
+
+def test_a_line_without_its_end_is_not_whole(tmp_path: Path) -> None:
+    target = tmp_path / "texts.jsonl"
+    begun(target).add(LINES[:2])
+    partial = tmp_path / "texts.jsonl.partial"
+    partial.write_bytes(partial.read_bytes()[:-1])
+    output = begun(target, resume=True)
+    assert output.rows == 0
+    for start in (0, 2):
+        output.add(LINES[start : start + 2])
+    assert [json.loads(line) for line in partial.read_text(encoding="utf-8").splitlines()] == LINES
+
+
+def test_a_job_killed_before_its_file_took_its_name_is_finished(tmp_path: Path, monkeypatch) -> None:
+    target = tmp_path / "texts.jsonl"
+    target.write_text("old\n", encoding="utf-8")
+    output = begun(target)
+    for start in (0, 2):
+        output.add(LINES[start : start + 2])
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr("os.replace", replaced_but_for(output.partial))
+        output.finish({"rows": 4})
+    assert target.read_text(encoding="utf-8") == "old\n"
+    assert begun(target, resume=True).finished == {"rows": 4} and not output.partial.exists()
+    assert [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()] == LINES
+    assert begun(target, resume=True).finished == {"rows": 4}
+
+
+def replaced_but_for(kept: Path):
+    """os.replace, with a kill when it comes to this file."""
+    honest = os.replace
+
+    def replace(source, place) -> None:
+        if Path(source) == kept:
+            raise KeyboardInterrupt
+        honest(source, place)
+
+    return replace
+
+
+def test_a_record_that_lacks_something_is_refused(tmp_path: Path) -> None:
+    target = tmp_path / "texts.jsonl"
+    target.write_text("mine\n", encoding="utf-8")
+    (tmp_path / ".texts.jsonl.job.json").write_text('{"window": 2}', encoding="utf-8")
+    with pytest.raises(UsageError, match="lacks identity, result"):
+        begun(target, resume=True)

@@ -21,6 +21,7 @@ from hfkit.tasks.base import Task
 from hfkit.tasks.blend import blend_of
 from hfkit.tasks.classify.task import Classify
 from hfkit.tasks.labels import label_text
+from hfkit.tasks.qa.settle import scorer_of
 from hfkit.tasks.targets import decide, is_list, label_names, survey
 from hfkit.verbs.finetune.ready import with_run_found
 
@@ -121,6 +122,10 @@ def settled(task: Task, rows: Rows, numbers: np.ndarray, *, several: bool) -> tu
     if several and "keep_characters" in settings.on_request and not settings.keep_characters:
         settings = settings.model_copy(update={"keep_characters": True})
         lines.append(resolved("qa.keep_characters", True, "answers of several seeds are averaged by character"))
+    if getattr(settings, "scorer", None) in ("auto", "squad"):  # squad too gives way to squad2
+        scorer, chosen = scorer_of(settings, rows, task.name)
+        settings = settings.model_copy(update=scorer)
+        lines += [resolved(line.key, line.value, line.why) for line in chosen]
     if not isinstance(task, Classify):
         return settings, lines
     found = survey(rows)

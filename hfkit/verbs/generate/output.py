@@ -44,9 +44,11 @@ class Output:
         self._held = self._read() if self.resume else {}
         if self._held:
             self._refuse_changed(identity)
-            self.finished = self._held["result"] if self.target.exists() else None
+            if self.target.exists() and not self.partial.exists():
+                self.finished = self._held["result"]
             if self.finished is None:
                 self._recover()
+                self._name_finished()
             return int(self._held["window"])
         self._held = {"hfkit": __version__, "window": window, "identity": dict(identity), "result": None}
         self.partial.unlink(missing_ok=True)
@@ -70,6 +72,9 @@ class Output:
     def finish(self, result: Mapping[str, Any]) -> None:
         """All lines are there: the file takes its name. Raises ResourceError."""
         write_json(self.record, {**self._held, "result": dict(result)})
+        self._take_name()
+
+    def _take_name(self) -> None:
         try:
             os.replace(self.partial, self.target)
             sync_folder(self.target.parent)
@@ -77,10 +82,12 @@ class Output:
             raise cannot_write(self.target, error) from error
 
     def _read(self) -> dict[str, Any]:
-        """What the record says; empty where nothing was begun. Raises UsageError for files without a record."""
+        """What the record says; empty where nothing was begun. Raises UsageError for files without a whole record."""
         try:
-            held = json.loads(self.record.read_text(encoding="utf-8"))
-            return held if {"window", "identity", "result"} <= held.keys() else {}
+            held: dict[str, Any] = json.loads(self.record.read_text(encoding="utf-8"))
+            if missing := {"window", "identity", "result"} - held.keys():
+                raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+            return held
         except FileNotFoundError:
             pass
         except (OSError, ValueError, AttributeError) as error:
@@ -117,11 +124,19 @@ class Output:
         except OSError as error:
             raise cannot_write(self.partial, error) from error
 
+    def _name_finished(self) -> None:
+        """Finish the job that was killed when all its lines and its result were written, but not under its name."""
+        if self._held["result"] is not None and self.rows == int(self._held["identity"]["rows"]):
+            self._take_name()
+            self.finished = self._held["result"]
+
     def _take_whole(self, handle: IO[bytes]) -> None:
         window, total = int(self._held["window"]), int(self._held["identity"]["rows"])
         waiting: list[dict[str, Any]] = []
         size = 0
         for text in handle:
+            if not text.endswith(b"\n"):  # all but the end of the line reached the disk: not whole either
+                return
             try:
                 waiting.append(json.loads(text))
             except ValueError:

@@ -75,7 +75,9 @@ class Search:
 
         for trial in self.study.trials:
             if trial.state == optuna.trial.TrialState.RUNNING:
-                self.study.enqueue_trial(trial.params, user_attrs={FOLDER: folder_of(trial)})
+                # What of a queued combination was not yet drawn when the process was killed stands there alone.
+                values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+                self.study.enqueue_trial(values, user_attrs={FOLDER: folder_of(trial)})
                 self.tell(optuna.trial.Trial(self.study, trial._trial_id), "failed", **{ASIDE: True})
 
     def ask(self, most: int | None) -> tuple[optuna.trial.Trial, dict[str, str]] | None:
