@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby, islice, repeat
+from itertools import groupby, islice, repeat
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -250,9 +251,11 @@ class _Row:
 def _decode(state: State, size: int, waiting: Iterator[_Row], settings: Generate) -> Iterator[Piece]:
     """Decode `size` rows together; finished ones leave, and waiting ones take their places where the state can."""
     rows: list[_Row] = []
+    slid: deque[_Row] = deque()  # read again before those that wait
     while True:
         free = size - len(rows) if state.refills or not rows else 0
-        fresh = list(islice(waiting, free))
+        fresh = [slid.popleft() for _ in range(min(free, len(slid)))]
+        fresh += islice(waiting, free - len(fresh))
         if fresh:
             state.add([row.prompt for row in fresh])
             rows += fresh
@@ -265,7 +268,7 @@ def _decode(state: State, size: int, waiting: Iterator[_Row], settings: Generate
         going = [place for place, piece in enumerate(found) if piece.completion is None]
         keep = [place for place in going if not rows[place].full()]
         if len(keep) < len(going):
-            waiting = chain([rows[place].slid() for place in going if rows[place].full()], waiting)
+            slid.extendleft(rows[place].slid() for place in reversed(going) if rows[place].full())
         rows = [rows[place] for place in keep]
         state.feed([chosen.tokens[place] for place in keep], keep)
 

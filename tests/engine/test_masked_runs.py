@@ -97,3 +97,27 @@ def test_its_encoder_arrives_in_another_task(small: Path, run: Path, tmp_path: P
     assert code == 0 and "accuracy" in result["metrics"], err
     card = (run / "README.md").read_text(encoding="utf-8")
     assert "fill-mask" in card and "hfkit finetune nli --train FILE --model RUN" in card
+
+
+def test_blocks_without_a_token_of_text_are_read_and_give_nothing(small: Path) -> None:
+    from hfkit.engine.drawn import added, views_of
+    from hfkit.tasks.lm.masks import hidden_at
+
+    task = MaskedLanguageModel(LanguageModelSettings(block_size=16))
+    features: Any = [{"row": 0, "input_ids": [2, 3, 3], "word": [0, 0, 0], "mask_id": 4, "vocabulary": 50}]
+    views = list(views_of(task, features))
+    assert [view[0]["asked"].tolist() for view in views] == [hidden_at(features[0], 0)["asked"].tolist()]
+    reads = ({"nll": np.zeros(1), "count": view[0]["asked"].sum(keepdims=True)} for view in views)
+    assert added(reads)["count"].tolist() == [0]
+
+
+def test_text_whose_last_block_has_end_tokens_alone_is_scored(small: Path, run: Path, tmp_path: Path) -> None:
+    texts = [*["the river runs behind the old mill"] * 20, *[" "] * 20]
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    code, result, err = helpers.call(
+        ["eval", str(run), "--data", str(path), "--cpu", "--batch-size", "1", "--name", "blank"]
+    )
+    assert code == 0, err
+    said = [json.loads(line) for line in (run / "eval/blank/predictions.jsonl").open(encoding="utf-8")]
+    assert said[0]["tokens"] > 0 and (said[-1]["tokens"], said[-1]["pseudo_nll"]) == (0, 0.0)

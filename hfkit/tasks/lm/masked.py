@@ -90,10 +90,14 @@ class MaskedLanguageModel(CausalLanguageModel):
         if not self.exact:
             yield [masked(feature, np.random.default_rng([FIXED, feature["row"]])) for feature in features]
             return
+        found = False
         for place in range(max(len(feature["input_ids"]) for feature in features)):
             view = [hidden_at(feature, place) for feature in features]
             if any(feature["asked"].any() for feature in view):
+                found = True
                 yield view
+        if not found:  # end tokens alone: they are read all the same, and give nothing
+            yield view
 
     def loss(self, outputs: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """(sum of nats, tokens asked for) from logits (asked tokens, vocabulary), in float32."""
