@@ -115,7 +115,7 @@ def test_text_whose_last_block_has_end_tokens_alone_is_scored(small: Path, run: 
     texts = [*["the river runs behind the old mill"] * 20, *[" "] * 20]
     path = tmp_path / "texts.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-    code, result, err = helpers.call(
+    code, _, err = helpers.call(
         ["eval", str(run), "--data", str(path), "--cpu", "--batch-size", "1", "--name", "blank"]
     )
     assert code == 0, err
