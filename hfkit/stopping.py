@@ -25,6 +25,8 @@ CODES = {"SIGTERM": 143, "SIGINT": 130, "SIGUSR1": 75}
 NUMBERS = {int(getattr(signal, name)): name for name in CODES if hasattr(signal, name)}
 AGAIN_SECONDS = 0.3  # a terminal and a launcher may both deliver the same request
 GRACE_SECONDS = 8.0  # for a request that is raised to be seen: the main thread may be deep in a library
+NUDGE: int | None = getattr(signal, "SIGURG", None)  # says nothing, but ends a wait; Windows has none
+NUDGE_SECONDS = 1.0
 
 Mode = Literal["raise", "save", "forward", "converse"]
 
@@ -52,11 +54,13 @@ class _Ears:
         self.raised = False
         self.last_words: Callable[[HfkitError], int] | None = None
         self.interrupted = self.reading = False  # of a conversation
+        self.nudge_until = 0.0
 
     def hear(self, name: str) -> None:
-        if self.mode == "converse" and name == "SIGINT":
-            return
         now = time.monotonic()
+        if self.mode == "converse" and name == "SIGINT":
+            self.nudge_until = now + NUDGE_SECONDS
+            return
         if self.first is None:
             self.first = (name, now)
         elif now - self.first[1] > AGAIN_SECONDS and self.mode != "forward":
@@ -68,7 +72,10 @@ class _Ears:
 
     def watch(self, reader: socket.socket) -> None:
         while True:
-            ready, _, _ = select.select([reader], [], [], 0.5 if self.first else None)
+            nudging = self.reading and time.monotonic() < self.nudge_until
+            ready, _, _ = select.select([reader], [], [], 0.1 if nudging else 0.5 if self.first else None)
+            if nudging and not ready:
+                self.nudge()
             if ready:
                 numbers = reader.recv(64)
                 if not numbers:
@@ -77,6 +84,12 @@ class _Ears:
                     if number in NUMBERS:
                         self.hear(NUMBERS[number])
             self.enforce()
+
+    def nudge(self) -> None:
+        """Let the main thread see a signal that came while readline was busy with a key: what waits for the next key
+        looks at signals only when one ends its wait (CPython's `readline_until_enter_or_signal`)."""
+        if NUDGE is not None:
+            signal.pthread_kill(threading.main_thread().ident or 0, NUDGE)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         if self.mode == "converse" and NUMBERS[number] == "SIGINT":
@@ -103,6 +116,8 @@ def listening(last_words: Callable[[HfkitError], int] | None = None) -> Iterator
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     previous = {number: signal.signal(number, ears.handle) for number in NUMBERS}
+    if NUDGE is not None:
+        previous[NUDGE] = signal.signal(NUDGE, _nothing)
     descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     thread = threading.Thread(target=ears.watch, args=(reader,), daemon=True)
     thread.start()
@@ -185,6 +200,10 @@ def _mode(mode: Mode) -> Iterator[None]:
         yield
     finally:
         ears.mode = before
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    """The handler of NUDGE; without one the signal would not end a wait."""
 
 
 def die(error: HfkitError) -> None:

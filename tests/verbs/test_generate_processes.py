@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -144,7 +145,7 @@ def _attached(arguments: list[str], place: str, terminal: bool, cache: str) -> N
 class Attached:
     """A process whose output is read as it comes: from a named pipe, or from a terminal that is typed at."""
 
-    def __init__(self, arguments: list[str], pipe: Path | None = None) -> None:
+    def __init__(self, arguments: list[str], pipe: Path | None = None, run: Callable[..., None] = _attached) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(helpers.PRELOAD)
         if pipe is None:
@@ -154,7 +155,7 @@ class Attached:
             os.mkfifo(pipe)
             self.end, place = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), str(pipe)
         given = (arguments, place, pipe is None, os.environ["HFKIT_CACHE"])
-        self.process = context.Process(target=_attached, args=given)
+        self.process = context.Process(target=run, args=given, daemon=True)  # ends with a test that fails
         self.process.start()
         self.text = ""
 
@@ -225,6 +226,37 @@ def test_a_terminal_that_is_typed_at(model: Path, tmp_path: Path, monkeypatch: p
     found.type("/quit\n")
     assert found.code() == 0
     assert "a boat" in (tmp_path / "cache" / "generate_history").read_text(encoding="utf-8").splitlines()
+
+
+def _asked_for_lines(arguments: list[str], place: str, terminal: bool, cache: str) -> None:
+    """A conversation that says what it was told, and hears SIGINT in another thread than the one that waits."""
+    os.environ |= {"HFKIT_CACHE": cache, "TERM": "xterm"}
+    os.login_tty(os.open(place, os.O_RDWR))
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    from hfkit.cli.typed import entries
+    from hfkit.stopping import conversing, listening
+
+    def interrupt() -> None:
+        time.sleep(0.5)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    with listening(), conversing():
+        threading.Thread(target=interrupt).start()
+        sys.stdout.write(f"heard {next(entries()).text}\n")
+        sys.stdout.flush()
+
+
+def test_ctrl_c_is_seen_although_nothing_more_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HFKIT_CACHE", str(tmp_path))
+    found = Attached([], run=_asked_for_lines)
+    found.wait_for("> ")
+    found.type("dropped")
+    found.wait_for(r"dropped\r\n.*> ")
+    found.type("kept\n")
+    found.wait_for(r"heard kept\r\n")
+    assert found.code() == 0
 
 
 def test_lines_of_a_pipe_are_prompts(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
