@@ -21,7 +21,7 @@ from transformers.modeling_outputs import (
 
 from hfkit.engine import attention
 from hfkit.engine.asked import asked_only
-from hfkit.engine.cpu import keep_freed_memory, lean
+from hfkit.engine.cpu import forget, keep_freed_memory, lean
 from hfkit.models.families import ENCODER_DECODERS, OFFSET_POSITIONS, PACKED
 
 if TYPE_CHECKING:
@@ -84,7 +84,11 @@ class Packed(nn.Module):
             return self._outputs(batch)
         # On CPUs the layers know their own format; autocast would cast every weight again at every call.
         with torch.autocast("cpu", enabled=False):
-            return self._outputs(batch)
+            try:
+                return self._outputs(batch)
+            except BaseException:
+                forget(self)  # out of memory, the step is repeated in the room that this leaves
+                raise
 
     def _outputs(self, batch: Mapping[str, torch.Tensor]) -> ModelOutput:
         head = type(self.model).__name__

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +257,32 @@ def test_three_projections_are_one_product(biased: bool) -> None:
         layers["query"].weight.mul_(2)  # the copy follows
         assert torch.allclose(joined["query"](x).float(), layers["query"](x), atol=0.1, rtol=0.05)
         assert torch.allclose(joined["value"](x * 2).float(), layers["value"](x * 2), atol=0.1, rtol=0.05)
+
+
+def test_a_call_that_failed_between_the_projections_leaves_nothing_behind(checkpoints: Any) -> None:
+    """Neither an old product for the same input, nor the activations that it was made of."""
+    layers = torch.nn.ModuleDict({name: torch.nn.Linear(24, 16) for name in ("query", "key", "value")})
+    join(layers, torch.bfloat16)
+    x = torch.randn(1, 5, 24)
+    with torch.no_grad():
+        before = layers["query"](x)
+        layers["query"].weight.mul_(2)
+        assert not torch.equal(layers["query"](x), before)
+    model = packed(
+        load(checkpoints("bert", "question-answering"), "question-answering"),
+        take_place(cpu=True, precision="bfloat16"),
+    )
+    seen: list[weakref.ref[torch.Tensor]] = []
+
+    def fails(part: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        seen.append(weakref.ref(inputs[0]))
+        raise MemoryError
+
+    model.model.bert.encoder.layer[-1].attention.self.value.register_forward_pre_hook(fails)
+    with contextlib.suppress(MemoryError):
+        model(batch())
+    gc.collect()
+    assert [one() for one in seen] == [None]
 
 
 def test_gradients_that_lie_side_by_side_are_not_copied() -> None:

@@ -31,7 +31,7 @@ def _alike(layers: Sequence[nn.Linear]) -> bool:
 class Joint:
     """What three layers share: a 16-bit copy of their weights, and the product of each thread's last input.
 
-    It is made at the first call with an input; the call of the last part lets go of it.
+    The first part always makes it, another one where it has another input; the call of the last part lets go of it.
     """
 
     def __init__(self, layers: Sequence[nn.Linear], dtype: torch.dtype) -> None:
@@ -42,13 +42,24 @@ class Joint:
     def product(self, x: torch.Tensor, place: int) -> torch.Tensor:
         """What the layer at `place` gives for `x`, a view of what all three give."""
         thread = threading.get_ident()
-        if thread not in self._made or self._made[thread][0] is not x:
+        if place == 0 or thread not in self._made or self._made[thread][0] is not x:
             parameters = (p for part in self.parts for p in (part.weight, part.bias))
             self._made[thread] = (x, _Joint.apply(x, self, *parameters))
         found = self._made[thread][1][place]
         if place == len(self.parts) - 1:
             del self._made[thread]
         return found
+
+    def forget(self) -> None:
+        """Let go of this thread's product, if a call that failed left one."""
+        self._made.pop(threading.get_ident(), None)
+
+
+def forget(model: nn.Module) -> None:
+    """Let go of what a call of `model` that failed left in its layers: with it go the activations it was made of."""
+    for module in model.modules():
+        if isinstance(module, Part):
+            module.joint.forget()
 
 
 class Part(nn.Module):
