@@ -3,7 +3,7 @@
 Every random draw is keyed by (seed, step, micro-batch): a resumed run, an evaluation in between, or another number of
 processes does not change what dropout draws. A step for which memory did not suffice is repeated whole, in
 micro-batches of half the size, from the draws of its micro-batch 0 on: it is, bit for bit, the step of a run with that
-size.
+size. Where threads hold one example each, one thread goes on alone.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Training:
         `ask` of any process travels with the sum of the counts and comes back in every process's StepDone.
         `pulse` is called before each micro-batch; what it raises leaves the weights as they were before the step.
         `indices` are features to take in place of the plan's, for a trial. Returns lines to show: when memory ran out,
-        `micro_batch_size` is now smaller. Raises ResourceError when no size is small enough.
+        `micro_batch_size` is now smaller, or there is one thread. Raises ResourceError when nothing is small enough.
         """
         indices = self._indices(step) if indices is None else indices
         lines: list[str] = []
@@ -143,11 +143,15 @@ class Training:
             return None  # leaving here drops the error, and with its frames the tensors they hold
 
     def _take_less(self, step: int, indices: np.ndarray) -> str:
-        """Halve the micro-batch and forget the step's gradients. Raises ResourceError when it holds one example."""
+        """Halve the micro-batch, or let one thread hold one example alone, and forget the step's gradients.
+
+        Raises ResourceError when that is how it was.
+        """
         size = -(-len(indices) // -(-len(indices) // self.micro_batch_size))  # as plan.micro_batches cuts
-        where = f"step {step + 1}: out of memory with {size} example{'s' if size > 1 else ''} at a time"
+        each = f" on each of {self.threads} threads" if self.threads > 1 else ""
+        where = f"step {step + 1}: out of memory with {size} example{'s' if size > 1 else ''} at a time{each}"
         longest = int(self.features.lengths[indices].max())
-        if size == 1:
+        if size == 1 and self._crew is None:
             raise ResourceError(
                 f"{where}, of up to {longest:,} tokens",
                 "make examples shorter, take a smaller model or train.precision=bfloat16, or use a larger machine",
@@ -157,10 +161,15 @@ class Training:
                 f"{where}, and several processes cannot repeat a step",
                 f"start again with train.micro_batch_size={size // 2}",
             )
-        self.micro_batch_size = size // 2
+        if size == 1:
+            self._crew = None  # and with it the gradients of its twins
+            now = "on one"
+        else:
+            self.micro_batch_size = size // 2
+            now = f"with {size // 2}"
         self.optimizer.zero_grad(set_to_none=True)
         give_back(self.place.device)
-        return f"{where}; repeated with {size // 2}, which stays (steps are of {self.batch_size})"
+        return f"{where}; repeated {now}, which stays (steps are of {self.batch_size})"
 
     def _pass(self, step: int, indices: np.ndarray, *, ask: bool) -> torch.Tensor:
         parts = micro_batches(indices, self.features.lengths, self.micro_batch_size, by_length=not self._packed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class Scarce(Classify):
 
     room = 10**6
     refused = 0
+    together: threading.Barrier | None = None  # the threads that are here at once run out of memory, this once
 
     def loss(self, outputs: Any, batch: Any) -> Any:
         self._spend(batch)
@@ -36,7 +38,9 @@ class Scarce(Classify):
         return super().read(outputs, batch)
 
     def _spend(self, batch: Any) -> None:
-        if len(batch["input_ids"]) > self.room:
+        if (barrier := self.together) is not None:
+            barrier.wait(60)
+        if barrier is not None or len(batch["input_ids"]) > self.room:
             self.refused += 1
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
 
@@ -96,6 +100,26 @@ def test_it_ends_at_one_example_and_other_errors_are_not_its_business(small: Pat
     assert made.micro_batch_size == 16
     assert not out_of_memory(RuntimeError("shapes do not match")) and not out_of_memory(ValueError("out of memory"))
     assert out_of_memory(torch.OutOfMemoryError("x")) and out_of_memory(MemoryError())
+
+
+def test_two_threads_with_one_example_each_become_one(small: Path, task: Scarce) -> None:
+    """Room for one example and not for two: each thread alone has it, both together do not."""
+    torch.set_num_threads(2)  # the fixture of all these tests sets back to one
+    hurt = training(small, task, features(16), micro=1)
+    torch.set_num_threads(1)
+    calm = training(small, task, features(16), micro=1)
+    assert (hurt.threads, calm.threads) == (2, 1)
+    task.together = threading.Barrier(2, action=lambda: setattr(task, "together", None))
+    (line,) = hurt.advance(0)
+    assert line == (
+        "step 1: out of memory with 1 example at a time on each of 2 threads; repeated on one, which stays "
+        "(steps are of 16)"
+    )
+    assert hurt.threads == 1 and task.refused == 2
+    assert calm.advance(0) == [] and farthest(hurt, calm) == 0.0
+    task.room = 0
+    with pytest.raises(ResourceError, match="step 2: out of memory with 1 example at a time, of up to 9 tokens"):
+        hurt.advance(1)
 
 
 def test_a_last_short_step_is_halved_by_what_it_holds(small: Path, task: Scarce) -> None:
