@@ -27,7 +27,12 @@ def sweep_text(fields: Mapping[str, Any]) -> str:
         ]
         for trial in trials
     ]
-    parts = [table(head, rows), f"winner: trial {fields['best']['number']}, {safe(fields['winner'])}"]
+    failed = [f"trial {trial['number']}: {one_line(trial['error'], 200)}" for trial in trials if trial["error"]]
+    parts = [
+        table(head, rows),
+        *(["\n".join(failed)] if failed else []),
+        f"winner: trial {fields['best']['number']}, {safe(fields['winner'])}",
+    ]
     noise = fields["noise"]
     if noise:
         sides = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +84,67 @@ def test_a_sweep_that_was_stopped_goes_on_where_it_was(command: Command, tmp_pat
     assert result["noise"] is None and "was not measured" in err
     code, done, _ = helpers.call([*words, "--resume"])
     assert code == 0 and done["trials"] == result["trials"] and len(begun) == 4
+
+
+def test_a_killed_sweep_ends_with_the_trials_of_one_that_was_not(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    words = sweeping(command, folder, "train.lr=0.001,0.003", max_steps=8, save_steps=2)
+    words += ["--noise-seeds", "0"]
+    process = helpers.start(words, tmp_path / "killed")
+    while process.is_alive() and not list(folder.glob("trial-001/checkpoints/*")):
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, (tmp_path / "killed.err").read_text("utf-8")
+    code, result, err = helpers.call([*words, "--resume"])
+    assert code == 0, err
+    assert [t["state"] for t in result["trials"]] == ["done", "done"]
+    assert sorted(p.name for p in folder.glob("trial-*")) == ["trial-000", "trial-001"]
+    found = {t["values"]["train.lr"]: helpers.weights(Path(t["run"]) / "model") for t in result["trials"]}
+    code, _, err = helpers.call(command(tmp_path / "plain", max_steps=8, save_steps=2, lr=0.003))
+    assert code == 0, err
+    assert found["0.003"] == helpers.weights(tmp_path / "plain" / "model")
+
+
+def test_a_trial_that_cannot_be_trained_is_shown_and_not_tried_again(command: Command, tmp_path: Path) -> None:
+    words = sweeping(command, tmp_path / "sweep", max_steps=2)
+    model = next(word for word in words if word.startswith("model="))
+    words[words.index(model)] = f"model={tmp_path}/none,{model.removeprefix('model=')}"
+    words += ["--noise-seeds", "0"]
+    code, result, err = helpers.call(words)
+    assert code == 0, err
+    assert [(t["state"], t["number"]) for t in result["trials"]] == [("done", 1), ("failed", 0)]
+    reason = result["trials"][1]["error"]
+    assert "none" in reason and f"trial 0: it failed: {reason}" in err
+    from hfkit.report.sweep import sweep_text
+
+    assert f"trial 0: {reason}"[:60] in sweep_text(result)
+    code, again, err = helpers.call([*words, "--resume"])
+    assert code == 0 and again["trials"] == result["trials"] and "it failed" not in err
+    words = [*words[:-2], "--noise-seeds", "0", "--overwrite"]
+    words[words.index(next(word for word in words if word.startswith("model=")))] = f"model={tmp_path}/none,./neither"
+    code, result, _ = helpers.call(words)
+    assert code == 4 and "no trial came to its end; the last: " in result["error"]["message"]
+
+
+def test_what_may_be_over_is_tried_once_more(tmp_path: Path) -> None:
+    from hfkit.verbs.sweep.space import axis_of
+
+    axes = [axis_of("train.seed=1,2,3")]
+    found = Search(tmp_path, axes, seed=0)
+    found.plan([{"train.seed": value} for value in "123"])
+    for code in (5, 4, 7):
+        found.tell(found.ask(None)[0], "failed", code=code, error="a reason")
+    for queued in (["trial-000", "trial-002"], []):
+        again = Search(tmp_path, axes, seed=0)
+        again.requeue()
+        taken = []
+        while len(taken) < len(queued):
+            trial, values = again.ask(3)
+            taken.append(folder_of(trial))
+            assert values["train.seed"] == ("1" if taken[-1] == "trial-000" else "3")
+            again.tell(trial, "failed", code=5, error="a reason")
+        assert taken == queued and again.ask(3) is None and len(again.trials) == 3
 
 
 def test_values_of_a_range_are_drawn(command: Command, tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from hfkit.errors import DivergenceError, Stopped
+from hfkit.errors import DivergenceError, Stopped, error_of
 from hfkit.events import Event, note, progress
 from hfkit.recipe import Recipe
 from hfkit.verbs.sweep.noise import SIDES, compared
 from hfkit.verbs.sweep.space import Axis, with_values
-from hfkit.verbs.sweep.study import Search, folder_of
-from hfkit.verbs.sweep.trial import Outcome, run
+from hfkit.verbs.sweep.study import CODE, PROBLEM, Search, folder_of
+from hfkit.verbs.sweep.trial import Outcome, run, why
 
 if TYPE_CHECKING:
     import optuna
@@ -78,11 +78,14 @@ def searched(how: Searching) -> Generator[Event, None, None]:
 
 
 def check_ended(search: Search) -> None:
-    """Raise Stopped when the time was up before a trial came to its end, DivergenceError when none did."""
+    """Raise Stopped when the time was up before a trial came to its end; when all failed, what the last one did."""
     if search.complete():
         return
     if any(trial.state.name == "RUNNING" for trial in search.trials):
         raise Stopped("the time was up before a trial came to its end", "add --resume and more --time", code=75)
+    failed = [trial.user_attrs for trial in search.trials if trial.user_attrs.get(CODE) != DivergenceError.code]
+    if failed and CODE in failed[-1]:
+        raise error_of(code=failed[-1][CODE], message=f"no trial came to its end; the last: {failed[-1][PROBLEM]}")
     raise DivergenceError("no trial came to its end, all diverged", "search smaller rates: train.lr=1e-6..1e-4")
 
 
@@ -110,10 +113,14 @@ def one(how: Searching, trial: optuna.trial.Trial, values: Mapping[str, str]) ->
         facts |= {"metrics": ended.metrics, "ci95": ended.ci95}
         how.search.tell(trial, "done", ended.value, **facts)
         yield note(f"trial {trial.number}: {ended.metric} {ended.metrics[str(ended.metric)]:.4g}{so_far(how.search)}")
+    elif ended.state == "pruned":
+        how.search.tell(trial, "pruned", **facts)
+        yield note(f"trial {trial.number}: half of the others were better by then, so it was ended")
     else:
-        how.search.tell(trial, ended.state, **facts)
-        why = "it diverged" if ended.state == "failed" else "half of the others were better by then, so it was ended"
-        yield note(f"trial {trial.number}: {why}")
+        if ended.error is not None:
+            facts |= {PROBLEM: ended.error.message, CODE: ended.error.code}
+        how.search.tell(trial, "failed", **facts)
+        yield note(f"trial {trial.number}: {why(ended.error)}")
 
 
 def so_far(search: Search) -> str:
@@ -139,6 +146,7 @@ def table_of(search: Search) -> list[dict[str, Any]]:
                 "better": facts.get("better"),
                 "metrics": facts.get("metrics"),
                 "seconds": facts.get("seconds"),
+                "error": facts.get(PROBLEM),
                 "run": str(Path(search.folder) / facts["run"]) if "run" in facts else None,
             }
         )
@@ -174,6 +182,8 @@ def noise_of(
         ended = yield from how.train(recipes[side].model_copy(update={"train": train}), place, until=how.budget.until)
         if ended.state == "done":
             values[side].append(ended.metrics[best["metric"]])
+        elif ended.state == "failed":
+            yield note(f"{side} with seed {seed}: {why(ended.error)}")
     counts = {side: len(found) for side, found in values.items()}
     if min(counts.values()) < 2:
         yield note(f"the seeds' noise is not known: runs that ended are {counts}, and each side needs two")

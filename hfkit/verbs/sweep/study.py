@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from hfkit.errors import DataError, UsageError
+from hfkit.errors import DataError, NetworkError, ResourceError, UsageError
 from hfkit.verbs.sweep.space import Axis
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 FILE = "sweep.db"
 ASIDE, FOLDER = "aside", "folder"  # what the study keeps of a trial: that it does not count; its folder's name
+PROBLEM, CODE = "error", "code"  # of a trial that failed: the message, the exit code
+AGAIN = "again"  # that a trial was queued a second time, since what it failed by may be over
+PASSING = (ResourceError.code, NetworkError.code)  # a full disk, a Hub that is down: not of the values alone
 LOCKED_SECONDS = 60  # that a process waits for another to write
 FIRST = 4  # finished trials before any is ended early
 HALF = 50  # percent of its steps that a trial has at least
@@ -63,28 +66,39 @@ class Search:
 
     @property
     def trials(self) -> list[optuna.trial.FrozenTrial]:
-        """All trials that have begun, in their order, without those that were asked for and not wanted."""
+        """All trials that have begun, in their order, without those not wanted, or gone on with by a later one."""
         import optuna
 
+        every = self.study.trials
+        last = {folder_of(trial): trial.number for trial in every}
         waiting = optuna.trial.TrialState.WAITING
-        return [trial for trial in self.study.trials if trial.state != waiting and not trial.user_attrs.get(ASIDE)]
+        return [
+            trial
+            for trial in every
+            if trial.state != waiting and not trial.user_attrs.get(ASIDE) and last[folder_of(trial)] == trial.number
+        ]
 
     def requeue(self) -> None:
-        """Queue again what was running when a sweep was stopped, to go on in its folder. Nobody else may be at work."""
+        """Queue again, to go on in its folder, what was running when a sweep was stopped, and once what failed by
+        something that may be over. Nobody else may be at work.
+        """
         import optuna
 
-        for trial in self.study.trials:
-            if trial.state == optuna.trial.TrialState.RUNNING:
+        for trial in self.trials:
+            again = bool(trial.user_attrs.get(AGAIN))
+            if trial.state == optuna.trial.TrialState.FAIL and trial.user_attrs.get(CODE) in PASSING and not again:
+                self.study.enqueue_trial(trial.params, user_attrs={FOLDER: folder_of(trial), AGAIN: True})
+            elif trial.state == optuna.trial.TrialState.RUNNING:
                 # What of a queued combination was not yet drawn when the process was killed stands there alone.
                 values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-                self.study.enqueue_trial(values, user_attrs={FOLDER: folder_of(trial)})
+                self.study.enqueue_trial(values, user_attrs={FOLDER: folder_of(trial), AGAIN: again})
                 self.tell(optuna.trial.Trial(self.study, trial._trial_id), "failed", **{ASIDE: True})
 
     def ask(self, most: int | None) -> tuple[optuna.trial.Trial, dict[str, str]] | None:
         """The next trial and its values; None when other processes began as many as there may be at the same time."""
         trial = self.study.ask()
-        aside = sum(1 for other in self.study.trials if other.user_attrs.get(ASIDE))
-        if most is not None and trial.number >= most + aside:
+        before = sum(1 for other in self.trials if other.number < trial.number)
+        if most is not None and before >= most:
             self.tell(trial, "failed", **{ASIDE: True})
             return None
         return trial, self.values(trial)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hfkit.errors import DivergenceError
+from hfkit.errors import DivergenceError, HfkitError, Stopped
 from hfkit.events import Event
 from hfkit.files import remove_folder
 from hfkit.recipe import Recipe
@@ -21,7 +21,7 @@ Watch = Callable[[int, float], bool]  # (percent of the steps done, value) -> wh
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: `done`, `pruned`, `failed` (it diverged) or `late` (the time was up)."""
+    """How a run ended: `done`, `pruned`, `failed` (by `error`) or `late` (the time was up)."""
 
     state: str
     metrics: dict[str, float]
@@ -29,6 +29,7 @@ class Outcome:
     better: str = "higher"
     seconds: float = 0.0
     ci95: list[float] | None = None
+    error: HfkitError | None = None
 
     @property
     def value(self) -> float:
@@ -54,9 +55,10 @@ def run(
     """Train `recipe` in `folder`, or go on there; yields what moves a bar, and scores on the way.
 
     `watch` hears of each evaluation; `until` is the time (seconds since the epoch) at which the run is left. Of a run
-    that ended checkpoints are removed, model/ stays. Raises HfkitError, but for divergence.
+    that ended checkpoints are removed, model/ stays. Raises Stopped; other errors are how the run ended.
     """
     begun, steps = time.time(), 0
+    failure: HfkitError | None = None
     state, result = "done", dict[str, Any]()
     work = finetune(recipe, output=folder, resume=True, cpu=cpu, processes=1, offline=offline)
     try:
@@ -76,8 +78,10 @@ def run(
                 if until is not None and time.time() > until and event.kind in ("step", "progress"):
                     state = "late"
                     break
-    except DivergenceError:
-        state = "failed"
+    except Stopped:
+        raise
+    except HfkitError as error:
+        state, failure = "failed", error
     facts = Run(folder).facts()
     if state in ("done", "pruned"):
         remove_folder(folder / "checkpoints")
@@ -86,5 +90,10 @@ def run(
     metric = facts.get("metric")
     ci95 = (result.get("ci95") or {}).get(metric)
     return Outcome(
-        state, result.get("metrics") or {}, metric, facts.get("better", "higher"), time.time() - begun, ci95
+        state, result.get("metrics") or {}, metric, facts.get("better", "higher"), time.time() - begun, ci95, failure
     )
+
+
+def why(error: HfkitError | None) -> str:
+    """How a failed run is spoken of."""
+    return "it diverged" if error is None or isinstance(error, DivergenceError) else f"it failed: {error.message}"
