@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,14 +53,26 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def trained(encoder: str, tmp_path_factory: pytest.TempPathFactory) -> hfkit.api.FinetunedRun:
+    """One run for all tests, each of which works on a copy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder := tmp_path_factory.mktemp("trained"))
+        patch.delenv("HFKIT_RUNS", raising=False)
+        patch.setenv("HFKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        made = hfkit.finetune("qa", train=questions(12), model=encoder, cpu=True, quiet=True, **SMALL)
+    assert made.path.parent == folder / "runs" and made.result["run"] == str(made.path)
+    return made
+
+
 @pytest.fixture
-def run(encoder: str) -> hfkit.api.FinetunedRun:
-    return hfkit.finetune("qa", train=questions(12), model=encoder, cpu=True, quiet=True, **SMALL)
+def run(trained: hfkit.api.FinetunedRun, here: Path) -> hfkit.api.FinetunedRun:
+    path = Path(shutil.copytree(trained.path, here / "runs" / trained.path.name))
+    return hfkit.api.FinetunedRun(path, trained.metrics, trained.result)
 
 
 def test_a_run_knows_its_metrics_predicts_and_is_evaluated(run, here):
-    assert run.path.parent == here / "runs" and (run.path / "model" / "model.safetensors").exists()
-    assert set(run.metrics) == {"exact_match", "f1"} and run.result["run"] == str(run.path)
+    assert (run.path / "model" / "model.safetensors").exists() and set(run.metrics) == {"exact_match", "f1"}
     rows = [{"question": "who?", "context": CONTEXT}, {"question": "who built it?", "context": "the old mill"}]
     exact = {"train.precision": "float32"}
     answers = run.predict(rows, **exact)
@@ -171,6 +184,31 @@ def test_a_recipe_is_made_from_rows_files_and_scripts(encoder, here):
         hfkit.init()
 
 
+def test_runs_are_listed_noted_compared_and_repeated(run, here):
+    assert [one["path"] for one in hfkit.list_runs()] == [str(run.path)]
+    assert hfkit.note_run(run, "the first", public=0.5)["public"] == 0.5
+    assert hfkit.show_run("last")["run"]["notes"] and hfkit.list_runs(noted=True)
+    again = hfkit.rerun(run, output=here / "again", cpu=True, quiet=True)
+    assert again["same"] == {"weights": True, "metrics": True} and again["run"] == str(here / "again")
+    assert hfkit.diff_runs(run, here / "again")["recipe"] == {}
+
+
+def test_a_sweep_and_a_submission(encoder, here):
+    rows = [{"id": f"r{n}", "text": f"the old mill {'the ' * n}", "label": ("good", "bad")[n % 2]} for n in range(12)]
+    found = hfkit.sweep(
+        "classify", {"train.lr": [1e-3, 1e-5]}, train=rows, validation=rows[:4], model=encoder, noise_seeds=0,
+        output=here / "sweep", cpu=True, quiet=True, **{"train.max_steps": 1},
+    )  # fmt: skip
+    assert [trial["state"] for trial in found["trials"]] == ["done"] * 2 and Path(found["winner"]).exists()
+    with pytest.raises(hfkit.UsageError, match="is one value"):
+        hfkit.sweep("classify", {"train.lr": "0.1"}, train=rows, model=encoder)
+    (here / "sample.csv").write_text("id,label\nr0,good\nr1,bad\n", encoding="utf-8")
+    made = hfkit.submission(
+        found["best"]["run"], test=rows[:2], sample=here / "sample.csv", output=here / "out.csv", cpu=True
+    )
+    assert made["rows"] == 2 and (here / "out.csv").read_text(encoding="utf-8").startswith("id,label\nr0,")
+
+
 def test_errors_are_those_of_the_commands(encoder, here):
     with pytest.raises(hfkit.UsageError, match="did you mean"):
         hfkit.finetune("qa", train=questions(4), model=encoder, cpu=True, quiet=True, **{"train.lrr": 1})
@@ -196,19 +234,19 @@ def test_errors_are_those_of_the_commands(encoder, here):
 
 def test_work_in_child_processes_is_a_command(encoder, here):
     """With several GPUs finetune is a subprocess; here that path is taken on CPU, with its result and its error."""
-    from hfkit import api
+    from hfkit.api.children import in_children
 
     (here / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions(8)), encoding="utf-8")
     keys = [f"model={json.dumps(encoder)}", 'data.train="train.jsonl"', *(f"{k}={v}" for k, v in SMALL.items())]
     options = {"resume": False, "overwrite": False, "cpu": True, "offline": True}
-    result = api._in_children("qa", keys, here / "out", options, quiet=True)
+    result = in_children(["finetune", "qa", *keys], here / "out", options, quiet=True)
     assert result["run"] == str(here / "out") and result["command"] == "finetune"
     with pytest.raises(hfkit.UsageError, match="did you mean"):
-        api._in_children("qa", ["train.lrr=1"], None, options, quiet=True)
+        in_children(["finetune", "qa", "train.lrr=1"], None, options, quiet=True)
 
 
 def test_a_dry_run_holds_the_plan_and_several_processes_are_children(encoder, here, monkeypatch):
-    from hfkit import api
+    from hfkit.api import children
 
     given = {"train": questions(8), "model": encoder, "cpu": True, "quiet": True, "dry_run": True, **SMALL}
     plan = hfkit.finetune("qa", processes=1, **given)
@@ -218,7 +256,7 @@ def test_a_dry_run_holds_the_plan_and_several_processes_are_children(encoder, he
         plan.predict(questions(1))
     seen = []
     monkeypatch.setattr(
-        api.subprocess, "run", lambda command, **_: seen.append(command) or pytest.fail("enough was seen")
+        children.subprocess, "run", lambda command, **_: seen.append(command) or pytest.fail("enough was seen")
     )
     with pytest.raises(pytest.fail.Exception):
         hfkit.finetune("qa", processes=2, **given)
