@@ -203,6 +203,7 @@ def test_two_jobs_on_one_file_are_found_out(tmp_path: Path) -> None:
         outputs[1].add([{"finish_reason": "eos"}])
 
 
+PLACES = {"unlink": "pathlib.Path", "write_json": "hfkit.verbs.generate.output"}
 LINES = [{"id": str(number), "finish_reason": "eos"} for number in range(4)]
 
 
@@ -210,6 +211,29 @@ def begun(target: Path, *, resume: bool = False) -> Output:
     output = Output(target, resume=resume)
     output.begin({"rows": 4}, 2)
     return output
+
+
+@pytest.mark.parametrize("deed", ["unlink", "write_json"])
+def test_starting_over_leaves_no_record_of_the_old_job(tmp_path: Path, monkeypatch, deed: str) -> None:
+    """Killed before the old lines are removed, or before the new record is there."""
+    target = tmp_path / "texts.jsonl"
+    output = begun(target)
+    for start in (0, 2):
+        output.add(LINES[start : start + 2])
+    output.finish({"rows": 4})
+    output.partial.write_bytes(b"older\n")
+    honest = Path.unlink
+
+    def killed(path: Path, *_: object, **__: object) -> None:
+        if deed == "write_json" or path == output.partial:
+            raise KeyboardInterrupt
+        honest(path, missing_ok=True)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(f"{PLACES[deed]}.{deed}", killed)
+        begun(target)
+    with pytest.raises(UsageError, match=r"which says what made it, does not"):
+        begun(target, resume=True)
 
 
 def test_a_line_without_its_end_is_not_whole(tmp_path: Path) -> None:

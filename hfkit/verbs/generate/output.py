@@ -51,6 +51,9 @@ class Output:
                 self._name_finished()
             return int(self._held["window"])
         self._held = {"hfkit": __version__, "window": window, "identity": dict(identity), "result": None}
+        # In this order: killed in between, the job leaves lines without a record, which --resume refuses, and never a
+        # record beside lines of another job, nor a record without its lines, which would be taken for done.
+        self.record.unlink(missing_ok=True)
         self.partial.unlink(missing_ok=True)
         write_json(self.record, self._held)
         return window
