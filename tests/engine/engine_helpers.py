@@ -10,7 +10,9 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import tiny_models as tiny
@@ -24,6 +26,15 @@ PRELOAD = [
     "hfkit.verbs.finetune",
     "hfkit.engine.train",
 ]
+WORLD = (
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "HFKIT_STARTED_BY",
+)
 WORDS = [
     "the",
     "small",
@@ -105,6 +116,40 @@ def start(
     )
     process.start()
     return process
+
+
+class Child:
+    """What engine/launch.py takes for a child: a process like those of `start` in place of a new interpreter.
+
+    `launched(log)` stands in for the module subprocess there; the streams of rank N are in `log`-N.out and .err.
+    """
+
+    def __init__(self, log: Path, command: Sequence[str], env: Mapping[str, str]) -> None:
+        given = {name: env.get(name) for name in WORLD}
+        arguments = [word for word in command[3:] if word != "--json"]  # behind python -m hfkit
+        self._process = start(arguments, log.with_name(f"{log.name}-{env['RANK']}"), given)
+        self.pid = self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self) -> None:
+        self._process.join()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+
+def launched(log: Path) -> Any:
+    """The module subprocess as engine/launch.py uses it, with children that start in no time."""
+    return SimpleNamespace(Popen=partial(Child, log))
 
 
 def _run(arguments: list[str], log: str, environment: dict[str, str | None], largest_file: int | None) -> None:

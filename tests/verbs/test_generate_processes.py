@@ -19,6 +19,7 @@ import engine_helpers as helpers
 import pytest
 import tiny_models
 
+from hfkit.cli import main
 from hfkit.engine.launch import free_port
 from hfkit.report.text import safe
 
@@ -83,8 +84,9 @@ def test_a_killed_job_goes_on_to_the_same_bytes(job: list[str], tmp_path: Path) 
     assert (code, again) == (0, result) and "is finished" in said
 
 
-def test_processes_share_the_rows_of_a_file(job: list[str], tmp_path: Path) -> None:
-    """Two processes of gloo: the lines of one, byte for byte, also where they go on with what one began."""
+def test_processes_share_the_rows_of_a_file(job: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes of gloo, started here and by a launcher: the lines of one, byte for byte, also where they go on
+    with what one began."""
     whole, target = tmp_path / "whole.jsonl", tmp_path / "texts.jsonl"
     assert helpers.call([*job, "-o", str(whole)])[0] == 0
     _, told, _ = helpers.call([*job, "-o", str(target)])
@@ -95,7 +97,12 @@ def test_processes_share_the_rows_of_a_file(job: list[str], tmp_path: Path) -> N
     record.write_text(json.dumps({**json.loads(record.read_text("utf-8")), "result": None}), encoding="utf-8")
     world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
     texts = ["generate", *job[1:2], "the river", *GREEDY]
-    commands = [[*job, "-o", str(tmp_path / "fresh.jsonl")], [*job, "-o", str(target), "--resume"], texts]
+    fresh = [*job, "-o", str(tmp_path / "fresh.jsonl"), "--processes", "2"]
+    with monkeypatch.context() as patch:
+        patch.setattr("hfkit.engine.launch.subprocess", helpers.launched(tmp_path / "started"))
+        patch.setattr(sys, "argv", ["hfkit", *fresh])
+        assert main(fresh) == 0
+    commands = [[*job, "-o", str(target), "--resume"], texts]
     logs = [tmp_path / f"log{number}-{rank}" for number in range(len(commands)) for rank in range(2)]
     started = []
     for number, command in enumerate(commands):
@@ -104,10 +111,11 @@ def test_processes_share_the_rows_of_a_file(job: list[str], tmp_path: Path) -> N
             started.append(helpers.start(command, log, {**place, "RANK": str(rank), "LOCAL_RANK": str(rank)}))
     for process in started:
         process.join(SECONDS)
+    logs = [*(tmp_path / f"started-{rank}" for rank in range(2)), *logs]
     said = [Path(f"{log}.err").read_text("utf-8") for log in logs]
-    assert [process.exitcode for process in started] == [0] * len(logs), said
+    assert [process.exitcode for process in started] == [0] * len(started), said
     assert (tmp_path / "fresh.jsonl").read_bytes() == target.read_bytes() == whole.read_bytes()
-    assert "world 2 = 1 node x 2" in said[0] and "16 of 34 prompts are done" in said[2]
+    assert "world 2 = 1 node x 2 (started here)" in said[0] and "16 of 34 prompts are done" in said[2]
     printed = [Path(f"{log}.out").read_text("utf-8") for log in logs]
     assert not any(said[1::2]) and not any(printed[1::2])
     result = json.loads(printed[0])
