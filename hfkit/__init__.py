@@ -18,6 +18,7 @@ _NAMES = {
     "init": "hfkit.api",
     "cv": "hfkit.api",
     "ensemble": "hfkit.api",
+    "bundle": "hfkit.api",
     "submission": "hfkit.api",
     "sweep": "hfkit.api",
     "list_runs": "hfkit.api",

@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": "hfkit.cli.compare:compare",
     "cv": "hfkit.cli.cv:cv",
     "ensemble": "hfkit.cli.ensemble:ensemble",
+    "bundle": "hfkit.cli.bundle:bundle",
     "init": "hfkit.cli.init:init",
     "convert": "hfkit.cli.convert:convert",
     "doctor": "hfkit.cli.doctor:doctor",

@@ -39,6 +39,7 @@ CONTRACT = {
     "cv": "--folds --seeds --model --train --output -o --epochs --lr --batch-size --max-length --metric --time "
     "--resume --overwrite --seed --limit --processes --cpu",
     "ensemble": "-o --output --data --equal --overwrite --limit --cpu",
+    "bundle": "-o --output --compiled --python-version --platform --overwrite",
     "init": "--test --sample --from -o --output",
     "data check": "--task --model --validation --fix",
     "data show": "--task --model --row",

@@ -163,6 +163,7 @@ def loaded_by(code: str) -> set[str]:
         ["compare"],
         ["cv"],
         ["ensemble"],
+        ["bundle"],
         ["recipes"],
         ["runs"],
         ["doctor"],

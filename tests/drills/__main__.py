@@ -18,7 +18,7 @@ def main() -> int:
     from drills.table import DRILLS, run_drill
 
     parser = argparse.ArgumentParser(prog="python tests/drills", description="Fault drills, each one JSON line.")
-    parser.add_argument("name", help="FD01 to FD22, or all")
+    parser.add_argument("name", help="FD01 to FD23, or all")
     parser.add_argument("--full", action="store_true", help="the long form; without it what CI runs")
     parser.add_argument("--trials", type=int, help="trials of the long form, where it is a matter of chance")
     parser.add_argument("--minutes", type=float, help="begin no further trial after so long")

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from drills import contract, damage, disk, finite, hub, kills, signals, world
+from drills import bundle, contract, damage, disk, finite, hub, kills, signals, world
 from drills.harness import Drill
 
-PARTS = (kills, signals, damage, disk, finite, contract, world, hub)
+PARTS = (kills, signals, damage, disk, finite, contract, world, hub, bundle)
 DRILLS: dict[str, Callable[[Drill], None]] = {name: drill for part in PARTS for name, drill in part.DRILLS.items()}
 
 
