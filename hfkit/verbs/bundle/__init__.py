@@ -19,9 +19,10 @@ from hfkit import __version__
 from hfkit.errors import UsageError
 from hfkit.events import Event, note, warning
 from hfkit.files import write_json, write_text
+from hfkit.models import Checkpoint
 from hfkit.recipe.keys import MODEL_KEYS
 from hfkit.run import shown_path
-from hfkit.tasks.base import example_fields
+from hfkit.tasks.base import Task, example_fields
 from hfkit.verbs.bundle import contents, trial
 from hfkit.verbs.bundle.gather import Plan, gathered, planned
 from hfkit.verbs.bundle.packages import OWN, packages_below
@@ -31,6 +32,7 @@ from hfkit.verbs.bundle.target import Target, target_of
 from hfkit.verbs.trained import find_trained
 
 SCRIPT = "predict.py"
+WHEELS = "wheels"
 KEYS = ("task", *MODEL_KEYS)
 
 
@@ -62,36 +64,50 @@ def bundle(
     contents.check_answers(found, task_name, task)
     extras = contents.extras_of(found)
     plan = planned(packages_below(extras, target).values(), target, compiled=compiled)
-    requirement = f"{OWN}[{','.join(extras)}]=={__version__}" if extras else f"{OWN}=={__version__}"
-    generates = task.head == "causal-lm" and task.blocks
     facts: dict[str, Any] = {
         "format": 1,
-        "command": "generate" if generates else "predict",
+        "command": "generate" if writes_on(task) else "predict",
         "task": task_name,
         "model": contents.safe_name(found),
-        "requirement": requirement,
+        "requirement": f"{OWN}[{','.join(extras)}]=={__version__}" if extras else f"{OWN}=={__version__}",
         "target": target.shown(),
         "keys": [text for text in overrides if text.partition("=")[0].strip() == "task"],
         "needs": [{"name": p.name, "requirement": p.requirement(), "version": p.version} for p in plan.needed],
     }
     yield from map(note, found.notes)
     yield shown_plan(plan, target, facts)
-    example = "'Once upon a time'" if generates else example_fields(task)
     with placed(output, overwrite=overwrite) as folder:
-        left_out = contents.copy_model(found, folder)
-        if left_out:
-            yield warning(f"not part of the model, so left out: {', '.join(left_out[:8])}")
-        yield from gathered(plan, target, folder / "wheels", offline=offline)
-        shutil.copyfile(Path(trial.__file__).with_name("script.py"), folder / SCRIPT)
-        if (line := trial.resolves(requirement, folder / "wheels", plan.needed, target)) is not None:
+        yield from filled(folder, found, plan, target, offline=offline)
+        if (line := trial.resolves(facts["requirement"], folder / WHEELS, plan.needed, target)) is not None:
             yield note(line)
         trial.answers(folder / contents.MODEL, task, output, facts["keys"])
-        own = next(path for path in (folder / "wheels").glob(f"{OWN}-*.whl"))
-        manifest = {**facts, "wheel": f"wheels/{own.name}", "files": listed(folder)}
-        parts = parts_of(manifest["files"])
-        write_text(folder / "README.md", page(manifest, example))
-        write_json(folder / MANIFEST, {**manifest, "files": listed(folder)})
-    yield from ended(output, manifest, parts, plan, example, started)
+        example = "'Once upon a time'" if writes_on(task) else example_fields(task)
+        manifest = described(folder, facts, example)
+    yield from ended(output, manifest, plan, example, started)
+
+
+def writes_on(task: Task) -> bool:
+    """Whether a model continues prompts, with `hfkit generate`, instead of answering rows."""
+    return task.head == "causal-lm" and task.blocks
+
+
+def filled(folder: Path, found: Checkpoint, plan: Plan, target: Target, *, offline: bool) -> Iterator[Event]:
+    """Write model, wheels and predict.py."""
+    left_out = contents.copy_model(found, folder)
+    if left_out:
+        yield warning(f"not part of the model, so left out: {', '.join(left_out[:8])}")
+    yield from gathered(plan, target, folder / WHEELS, offline=offline)
+    shutil.copyfile(Path(trial.__file__).with_name("script.py"), folder / SCRIPT)
+
+
+def described(folder: Path, facts: dict[str, Any], example: str) -> dict[str, Any]:
+    """Write README.md and the manifest, which is returned."""
+    wheel = next((folder / WHEELS).glob(f"{OWN}-*.whl"))
+    facts = {**facts, "wheel": f"{WHEELS}/{wheel.name}"}
+    write_text(folder / "README.md", page({**facts, "files": listed(folder)}, example))
+    manifest = {**facts, "files": listed(folder)}
+    write_json(folder / MANIFEST, manifest)
+    return manifest
 
 
 def shown_plan(plan: Plan, target: Target, facts: dict[str, Any]) -> Event:
@@ -106,10 +122,9 @@ def shown_plan(plan: Plan, target: Target, facts: dict[str, Any]) -> Event:
     return Event("plan", {"title": "bundle", "items": items})
 
 
-def ended(
-    output: Path, manifest: dict[str, Any], parts: list[tuple[str, int, int]], plan: Plan, example: str, started: float
-) -> Iterator[Event]:
+def ended(output: Path, manifest: dict[str, Any], plan: Plan, example: str, started: float) -> Iterator[Event]:
     """Where it is, how big, and what to type there."""
+    parts = parts_of(manifest["files"])
     size = output.stat().st_size if output.is_file() else sum(size for _, _, size in parts)
     shares = ", ".join(f"{name.rstrip('/')} {size / 1e6:.1f} MB" for name, _, size in parts if name.endswith("/"))
     yield Event("saved", {"what": f"bundle of {size / 1e6:.1f} MB ({shares})", "path": shown_path(output)})
@@ -122,7 +137,7 @@ def ended(
             **{name: manifest[name] for name in names},
             "output": str(output.absolute()),
             "bytes": size,
-            "files": len(manifest["files"]) + 2,
+            "files": len(manifest["files"]) + 1,
             "parts": {name: size for name, _, size in parts},
             "wheels": {"rebuilt": len(plan.rebuilt), "fetched": len(plan.fetched)},
             "throughput": {"seconds": time.time() - started},

@@ -12,7 +12,7 @@ from typing import Any
 
 from packaging.tags import parse_tag
 
-from hfkit.errors import HfkitError, ModelError, UsageError
+from hfkit.errors import DataError, ModelError, UsageError
 from hfkit.tasks.base import Task
 from hfkit.verbs.bundle.gather import has_pip
 from hfkit.verbs.bundle.packages import Package
@@ -76,9 +76,9 @@ def answers(model: Path, task: Task, shown: Path, keys: list[str]) -> None:
         else:
             rows = [row_for(task)]
             events = list(predict(str(model), data=rows, cpu=True, processes=1, overrides=keys, offline=True))
-    except HfkitError as error:
-        error.message = f"the bundled model does not answer: {error.message.replace(str(model.parent), str(shown))}"
-        raise
+    except (UsageError, DataError, ModelError) as error:
+        message = error.message.replace(str(model.parent), str(shown))
+        raise type(error)(f"the bundled model does not answer: {message}", error.hint) from error
     if events[-1].kind != "result" or not events[-1].fields.get("predictions"):
         raise ModelError(
             f"{shown}: the bundled model does not answer a row", "try it: `hfkit predict MODEL --data FILE`"
