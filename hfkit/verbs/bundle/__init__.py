@@ -58,7 +58,7 @@ def bundle(
     check_place(output, overwrite=overwrite)
     for text in overrides:
         if (name := text.partition("=")[0].strip()) not in KEYS:
-            raise UsageError(f"{name} has no effect on a bundle", f"give it to {SCRIPT}, as in `hfkit predict`")
+            raise UsageError(f"{name} has no effect on a bundle", f"give it to {SCRIPT}, as to predict")
     target = target_of(python_version, platform)
     found, task_name, task, _ = find_trained(model, None, overrides, offline=offline)
     contents.check_answers(found, task_name, task)

