@@ -83,7 +83,7 @@ def test_a_dry_run_shows_folds_and_time_and_leaves_nothing(crossing: Callable[..
     assert (one["runs"], three["runs"], one["at_once"]) == (2, 6, 1)
     assert one["seconds"] == 2 * one["measured"]["seconds"] and three["seconds"] == 6 * three["measured"]["seconds"]
     assert "fold 0" in err and "31 rows held out of 61" in err and "for 6 runs like fold" in err
-    assert one["plan"]["steps"].startswith("4 of 8 examples")
+    assert one["plan"]["steps"] == "4 of 8 examples (1 epoch)"
 
 
 def test_seeds_are_averaged_and_rows_without_gold_left_out(
