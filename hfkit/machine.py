@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ FIRST_RESERVED_STEP = 0xFFFFFFF0
 
 def versions() -> dict[str, str]:
     """Versions of hfkit and of what it stands on; packages that are missing are left out."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Read once: it takes as long as a small model's step, and every checkpoint says them."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

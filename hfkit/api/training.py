@@ -91,7 +91,8 @@ def cv(
 ) -> dict[str, Any]:
     """Cross-validate a recipe; returns what `hfkit cv --json` prints. Raises HfkitError.
 
-    `options` are the command's other flags (resume, overwrite, cpu, processes, offline) and, with a dot, recipe keys.
+    `options` are the command's other flags (resume, overwrite, dry_run, cpu, processes, offline) and, with a dot,
+    recipe keys.
     """
     from hfkit.recipe.load import load
     from hfkit.verbs.cv import cv as verb

@@ -8,6 +8,7 @@ from hfkit.cli.options import Cpu, Debug, Json, Limit, Offline, Output, Overwrit
 from hfkit.cli.perform import Events, perform
 from hfkit.cli.training import (
     BatchSize,
+    DryRun,
     Epochs,
     MaxLength,
     Metric,
@@ -50,6 +51,7 @@ def cv(
         int | None, typer.Option("--processes", metavar="N", min=1, help="Runs at once; else one per GPU.")
     ] = None,
     cpu: Cpu = False,
+    dry_run: DryRun = False,
     json: Json = False,
     offline: Offline = False,
     quiet: Quiet = False,
@@ -87,6 +89,7 @@ def cv(
             output=output,
             resume=resume,
             overwrite=overwrite,
+            dry_run=dry_run,
             cpu=cpu,
             processes=processes,
             offline=offline,

@@ -8,6 +8,7 @@ from hfkit.cli.options import Cpu, Debug, Json, Limit, Offline, Output, Overwrit
 from hfkit.cli.perform import Events, perform
 from hfkit.cli.training import (
     BatchSize,
+    DryRun,
     Epochs,
     MaxLength,
     Metric,
@@ -48,9 +49,7 @@ def finetune(
         int | None, typer.Option("--processes", metavar="N", min=1, help="Processes to train with; else one per GPU.")
     ] = None,
     cpu: Cpu = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan, measure what fits and how long it takes.")
-    ] = False,
+    dry_run: DryRun = False,
     json: Json = False,
     offline: Offline = False,
     quiet: Quiet = False,

@@ -26,13 +26,14 @@ BatchSize = Annotated[
     int | None, typer.Option("--batch-size", metavar="N", min=1, help="Examples per optimizer step, over all devices.")
 ]
 MaxLength = Annotated[int | None, typer.Option("--max-length", metavar="N", min=1, help="Tokens per example at most.")]
-Metric = Annotated[
-    str | None, typer.Option("--metric", metavar="NAME", help="Metric that picks the best checkpoint.")
-]
+Metric = Annotated[str | None, typer.Option("--metric", metavar="NAME", help="Metric that picks the best checkpoint.")]
 Time = Annotated[
     str | None, typer.Option("--time", metavar="2h", help="Time limit of a run; the schedule is fitted to it.")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of weights, order and dropout.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the plan, measure what fits and how long it takes; train nothing.")
+]
 
 
 def train_of(train: list[str] | None) -> str | list[str] | None:

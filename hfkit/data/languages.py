@@ -53,8 +53,9 @@ _WORD = re.compile(r"[^\W\d_]+")
 def mixed_languages(rows: Sequence[Row], columns: Sequence[str]) -> tuple[list[Finding], dict[str, dict[str, int]]]:
     """(a warning for each column with rows in another language than most, how many texts of a column are in which).
 
-    Texts that are too short or too mixed to tell are counted as "unclear" and never warned of. No model is used:
-    writings are told by their letters, languages in Latin letters by their commonest words.
+    Texts that are too short or too mixed to tell are counted as "unclear" and never warned of; of several texts in one
+    row the first is looked at. No model is used: writings are told by their letters, languages in Latin letters by
+    their commonest words.
     """
     findings: list[Finding] = []
     counts: dict[str, dict[str, int]] = {}
@@ -88,6 +89,7 @@ def language_of(text: str) -> str:
 
 
 def _known_language(value: object, known: dict[int, str]) -> str:
+    value = value[0] if isinstance(value, list) and value else value
     if not isinstance(value, str):
         return "unclear"
     place = hash(value)

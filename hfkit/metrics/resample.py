@@ -20,15 +20,16 @@ def resampled(
 
     With `groups` (an id per row) whole groups are drawn. Rows that are equal in every table are handed to `reduce`
     once, with the column `weight` that says how often they were drawn: 30,000 classified rows are then a dozen. A
-    `reduce` that does not read `weight`, which is tried first, is given the drawn rows themselves. Memory: one
-    resample, or one number for each resample and kind of group. Raises DataError without rows, ValueError for
-    arguments that do not fit.
+    `reduce` that does not read `weight`, which is tried first, is given the drawn rows themselves. A resample of which
+    `reduce` can make nothing, such as blocks without a scored token, has no metrics. Memory: one resample, or one
+    number for each resample and kind of group. Raises DataError without rows, ValueError for arguments that do not fit.
     """
     count = row_count(tables)
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, not {resamples}")
     if groups is not None and len(groups) != count:
         raise ValueError(f"{len(groups)} group ids for {count} rows")
+    reduce = _or_nothing(reduce)
     random = np.random.default_rng(seed)
     member = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
     pattern, shown = _patterns(tables)
@@ -40,6 +41,16 @@ def resampled(
         return
     for weight in _weights(random, member, pattern, len(shown), resamples):
         yield [reduce({**table, WEIGHT: weight}) for table in few]
+
+
+def _or_nothing(reduce: Reduce) -> Reduce:
+    def reduced(columns: Columns) -> Mapping[str, float]:
+        try:
+            return reduce(columns)
+        except DataError:
+            return {}
+
+    return reduced
 
 
 def row_count(tables: Sequence[Columns]) -> int:

@@ -11,7 +11,9 @@ SHOWN = 4  # metrics in a column of their own; the rest is in --json
 
 
 def folds_text(fields: Mapping[str, Any]) -> str:
-    """Each run, then mean and spread, of the first metrics."""
+    """Each run, then mean and spread, of the first metrics; nothing after a dry run, whose plan was shown."""
+    if "mean" not in fields:
+        return ""
     names = list(fields["mean"])[:SHOWN]
     rows = [
         [str(run["fold"]), str(run["seed"]), number(run["rows"]), *(score(run["metrics"][name]) for name in names)]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hfkit.errors import DataError
-from hfkit.metrics.statistics import bootstrap_ci, wilson
+from hfkit.metrics.statistics import bootstrap_ci, grouped_wilson, wilson
 from hfkit.tasks.base import Prediction, Row, Task
 
 RESAMPLES = 1000
@@ -152,8 +152,10 @@ def score_columns(task: Task, found: Measured, *, intervals: bool = True) -> Sco
 def intervals_of(task: Task, found: Measured) -> tuple[dict[str, list[float]], dict[str, str]]:
     """95 % intervals of the metrics that need no probabilities, and the method of each.
 
-    Wilson's for a plain share of right rows that do not share a context or premise, else the bootstrap. Metrics of
-    probabilities (log_loss, roc_auc) need a column for every class in each resample, which would take minutes.
+    Wilson's for a plain share of right rows that do not share a context or premise, else the bootstrap. A share of rows
+    that are all right, or all wrong, is the same in every resample: it has Wilson's interval too, of as many rows as
+    there are contexts or premises. Metrics of probabilities (log_loss, roc_auc) need a column for every class in each
+    resample, which would take minutes.
     """
     light = {name: values for name, values in found.columns.items() if not name.startswith(ASIDE)}
     shares = {} if found.groups is not None else task.means(found.columns)
@@ -166,7 +168,21 @@ def intervals_of(task: Task, found: Measured) -> tuple[dict[str, list[float]], d
     names = [name for name in task.reduce(light) if name not in bounds]
     drawn = bootstrap_ci(light, task.reduce, groups=found.groups, resamples=RESAMPLES, seed=0, keys=names)
     bounds |= drawn
-    return bounds, methods | dict.fromkeys(drawn, bootstrap_name(found))
+    methods |= dict.fromkeys(drawn, bootstrap_name(found))
+    for name, rows in shares_of(task, found.columns).items():
+        if name in drawn and drawn[name][0] == drawn[name][1] in (0.0, 100.0):
+            groups = np.flatnonzero(rows) if found.groups is None else found.groups[rows]
+            share = np.full(len(groups), drawn[name][0] / 100)
+            bounds[name] = [100.0 * end for end in grouped_wilson(share, groups)]
+            methods[name] = f"Wilson over {len(np.unique(groups)):,} {found.unit}"
+    return bounds, methods
+
+
+def shares_of(task: Task, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Metrics that are a percentage of rows: which rows. All of them, or those of a cell (`cells` of a task)."""
+    every = {name: np.ones(len(values), dtype=bool) for name, values in task.means(columns).items()}
+    cells = getattr(task, "cells", None)
+    return every if cells is None else {**every, **cells(columns)}
 
 
 def bootstrap_name(found: Measured) -> str:

@@ -73,6 +73,19 @@ def test_killed_and_resumed_it_equals_the_uninterrupted_one(
     assert code == 0 and listed["differences"]["accuracy"] == 0
 
 
+def test_a_dry_run_shows_folds_and_time_and_leaves_nothing(crossing: Callable[..., list[str]], tmp_path: Path) -> None:
+    folder = tmp_path / "cv"
+    code, one, err = helpers.call(crossing(folder, "--dry-run"))
+    assert code == 0 and not folder.exists(), err
+    code, three, err = helpers.call(crossing(folder, "--dry-run", "--seeds", "3"))
+    assert code == 0 and not folder.exists(), err
+    assert one["fold_rows"] == three["fold_rows"] and sorted(one["fold_rows"]) == [30, 31]
+    assert (one["runs"], three["runs"], one["at_once"]) == (2, 6, 1)
+    assert one["seconds"] == 2 * one["measured"]["seconds"] and three["seconds"] == 6 * three["measured"]["seconds"]
+    assert "fold 0" in err and "31 rows held out of 61" in err and "for 6 runs like fold" in err
+    assert one["plan"]["steps"] == "4 of 8 examples (1 epoch)"
+
+
 def test_seeds_are_averaged_and_rows_without_gold_left_out(
     crossing: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -193,3 +193,14 @@ def test_seeds_of_a_system_are_averaged() -> None:
     found = paired_bootstrap([seeds[0]], seeds, reduce_squad, resamples=100)["exact_match"]
     wanted = np.mean([reduce_squad(seed)["exact_match"] for seed in seeds]) - reduce_squad(seeds[0])["exact_match"]
     assert found["difference"] == pytest.approx(wanted)
+
+
+def test_a_resample_without_a_scored_token_is_left_out() -> None:
+    """Blocks of one token have none that is scored."""
+    columns = {"nll": np.array([0.0, 0.0, 6.0, 4.0]), "tokens": np.array([0.0, 0.0, 3.0, 2.0])}
+    assert bootstrap_ci(columns, reduce_perplexity, resamples=200) == {
+        "perplexity": pytest.approx([np.e**2] * 2),
+        "loss": pytest.approx([2.0] * 2),
+    }
+    alone = {name: values[[0, 1, 1, 1, 3]] for name, values in columns.items()}
+    assert set(paired_bootstrap([alone], [alone], reduce_perplexity, resamples=200)) == {"perplexity", "loss"}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hfkit.errors import DataError
+from hfkit.metrics.statistics import wilson
 from hfkit.tasks import task_class
 from hfkit.tasks.scoring import measured, score_columns, score_fields
 
@@ -74,3 +75,24 @@ def test_blocks_of_text_say_how_many_tokens_were_scored():
     scores = score_columns(task("lm"), measured(task("lm"), blocks, blocks))
     assert scores.metrics["perplexity"] == pytest.approx(np.exp(0.7))
     assert all(text.endswith("; 3,000 tokens scored") for text in scores.definitions.values())
+
+
+def test_a_cell_that_is_all_right_has_an_interval():
+    """Each resample of it is all right too; Wilson's interval of as many rows as there are premises says more."""
+    made = task("nli")
+    rows = [
+        {"id": f"{n}", "premise": f"p{n % 40}", "hypothesis": "h", "label": ("entailment", "non-entailment")[n % 2],
+         "heuristic": ("lexical_overlap", "subsequence")[n % 4 < 2]}
+        for n in range(160)
+    ]  # fmt: skip
+    said = [
+        {"id": row["id"], "prediction": row["label"] if row["heuristic"] == "subsequence" or n % 3 else "entailment"}
+        for n, row in enumerate(rows)
+    ]
+    scores = score_columns(made, measured(made, said, rows))
+    assert scores.metrics["subsequence_entailment"] == scores.metrics["lexical_overlap_entailment"] == 100.0
+    low, high = scores.ci95["subsequence_entailment"]
+    assert high == 100.0 and low == pytest.approx(100 * wilson(10, 10)[0])
+    assert scores.methods["subsequence_entailment"] == "Wilson over 10 premises"
+    assert scores.methods["lexical_overlap_non_entailment"].startswith("bootstrap over 40 premises")
+    assert scores.methods["accuracy"].startswith("bootstrap")

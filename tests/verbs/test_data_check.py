@@ -204,3 +204,11 @@ def test_what_is_said_of_squad_is_true(shared: Path, finish: Any) -> None:
             seen.add((row["question"], paragraph["context"], texts))
     result, _ = finish(check(str(shared / "squad" / "dev.json"), task="qa"))
     assert found(result) == {"repeated_rows": twice}
+
+
+def test_both_sides_of_a_translation_have_a_language() -> None:
+    rows = [{"source": f"the mill and the river of the town {n}", "target": [f"老磨坊在河边{n}"]} for n in range(20)]
+    rows[3]["target"] = ["this is the mill and the river of the town"]
+    *_, last = check(put("pairs.jsonl", rows), task="seq2seq")
+    assert last.fields["counts"]["languages"] == {"source": {"English": 20}, "target": {"Chinese": 19, "English": 1}}
+    assert found(last.fields)["language_mix"] == 1

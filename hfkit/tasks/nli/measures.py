@@ -88,6 +88,18 @@ def means(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {"accuracy": (table["gold"] == table["predicted"]).astype(np.float64)}
 
 
+def cells(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The rows (a mask) of each of HANS' cells; none where the rows have no heuristics."""
+    if "heuristic" not in columns or not two_way(columns):
+        return {}
+    entailed, heuristic = decided(columns)[0]["gold"] == 0, np.asarray(columns["heuristic"])
+    return {
+        f"{title}_{label}": (heuristic == number) & (entailed == (label == "entailment"))
+        for label in ("entailment", "non_entailment")
+        for number, title in enumerate(HEURISTICS)
+    }
+
+
 def definitions(read: Mapping[str, Mapping[str, str | None]], *, hypothesis_only: bool) -> dict[str, str]:
     """What each metric is. `read` says how the labels of data and model were read, which is part of what they are."""
     said = "; a three-way answer on two-way gold is decided first, then read as entailment or not"

@@ -234,6 +234,10 @@ class NLI:
     def means(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return measures.means(columns)
 
+    def cells(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The rows of each of HANS' cells."""
+        return measures.cells(columns)
+
     def classes(
         self, columns: Mapping[str, np.ndarray], prediction: Prediction
     ) -> tuple[Mapping[str, np.ndarray], list[str]]:

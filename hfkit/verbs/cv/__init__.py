@@ -21,6 +21,7 @@ from hfkit.machine import start_facts
 from hfkit.recipe import Recipe
 from hfkit.recipe.load import dump, identity
 from hfkit.run import Run, shown_path
+from hfkit.verbs.cv.dry import rehearsed
 from hfkit.verbs.cv.oof import spread, written
 from hfkit.verbs.cv.plan import Cell, Plan, planned
 from hfkit.verbs.cv.training import trained
@@ -37,6 +38,7 @@ def cv(
     output: Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    dry_run: bool = False,
     cpu: bool = False,
     processes: int | None = None,
     offline: bool = False,
@@ -45,7 +47,8 @@ def cv(
     as many as the folder has that is resumed, else one.
 
     Yields events, the last one "result" with `folds` and `seeds` (each run's metrics), `metrics` and `ci95` of the
-    out-of-fold predictions averaged over seeds, `mean`, `spread`, `oof`. Raises HfkitError.
+    out-of-fold predictions averaged over seeds, `mean`, `spread`, `oof`. `dry_run` trains nothing: its result is that
+    of cv/dry.py. Raises HfkitError.
     """
     started = time.time()
     if launched():
@@ -54,10 +57,16 @@ def cv(
         raise UsageError(f"--seeds {seeds}: at least 1 is needed", "leave it out for one seed")
     plan = yield from planned(recipe, seeds=seeds or seeds_before(output, resume=resume), offline=offline)
     prior = find_prior(plan.recipe, output, resume=resume, overwrite=overwrite)
+    if dry_run:
+        yield from rehearsed(plan, plan_items(plan), cpu=cpu, processes=processes, offline=offline)
+        return
     with Hold() as hold:
         run = opened(plan, prior, output, hold, overwrite=overwrite)
         cells = list(plan.cells(run.path))
-        yield Event("plan", {"title": f"{recipe.name}: {plan.folds} folds", "items": plan_items(plan, run)})
+        yield Event(
+            "plan",
+            {"title": f"{recipe.name}: {plan.folds} folds", "items": {**plan_items(plan), "folder": str(run.path)}},
+        )
         with ending(run, main=True):
             found = yield from trained(cells, plan.recipe, run.path, cpu=cpu, processes=processes, offline=offline)
             hold.check()
@@ -118,7 +127,7 @@ def opened(plan: Plan, prior: Run | None, output: Path | None, hold: Hold, *, ov
     return run
 
 
-def plan_items(plan: Plan, run: Run) -> dict[str, str]:
+def plan_items(plan: Plan) -> dict[str, str]:
     """What is about to happen, label by label."""
     sizes = [int((plan.numbers == number).sum()) for number in range(plan.folds)]
     return {
@@ -126,5 +135,4 @@ def plan_items(plan: Plan, run: Run) -> dict[str, str]:
         "model": plan.recipe.model,
         "rows": f"{len(plan.rows):,}, in folds of {min(sizes):,} to {max(sizes):,}{plan.how}",
         "runs": f"{plan.folds * len(plan.seeds)}, seeds {', '.join(map(str, plan.seeds))}",
-        "folder": str(run.path),
     }

@@ -137,7 +137,7 @@ def row_findings(task: Task, rows: Rows, other: Rows | None) -> tuple[list[Findi
     findings += broken_characters(rows, texts)
     if not rows.stream:
         findings += repeats(rows, texts, gold)
-        strangers, counts["languages"] = mixed_languages(rows, texts)
+        strangers, counts["languages"] = mixed_languages(rows, [*texts, gold] if gold == "target" else texts)
         findings += strangers
     if other is not None and not rows.stream:
         counts["validation_rows"] = len(other)

@@ -18,7 +18,7 @@ def plan_items(fit: Fit) -> dict[str, str]:
     ready, settings, schedule = fit.ready, fit.ready.recipe.train, fit.training.schedule
     lengths = ready.train.lengths
     sizes = f"{int(lengths.sum()):,} tokens (mean {lengths.mean():.0f}, longest {lengths.max()})"
-    epochs = f"{schedule.steps / fit.per_epoch:.2g} epochs"
+    epochs = f"{schedule.steps / fit.per_epoch:.2g}"
     limit = f", at most {settings.time}" if settings.time else ""
     parameters = list(fit.training.bare.parameters())
     every, moving = (sum(p.numel() for p in some) for some in (parameters, (p for p in parameters if p.requires_grad)))
@@ -28,7 +28,7 @@ def plan_items(fit: Fit) -> dict[str, str]:
         "model": f"{ready.found.name}, {parts}",
         "train": f"{rows_text(len(ready.train_rows))}, {len(ready.train):,} examples, {sizes}",
         "validation": f"{rows_text(len(ready.validation_rows))}, {len(ready.validation):,} examples",
-        "steps": f"{schedule.steps:,} of {settings.batch_size} examples ({epochs}){limit}",
+        "steps": f"{schedule.steps:,} of {settings.batch_size} examples ({epochs} epoch{'s' * (epochs != '1')}){limit}",
         "learning rate": f"{schedule.peak:g}, {schedule.warmup_steps} warm-up steps, {settings.schedule}",
         "precision": ready.place.precision,
         "batches": batches_text(fit.training),
