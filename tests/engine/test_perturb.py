@@ -40,6 +40,7 @@ def test_fgm_moves_by_epsilon_along_the_gradient() -> None:
     weight, gradient = torch.randn(5, 3), torch.randn(5, 3)
     move = fgm(weight, gradient, 0.7)
     assert move.norm() == pytest.approx(0.7) and torch.allclose(move, 0.7 * gradient / gradient.norm())
+    assert torch.equal(fgm(weight, 65536 * gradient, 0.7), move)  # as float16 scales its losses
     for unfit in (torch.zeros(5, 3), torch.full((5, 3), float("inf")), torch.full((5, 3), float("nan"))):
         assert not fgm(weight, unfit, 0.7).any() and not awp(weight, unfit, 0.1, 1.0).any()
 
