@@ -2,7 +2,8 @@
 
 A checkpoint holds the model as `save_model` writes it, the optimizer's moments in safetensors, the position in JSON,
 and a manifest (size and sha256 of every file, and of itself) written last. The random state needs no file: every draw
-of a run is keyed by (seed, step, micro-batch), see engine/train.py.
+of a run is keyed by (seed, step, micro-batch), see engine/train.py. Where weights are averaged the model is their
+average, as it was scored, and the weights that training goes on with stand beside it.
 
 The commit: the first process alone writes into .tmp-step-N-xxxxxxxx, each file is synced, then the manifest, then the
 folder; one rename, and the sync of the parent. Whatever moment the process dies in, the folder is whole or absent.
@@ -21,6 +22,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from hfkit.engine.average import Average
 from hfkit.engine.shard import shared_like, trained_weights, whole_moments, whole_weights
 from hfkit.errors import ModelError
 from hfkit.files import as_os_error, atomic_folder, cannot_write, remove_folder, write_json
@@ -28,6 +30,7 @@ from hfkit.models import save_model
 from hfkit.models.manifest import problem_of, step_name, write_manifest
 
 TRAINED = "trained.safetensors"  # adapters and head, where the weights hold them merged
+LATEST = "latest.safetensors"  # the weights to go on with, where the model is an average of them
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -42,11 +45,15 @@ class Found:
 
 @dataclass(frozen=True)
 class Whole:
-    """The tensors of a checkpoint: weights (None: the model's own), moments, and what trains beside merged weights."""
+    """The tensors of a checkpoint: weights (None: the model's own), moments, and what trains beside merged weights.
+
+    `latest` are the weights to go on with, by the names in the model, where the others are their average.
+    """
 
     weights: dict[str, torch.Tensor] | None
     moments: dict[str, torch.Tensor]
     trained: dict[str, torch.Tensor] | None
+    latest: dict[str, torch.Tensor] | None = None
 
 
 def save(
@@ -74,8 +81,9 @@ def save(
         save_model(model, tokenizer, temporary, dict(saved), weights=whole.weights)
         try:
             save_file(whole.moments, temporary / "optimizer.safetensors")
-            if whole.trained is not None:
-                save_file(whole.trained, temporary / TRAINED)
+            for name, tensors in ((TRAINED, whole.trained), (LATEST, whole.latest)):
+                if tensors is not None:
+                    save_file(tensors, temporary / name)
         except SafetensorError as error:
             raise cannot_write(path, as_os_error(error)) from error
         write_json(temporary / "state.json", dict(state))
@@ -83,12 +91,15 @@ def save(
     return path
 
 
-def collected(model: Any, optimizer: torch.optim.Optimizer, *, keep: bool) -> Whole:
+def collected(
+    model: Any, optimizer: torch.optim.Optimizer, *, keep: bool, latest: dict[str, torch.Tensor] | None = None
+) -> Whole:
     """All tensors of a checkpoint; where weights are shared out, all processes must call it, and one keeps them."""
     return Whole(
         whole_weights(model, keep=keep),
         whole_moments(model, optimizer, MOMENTS, keep=keep),
         trained_weights(model, keep=keep),
+        latest,
     )
 
 
@@ -143,15 +154,29 @@ def load_optimizer(path: Path, model: torch.nn.Module, optimizer: torch.optim.Op
 
 def load_trained(path: Path, model: torch.nn.Module) -> None:
     """Put adapters and head of a checkpoint into a model just made from its base. Raises ModelError when unfit."""
-    if not (path / TRAINED).exists():
-        raise ModelError(f"{path}: {TRAINED} is missing", "start a new run without --resume")
-    tensors = load_file(path / TRAINED)
-    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    if {name: p.shape for name, p in parameters.items()} != {name: value.shape for name, value in tensors.items()}:
-        raise ModelError(f"{path}: its adapters do not fit the model", "start a new run without --resume")
+    tensors = _read_trained(path, TRAINED, model, "adapters do")
     with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(tensors[name])
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.copy_(tensors[name])
+
+
+def load_average(path: Path, model: torch.nn.Module, average: Average, count: int) -> None:
+    """Take the weights of `model`, loaded from a checkpoint, as the average of `count` steps, 0 if it is none yet, and
+    those to go on with from beside it. Raises ModelError when unfit."""
+    if count:
+        average.restore(_read_trained(path, LATEST, model, "latest weights do"), count)
+
+
+def _read_trained(path: Path, name: str, model: torch.nn.Module, what: str) -> dict[str, torch.Tensor]:
+    """A file with a value of each weight of the model that trains. Raises ModelError."""
+    if not (path / name).exists():
+        raise ModelError(f"{path}: {name} is missing", "start a new run without --resume")
+    tensors = load_file(path / name)
+    shapes = {each: p.shape for each, p in model.named_parameters() if p.requires_grad}
+    if shapes != {each: value.shape for each, value in tensors.items()}:
+        raise ModelError(f"{path}: its {what} not fit the model", "start a new run without --resume")
+    return tensors
 
 
 def rotate(folder: Path, keep: int, *, newest: int, best_step: int | None) -> None:

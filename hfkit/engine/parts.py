@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from hfkit.engine.forward import forward
 from hfkit.errors import UsageError
 from hfkit.models.stack import stack_of
+from hfkit.tasks.base import Task
 
 
 def freeze(model: Any, layers: int) -> int:
@@ -56,3 +60,11 @@ def recompute_activations(model: Any) -> None:
 def recomputes(model: nn.Module) -> bool:
     """Whether `recompute_activations` was done to the model."""
     return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+
+
+def leaves_unused(model: torch.nn.Module, task: Task, batch: Mapping[str, torch.Tensor]) -> bool:
+    """Whether a parameter takes no part in the loss: found by one backward pass, since looking each step costs time."""
+    task.loss(forward(model, batch), batch)[0].backward()
+    unused = any(p.grad is None for p in model.parameters() if p.requires_grad)
+    model.zero_grad(set_to_none=True)
+    return unused

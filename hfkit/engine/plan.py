@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 Indices = np.ndarray  # (features,) int64
@@ -39,3 +41,15 @@ def answer_batches(lengths: np.ndarray, max_tokens: int, max_features: int | Non
         batches.append(ordered[start : start + size])
         start += size
     return batches
+
+
+def share_of(parts: list[Indices], rank: int, size: int) -> Iterator[tuple[int, Indices, float, bool]]:
+    """(number, features, weight, last) of one process's micro-batches, of `size` processes.
+
+    Processes run equally many; one that has none left repeats the first with weight 0, so that all meet.
+    """
+    rounds = -(-len(parts) // size)
+    for turn in range(rounds):
+        number = turn * size + rank
+        real = number < len(parts)
+        yield number, parts[number] if real else parts[0], 1.0 if real else 0.0, turn == rounds - 1

@@ -18,6 +18,7 @@ from hfkit.errors import ResourceError
 
 FILLED = 0.9  # share of the memory that the longest step may take: other shapes leave gaps between blocks
 GRADIENT, MOMENTS = 4, 8  # bytes that training adds for each weight; each thread has gradients of its own
+COPY = 4  # bytes of each weight that a trick keeps a copy of
 PACE_SECONDS, PACE_STEPS = 3.0, 10  # the pace is taken over so long, and at most so many steps
 
 
@@ -74,6 +75,7 @@ def too_little(what: str, memory: int | None) -> ResourceError:
 def _refuse_too_large(training: Training, memory: int | None) -> None:
     weights = sum(p.numel() for p in training.bare.parameters() if p.requires_grad)
     needed = held(training.place.device) + (MOMENTS + GRADIENT * training.threads) * weights
+    needed += COPY * training.copies
     if memory is not None and needed > memory:
         raise too_little(f"training {weights:,} weights ({needed / 1e9:.1f} GB before the first example)", memory)
 
@@ -100,7 +102,7 @@ def _peak_of(training: Training, size: int, indices: np.ndarray) -> int | None:
     """The most bytes any process held in a step of these features, `size` at a time; None when memory ran out."""
     reset_peak(training.place.device)
     training.micro_batch_size = size
-    training.advance(0, indices=indices)
+    training.advance(training.full_step, indices=indices)
     for _ in training.finished(wait=True):
         pass
     peak = max(training.place.gather(peak_memory(training.place.device)))
@@ -109,12 +111,12 @@ def _peak_of(training: Training, size: int, indices: np.ndarray) -> int | None:
 
 def _pace(training: Training) -> Pace:
     pace = Pace()
-    begun = time.perf_counter()
-    for step in range(min(PACE_STEPS, training.schedule.steps)):
+    begun, first = time.perf_counter(), training.full_step
+    for step in range(first, first + min(PACE_STEPS, training.schedule.steps)):
         training.advance(step)
         for done in training.finished(wait=True):
             pace.add(done.features, done.tokens)
-        if training.place.gather(time.perf_counter() - begun > PACE_SECONDS)[0] and step > 0:
+        if training.place.gather(time.perf_counter() - begun > PACE_SECONDS)[0] and step > first:
             break
     return pace
 

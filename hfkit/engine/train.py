@@ -8,49 +8,39 @@ size. Where threads hold one example each, one thread goes on alone.
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from hfkit.engine.average import average_of
 from hfkit.engine.collate import collate
-from hfkit.engine.cpu import Crew, seed_masks, twin
+from hfkit.engine.cpu import Crew, twin
 from hfkit.engine.drawn import seen
-from hfkit.engine.forward import forward
+from hfkit.engine.loss import loss_of
 from hfkit.engine.memory import give_back, out_of_memory
 from hfkit.engine.optimize import Schedule, scale_and_clip
-from hfkit.engine.packing import Packed
+from hfkit.engine.outcomes import CALMER, Outcomes, StepDone
+from hfkit.engine.packing import Packed, plain
+from hfkit.engine.parts import leaves_unused
+from hfkit.engine.perturb import perturbation
 from hfkit.engine.place import Place
-from hfkit.engine.plan import epoch_order, micro_batches
+from hfkit.engine.plan import epoch_order, micro_batches, share_of
 from hfkit.engine.shard import local
 from hfkit.engine.threads import training_threads
 from hfkit.errors import DivergenceError, ResourceError
+from hfkit.recipe.keys import Tricks
 from hfkit.tasks.base import Feature, Task
 
 if TYPE_CHECKING:
     from hfkit.data.features import Features
 
-EXPLOSION = 10.0  # a loss this many times the first one (or 1.0 where that is less) ...
-EXPLODED_STEPS = 3  # ... for so many steps in a row has diverged
-CALMER = "try a lower rate (--lr) or train.precision=float32; the checkpoints before it are kept"
 
-
-@dataclass(frozen=True, slots=True)
-class StepDone:
-    """One finished optimizer step (`step` counts from 1): mean loss, gradient norm before clipping, real tokens."""
-
-    step: int
-    loss: float
-    grad_norm: float
-    lr: float
-    features: int
-    tokens: int
-    asked: bool  # whether a process asked all to confer after this step
+NO_TRICKS = Tricks()
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
@@ -75,6 +65,7 @@ class Training:
         seed: int,
         place: Place,
         pad_id: int,
+        tricks: Tricks = NO_TRICKS,
     ) -> None:
         self.bare = model  # not wrapped: processes may call it unequally often, as evaluations do
         if place.world.size > 1 and not place.sharded:
@@ -97,11 +88,12 @@ class Training:
         self.max_grad_norm, self.seed, self.pad_id = max_grad_norm, seed, pad_id
         self._per_epoch = steps_per_epoch(len(features), batch_size)
         self._order: tuple[int, np.ndarray] | None = None
-        self._pending: deque[tuple[int, int, int, float, torch.Tensor]] = deque()
+        self._outcomes = Outcomes(scaled=place.precision == "float16")
         self.pulse: Callable[[], None] = lambda: None
-        self._first_loss: float | None = None
-        self._exploded = 0  # steps in a row
-        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        named = {name: p for name, p in plain(model).named_parameters() if p.requires_grad}
+        self._parameters = list(named.values())
+        self.tricks = tricks
+        self.perturbation, self.average = perturbation(plain(model), tricks), average_of(named, tricks)
         self._packed = isinstance(model, Packed)
 
     def advance(self, step: int, *, ask: bool = False, indices: np.ndarray | None = None) -> list[str]:
@@ -117,6 +109,8 @@ class Training:
         while (sums := self._gradients(step, indices, ask=ask)) is None:
             lines.append(self._take_less(step, indices))
         self._apply(step, indices, self.place.sum(sums))
+        if self.average is not None:
+            self.average.update(step, self.schedule.steps)
         return lines
 
     @property
@@ -133,10 +127,40 @@ class Training:
         """Micro-batches of a full step on each process."""
         return -(-self.batch_size // (self.micro_batch_size * self.place.world.size))
 
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside, the weights are those to be scored and kept: their average, where the recipe asks for one."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
+    @property
+    def full_step(self) -> int:
+        """The first step, counted from 0, at which all that the recipe asks for is at work."""
+        late = [self.tricks.adversarial_start] if self.perturbation is not None else []
+        late += [self.average.start] if self.average is not None else []
+        steps = self.schedule.steps
+        return min(steps - 1, math.ceil(max(late, default=0.0) * steps))
+
+    @property
+    def copies(self) -> int:
+        """Weights of which a copy is kept for a trick, each copy counted."""
+        return sum(kept.numbers for kept in (self.perturbation, self.average) if kept is not None)
+
+    def _passes(self, step: int) -> int:
+        """Passes whose gradients are added up in a step: two where weights are perturbed."""
+        begun = self.perturbation is not None and step >= self.tricks.adversarial_start * self.schedule.steps
+        return 2 if begun else 1
+
     def _gradients(self, step: int, indices: np.ndarray, *, ask: bool) -> torch.Tensor | None:
-        """The gradients of a step, and the (3,) sums of loss, count and asking; None when memory ran out."""
+        """The gradients of a step, and the (3,) sums of loss, count and asking; None when memory ran out.
+
+        Where weights are perturbed, gradients there are added to those before. A process's are the sum over all by
+        then, and stay that when the second pass's are averaged over the processes.
+        """
         try:
-            return self._pass(step, indices, ask=ask)
+            sums = self._pass(step, indices, ask=ask)
+            if self.perturbation is not None and self._passes(step) > 1:
+                with self.perturbation.moved():
+                    self._pass(step, indices, ask=ask)
+            return sums
         except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
             if not out_of_memory(error):
                 raise
@@ -175,7 +199,7 @@ class Training:
         parts = micro_batches(indices, self.features.lengths, self.micro_batch_size, by_length=not self._packed)
         taken = (
             (i, seen(self.task, self.features, part.tolist(), self.seed, step), weight, last)
-            for i, part, weight, last in self._mine(parts)
+            for i, part, weight, last in share_of(parts, self.place.world.rank, self.place.world.size)
         )
 
         def work(model: torch.nn.Module, item: tuple[int, list[Feature], float, bool]) -> torch.Tensor:
@@ -198,10 +222,10 @@ class Training:
         if model is self.model:
             self.pulse()
         model.train()
-        seed_masks(draw_seed(self.seed, step, index))
         batch = {k: v.to(self.place.device, non_blocking=True) for k, v in collate(features, self.pad_id).items()}
         with nullcontext() if last else self._no_sync():
-            loss, count = self.task.loss(forward(model, batch), batch)
+            draw = self.seed, step, index
+            loss, count = loss_of(self.task, model, batch, draw, r_drop=self.tricks.r_drop)
             # Gradients are averaged over processes and divided by the true count once it is known.
             self.place.accelerator.backward(loss * (weight * self.place.world.size / self.batch_size))
         dtype = torch.float64 if self.place.device.type != "mps" else torch.float32
@@ -209,15 +233,7 @@ class Training:
 
     def finished(self, *, wait: bool) -> Iterator[StepDone]:
         """Steps whose loss can be read; all of them with `wait`. Raises DivergenceError when one is not finite."""
-        while len(self._pending) > (0 if wait else 1):
-            step, features, tokens, lr, values = self._pending.popleft()
-            loss, norm, asked = values.tolist()
-            if not np.isfinite(loss) or (not np.isfinite(norm) and self.place.precision != "float16"):
-                raise DivergenceError(
-                    f"step {step + 1}: the {'loss' if not np.isfinite(loss) else 'gradient'} is not finite", CALMER
-                )
-            self._refuse_explosion(step, loss)
-            yield StepDone(step + 1, loss, norm, lr, features, tokens, bool(asked))
+        return self._outcomes.read(wait=wait)
 
     def check_weights(self) -> None:
         """Raise DivergenceError when a weight is not finite; called before weights are scored or kept."""
@@ -225,27 +241,22 @@ class Training:
         if (self.place.sum(unfit) if self.place.sharded else unfit) > 0:  # all processes must raise
             raise DivergenceError("the weights are not finite any more", CALMER)
 
-    def _refuse_explosion(self, step: int, loss: float) -> None:
-        self._first_loss = loss if self._first_loss is None else self._first_loss
-        self._exploded = self._exploded + 1 if loss > EXPLOSION * max(1.0, self._first_loss) else 0
-        if self._exploded == EXPLODED_STEPS:
-            raise DivergenceError(f"step {step + 1}: the loss grew from {self._first_loss:.3g} to {loss:.3g}", CALMER)
-
     def _apply(self, step: int, indices: np.ndarray, totals: torch.Tensor) -> None:
         lr = self.schedule.lr(step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["rate_share"]
         self.place.accelerator.unscale_gradients(self.optimizer)
         count = totals[1].clamp(min=1)
+        divisor = count * self._passes(step)
         total = self.place.sum if self.place.sharded else None
-        norm = scale_and_clip(self._parameters, (self.batch_size / count).float(), self.max_grad_norm, total)
+        norm = scale_and_clip(self._parameters, (self.batch_size / divisor).float(), self.max_grad_norm, total)
         self.optimizer.step()
         # Fused optimizers write without counting it, and 16-bit copies of weights are made again by that count.
         torch.autograd.graph.increment_version(self._parameters)
         # A CPU keeps the memory of gradients: clearing it costs less than asking the system for it again.
         self.optimizer.zero_grad(set_to_none=self.place.device.type != "cpu")
         values = torch.stack([(totals[0] / count).float(), norm.detach().float(), totals[2].float()])
-        self._pending.append((step, len(indices), int(self.features.lengths[indices].sum()), lr, values))
+        self._outcomes.add(step, len(indices), int(self.features.lengths[indices].sum()), lr, values)
 
     def _indices(self, step: int) -> np.ndarray:
         epoch, index = divmod(step, self._per_epoch)
@@ -253,30 +264,5 @@ class Training:
             self._order = (epoch, epoch_order(len(self.features), self.seed, epoch))
         return self._order[1][index * self.batch_size : (index + 1) * self.batch_size]
 
-    def _mine(self, parts: list[np.ndarray]) -> Iterator[tuple[int, np.ndarray, float, bool]]:
-        """(number, features, weight, last) of this process's micro-batches.
-
-        Processes run equally many; one that has none left repeats the first with weight 0, so that all meet.
-        """
-        world = self.place.world
-        rounds = -(-len(parts) // world.size)
-        for number in range(rounds):
-            index = number * world.size + world.rank
-            real = index < len(parts)
-            yield index, parts[index] if real else parts[0], 1.0 if real else 0.0, number == rounds - 1
-
     def _no_sync(self) -> AbstractContextManager[Any]:
         return self.place.accelerator.no_sync(self.model)
-
-
-def leaves_unused(model: torch.nn.Module, task: Task, batch: Mapping[str, torch.Tensor]) -> bool:
-    """Whether a parameter takes no part in the loss: found by one backward pass, since looking each step costs time."""
-    task.loss(forward(model, batch), batch)[0].backward()
-    unused = any(p.grad is None for p in model.parameters() if p.requires_grad)
-    model.zero_grad(set_to_none=True)
-    return unused
-
-
-def draw_seed(seed: int, step: int, micro_batch: int) -> int:
-    """The seed of everything random in one micro-batch: 63 bits mixed from the three numbers."""
-    return int(np.random.SeedSequence([seed, step, micro_batch]).generate_state(1, np.uint64)[0] >> 1)

@@ -92,6 +92,29 @@ class Lora(Section):
     targets: Auto | list[str] = key("auto", "names of the adapted linear layers, e.g. [query, value]; auto: all")
 
 
+class Tricks(Section):
+    """What competitors add to the training loop; all of it is off unless asked for (guide/tricks.md)."""
+
+    adversarial: Literal["fgm", "awp"] | None = key(
+        None, "also train on disturbed weights: fgm, the word embeddings; awp, all matrices; null: neither"
+    )
+    adversarial_epsilon: Auto | PositiveFloat = key(
+        "auto", "how far they are moved: fgm, 2-norm (auto 1.0); awp, share of each weight (auto 0.01)"
+    )
+    adversarial_lr: PositiveFloat = key(
+        1.0, "awp: length of the move as a share of each matrix's 2-norm, before the bound"
+    )
+    adversarial_start: float = key(0.0, "share of the steps after which weights are disturbed", ge=0, lt=1)
+    r_drop: NonNegativeFloat = key(
+        0.0, "weight of the divergence between two passes with different dropout; 0: one pass"
+    )
+    average: Literal["ema", "swa"] | None = key(
+        None, "score and keep averaged weights: ema, the recent ones; swa, all from swa_start on; null: the latest"
+    )
+    ema_decay: float = key(0.999, "ema: what the average keeps of itself at a step, less in the first ones", gt=0, lt=1)
+    swa_start: float = key(0.5, "swa: share of the steps after which averaging begins", ge=0, lt=1)
+
+
 class Generate(Section):
     """Decoding of text."""
 
@@ -151,5 +174,6 @@ class Recipe(Section):
     settings: Section = key(..., "the task's own section")
     train: Train = Field(default_factory=Train)
     lora: Lora = Field(default_factory=Lora)
+    tricks: Tricks = Field(default_factory=Tricks)
     generate: Generate = Field(default_factory=Generate)
     scratch: Scratch = Field(default_factory=Scratch)

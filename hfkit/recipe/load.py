@@ -154,7 +154,7 @@ def as_dict(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain data in the file's own shape: the task's section under the task's name."""
     values = recipe.model_dump(mode="json", exclude={"name", "settings"})
     section = {task_class(recipe.task).name: recipe.settings.model_dump(mode="json")}
-    tail = ("train", "lora", "generate", "scratch")
+    tail = ("train", "lora", "tricks", "generate", "scratch")
     head = {k: v for k, v in values.items() if k not in tail}
     return {**head, **section, **{k: values[k] for k in tail}}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar
@@ -43,6 +43,8 @@ LOWER_IS_BETTER = frozenset(
     | {"masked_perplexity", "masked_loss", "pseudo_perplexity", "pseudo_loss", "pseudo_bits_per_byte"}
 )
 
+Divergence = Callable[[Any, Any, Batch], "torch.Tensor"]  # see Task
+
 _T = TypeVar("_T")
 
 
@@ -81,6 +83,8 @@ class Task(Protocol):
     - `shots` among its settings and `with_shots(rows)`: it gets the rows of `settings.shots_data`, to draw examples
       from; `fingerprint`: the content that features depend on beside rows and settings.
     - `columns` of an instance, where settings name them.
+    - `divergence(first, second, batch) -> sum`: how far two passes of a batch disagree, summed over what `loss` counts:
+      half of the Kullback-Leibler divergence both ways, in nats (R-Drop). None, or missing, where it is not defined.
     - a column `asked` among a feature's (one number a token): only tokens that are not 0 get logits, and `loss` and
       `read` find these as (asked tokens, vocabulary), at `outputs.asked_places`. For heads of language models.
     """

@@ -42,6 +42,30 @@ def squared_error(outputs: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tenso
     return (each * present).sum(), present.sum()
 
 
+def class_divergence(first: Any, second: Any, batch: Batch) -> torch.Tensor:
+    """Sum of `half_symmetric` of the classes' probabilities over the rows that `cross_entropy` counts."""
+    each = half_symmetric(first.logits.float(), second.logits.float())
+    return (each * (batch["label"] != NO_LABEL)).sum()
+
+
+def label_divergence(first: Any, second: Any, batch: Batch) -> torch.Tensor:
+    """The same where each label is there or not: the mean over labels, over the rows that count."""
+    _, present = _gold(batch)
+    one, other = first.logits.float(), second.logits.float()
+    each = 0.5 * (one.sigmoid() - other.sigmoid()) * (one - other)  # half of KL both ways, of two Bernoulli variables
+    return (each.mean(dim=1) * present).sum()
+
+
+def half_symmetric(first: torch.Tensor, second: torch.Tensor, hidden: torch.Tensor | None = None) -> torch.Tensor:
+    """(KL(p || q) + KL(q || p)) / 2 in nats, p and q the softmax of logits (..., classes) without the `hidden` ones."""
+    if hidden is not None:
+        first, second = (logits.masked_fill(hidden, float("-inf")) for logits in (first, second))
+    p, q = first.log_softmax(dim=-1), second.log_softmax(dim=-1)
+    if hidden is not None:  # infinity minus infinity is no number
+        p, q = p.masked_fill(hidden, 0.0), q.masked_fill(hidden, 0.0)
+    return 0.5 * ((p.exp() - q.exp()) * (p - q)).sum(dim=-1)
+
+
 def asked_places(batch: Batch) -> torch.Tensor:
     """(asked tokens,) places on the flattened (features, tokens) grid whose logits the model gave, in their order."""
     return batch["token_index"][batch["asked_index"]]

@@ -92,6 +92,15 @@ def test_rates_fall_from_the_head_down(load: Load) -> None:
     assert parts.rate_shares(model, 1.0) == {}
 
 
+def test_rates_of_twelve_layers(tmp_path: Path) -> None:
+    tiny.save("bert", tmp_path / "twelve", "AutoModelForSequenceClassification", num_hidden_layers=12)
+    model, _ = load_model(find(str(tmp_path / "twelve")), HEAD, model_config={}, fresh_head="refuse")
+    shares = parts.rate_shares(model, 0.95)
+    rates = {name: 2e-5 * shares[p] for name, p in model.named_parameters()}
+    assert rates["bert.encoder.layer.11.output.dense.weight"] == pytest.approx(1.9e-5)
+    assert rates["bert.embeddings.word_embeddings.weight"] == pytest.approx(1.0267e-5, abs=1e-9)
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("family", [family for family in STACKS if family != "albert"])
 def test_recomputed_activations_give_the_same_gradients(family: str, precision: str, load: Load) -> None:

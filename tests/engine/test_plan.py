@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hfkit.engine.plan import answer_batches, epoch_order, micro_batches
+from hfkit.engine.plan import answer_batches, epoch_order, micro_batches, share_of
 
 
 def test_an_epoch_is_a_permutation_of_seed_and_epoch_alone() -> None:
@@ -58,3 +58,11 @@ def test_answer_batches_hold_each_feature_once_within_the_tokens(most: int | Non
 def test_a_feature_longer_than_a_batch_goes_alone() -> None:
     assert [len(b) for b in answer_batches(np.array([500, 10, 600]), 128)] == [1, 1, 1]
     assert answer_batches(np.zeros(0, dtype=np.int32), 128) == []
+
+
+def test_processes_meet_equally_often_and_count_every_feature_once() -> None:
+    parts = np.array_split(np.arange(9), 5)  # nine features on two processes
+    shares = [list(share_of(parts, rank, 2)) for rank in range(2)]
+    assert [[number for number, *_ in share] for share in shares] == [[0, 2, 4], [1, 3, 5]]
+    assert sum(weight * len(part) for share in shares for _, part, weight, _ in share) == 9
+    assert [[last for *_, last in share] for share in shares] == [[False, False, True]] * 2

@@ -13,9 +13,10 @@ import torch
 from hfkit.engine.answer import answer
 from hfkit.engine.cpu.layers import Projection
 from hfkit.engine.optimize import Schedule, build_optimizer
+from hfkit.engine.outcomes import StepDone
 from hfkit.engine.packing import packed
 from hfkit.engine.place import take_place
-from hfkit.engine.train import StepDone, Training, steps_per_epoch
+from hfkit.engine.train import Training, steps_per_epoch
 from hfkit.errors import DivergenceError, UsageError
 from hfkit.models import load_model, load_tokenizer, locate
 from hfkit.tasks.classify import Classify, ClassifySettings
@@ -194,9 +195,9 @@ def test_what_is_not_finite_stops_one_step_later(small: Path, task: Any) -> None
 def test_an_exploding_loss_stops(small: Path, task: Any) -> None:
     made = training(small, task, features(16), batch=4)
     for step, loss in enumerate([0.7, 30.0, 30.0, 0.7, 12.0, 12.0]):
-        made._refuse_explosion(step, loss)
+        made._outcomes.refuse_explosion(step, loss)
     with pytest.raises(DivergenceError, match="grew from 0.7 to 12"):
-        made._refuse_explosion(6, 12.0)
+        made._outcomes.refuse_explosion(6, 12.0)
 
 
 def test_asking_reaches_the_step_it_was_asked_at(small: Path, task: Any) -> None:

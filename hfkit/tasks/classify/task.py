@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-    from hfkit.tasks.base import Batch
+    from hfkit.tasks.base import Batch, Divergence
 
 TEXTS = ("text", "text_pair")
 _TEXT = ("sentence", "content", "review", "comment_text", "full_text", "excerpt", "utterance", "tweet")
@@ -176,6 +176,13 @@ class Classify:
             if self.settings.target == "multi"
             else heads.squared_error(outputs, batch)
         )
+
+    @property
+    def divergence(self) -> Divergence | None:
+        """Of labels; numbers have no probabilities that could diverge."""
+        if self.settings.target == "regression":
+            return None
+        return heads.label_divergence if self.settings.target == "multi" else heads.class_divergence
 
     def read(self, outputs: Any, batch: Batch) -> dict[str, torch.Tensor]:
         logits = outputs.logits.float()

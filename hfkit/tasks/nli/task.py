@@ -190,6 +190,9 @@ class NLI:
     def loss(self, outputs: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         return heads.cross_entropy(outputs, batch)
 
+    def divergence(self, first: Any, second: Any, batch: Batch) -> torch.Tensor:
+        return heads.class_divergence(first, second, batch)
+
     def read(self, outputs: Any, batch: Batch) -> dict[str, torch.Tensor]:
         return {"probabilities": outputs.logits.float().softmax(dim=-1)}
 

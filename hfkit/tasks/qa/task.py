@@ -14,6 +14,7 @@ from hfkit.metrics.adversarial import worst_variants
 from hfkit.metrics.squad import measure_squad2
 from hfkit.recipe.section import Section
 from hfkit.tasks.base import Batch, Column, Driver, Feature, Head, Prediction, Read, Resolution, Row
+from hfkit.tasks.outputs import half_symmetric
 from hfkit.tasks.qa import checks, encode, settle
 from hfkit.tasks.qa.characters import KEY, Kept, characters, token_logits
 from hfkit.tasks.qa.scorers import SCORERS, definitions
@@ -106,6 +107,13 @@ class QA:
             target = _placed(batch, name)
             total = total + cross_entropy(visible, target, ignore_index=encode.UNLABELLED, reduction="sum")
         return total / 2, (batch["start_position"] != encode.UNLABELLED).sum()
+
+    def divergence(self, first: Any, second: Any, batch: Batch) -> torch.Tensor:
+        """Over labelled windows, the mean of start and end; the tokens of a window are the classes."""
+        padding = batch["attention_mask"] == 0
+        start = half_symmetric(first.start_logits.float(), second.start_logits.float(), padding)
+        end = half_symmetric(first.end_logits.float(), second.end_logits.float(), padding)
+        return ((start + end) / 2 * (batch["start_position"] != encode.UNLABELLED)).sum()
 
     def read(self, outputs: Any, batch: Batch) -> dict[str, torch.Tensor]:
         """Of each window: char_start, char_end (int), score (float32), each (windows, n_best), best first, the score

@@ -39,6 +39,7 @@ from hfkit.verbs.finetune.folder import (
 )
 from hfkit.verbs.finetune.parts import check_parts
 from hfkit.verbs.finetune.ready import Ready, check_metric, make_ready, with_run_found, without_effect
+from hfkit.verbs.finetune.tricks import check_tricks
 
 if TYPE_CHECKING:
     from hfkit.engine.place import Place
@@ -115,7 +116,8 @@ def trained(fit: Fit, run: Run, hold: Hold, early: list[Event]) -> Iterator[Even
         log_early(run, early)
     yield from recorded(run, hold, main, fit.train(run))
     fit.leave_if_asked("all of it saved")
-    yield from recorded(run, hold, main, finish(fit, run))
+    with fit.training.averaged():
+        yield from recorded(run, hold, main, finish(fit, run))
     fit.leave_if_asked("all of it saved")
     result = result_of(fit, run)
     if main:
@@ -175,6 +177,7 @@ def read(
     found = find(recipe.model, revision=recipe.model_revision, convert=recipe.convert, offline=offline)
     task = suited(task, found.config)
     check_parts(recipe, found)
+    check_tricks(recipe, task)
     # Where this process only starts others, they say the rest: nothing is shown before its place is known.
     place = place or place_for(recipe, cpu=cpu, processes=processes)
     yield note(place.world.line())

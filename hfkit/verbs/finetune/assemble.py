@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from hfkit.engine.checkpoint import bare, find_newest, load_optimizer, load_trained, read_state
+from hfkit.engine.checkpoint import bare, find_newest, load_average, load_optimizer, load_trained, read_state
 from hfkit.engine.optimize import Schedule, auto_lr, build_optimizer, warmup_steps
 from hfkit.engine.packing import packed
 from hfkit.engine.parts import rate_shares
+from hfkit.engine.perturb import epsilon_of
 from hfkit.engine.shard import shard
 from hfkit.engine.train import Training, steps_per_epoch
 from hfkit.errors import ModelError
@@ -56,6 +57,8 @@ def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Genera
     parameters = sum(p.numel() for p in model.parameters())
     chosen = auto_lr(parameters, scratch=bool(ready.found.scratch), adapters=adapters)
     lr, why = chosen if settings.lr == "auto" else (settings.lr, "")
+    tricks = ready.recipe.tricks
+    epsilon = epsilon_of(tricks)
     micro = settings.micro_batch_size
     mean = float(ready.train.lengths.mean())
     micro = auto_micro_batch(mean, settings.batch_size, place.device.type) if micro == "auto" else micro
@@ -68,6 +71,7 @@ def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Genera
             f"{mean:.0f} tokens an example on {place.device.type}",
             settings.micro_batch_size,
         ),
+        ("tricks.adversarial_epsilon", epsilon, str(tricks.adversarial), epsilon and tricks.adversarial_epsilon),
         ("train.metric", ready.metric, f"{ready.better} is better", settings.metric),
     ):
         if given == "auto":
@@ -80,12 +84,14 @@ def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Genera
         trained, build_optimizer(model, float(lr), settings.weight_decay, shares), ready.task, ready.train,
         schedule=Schedule(float(lr), steps, warmup_steps(settings.warmup, steps), settings.schedule),
         batch_size=settings.batch_size, micro_batch_size=micro, max_grad_norm=settings.max_grad_norm,
-        seed=settings.seed, place=place, pad_id=ready.pad_id,
+        seed=settings.seed, place=place, pad_id=ready.pad_id, tricks=tricks,
     )  # fmt: skip
     fit = Fit(ready, training, started=started)
     if checkpoint is not None:
         state = read_state(checkpoint)
         load_optimizer(checkpoint, model, bare(training.optimizer))
+        if training.average is not None:
+            load_average(checkpoint, model, training.average, state["averaged"])
         fit.restore(state)
     return fit
 

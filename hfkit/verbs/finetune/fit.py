@@ -8,18 +8,16 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
-from hfkit.engine.checkpoint import bare, collected, rotate, save
+from hfkit.engine.checkpoint import rotate
 from hfkit.engine.optimize import warmup_steps
 from hfkit.engine.pace import Pace, parse_time
-from hfkit.engine.packing import plain
 from hfkit.engine.train import Training, steps_per_epoch
 from hfkit.engine.watch import Watch
 from hfkit.events import Event, note
-from hfkit.machine import versions
-from hfkit.recipe.load import identity
 from hfkit.run import Run
 from hfkit.stopping import Left, asked, stopped
 from hfkit.verbs.finetune.ready import Ready
+from hfkit.verbs.finetune.saving import write
 from hfkit.verbs.finetune.validation import Validation
 
 Events = Generator[Event, None, None]
@@ -144,7 +142,8 @@ class Fit:
         begun, evaluated = time.time(), self.evaluation_due
         self.training.check_weights()
         if evaluated:
-            yield from self.validation.evaluate(run, self.step)
+            with self.training.averaged():
+                yield from self.validation.evaluate(run, self.step)
             self.evaluation_due = False
         yield from self._save(run)
         if evaluated:
@@ -219,25 +218,10 @@ class Fit:
 
     def _save(self, run: Run) -> Events:
         begun, ready = time.time(), self.ready
-        main, model, optimizer = ready.place.world.main, plain(self.training.bare), bare(self.training.optimizer)
-        whole = collected(model, optimizer, keep=main) if main or ready.place.sharded else None
-        if main:
-            scaler, best = ready.place.accelerator.scaler, self.validation.best
-            state = {
-                "step": self.step,
-                "steps": self.steps,
-                "fitted": self.fitted,
-                "evaluation_due": self.evaluation_due,
-                **self.validation.state(),
-                "seconds": self.seconds_before + time.time() - self.started,
-                "seed": ready.recipe.train.seed,
-                "micro_batch_size": self.training.micro_batch_size,  # smaller than it began where memory ran out
-                "scaler": scaler.state_dict() if scaler is not None else None,
-            }
-            path = save(
-                run.checkpoints, model=model, tokenizer=ready.tokenizer, optimizer=optimizer, saved=ready.saved,
-                state=state, facts=self._facts(), whole=whole,
-            )  # fmt: skip
+        with self.training.averaged():  # the model of a checkpoint is what was scored
+            path = write(self, run)
+        if path is not None:
+            best = self.validation.best
             rotate(
                 run.checkpoints, ready.recipe.train.keep_checkpoints,
                 newest=self.step, best_step=best["step"] if best else None,
@@ -245,16 +229,3 @@ class Fit:
             yield Event("saved", {"what": "checkpoint", "path": str(path)}, step=self.step)
         ready.place.barrier()
         self.checkpoint_seconds += time.time() - begun
-
-    def _facts(self) -> dict[str, Any]:
-        """Where and by what a checkpoint was written, for its manifest."""
-        ready, epoch = self.ready, self.step // self.per_epoch
-        within = (self.step - epoch * self.per_epoch) * ready.recipe.train.batch_size
-        return {
-            "epoch": epoch,
-            "examples": epoch * len(ready.train) + within,
-            "world": ready.place.world.size,
-            "recipe": identity(ready.recipe),
-            "data": ready.train_rows.fingerprint,
-            "versions": versions(),
-        }

@@ -16,6 +16,7 @@ from hfkit.models.find import run_named
 from hfkit.recipe import Recipe
 from hfkit.run import digest
 from hfkit.tasks.base import LOWER_IS_BETTER, Task
+from hfkit.verbs.finetune.tricks import check_tricks, idle_tricks
 from hfkit.verbs.prepare import features_of, limited_blocks, sample_texts, strange_words, texts_of
 
 WRITERS = ("causal-lm", "seq2seq-lm")  # heads whose models `hfkit generate` takes
@@ -69,6 +70,7 @@ def make_ready(
     if recipe.train.reset_head:
         config.architectures = None  # the head of the checkpoint will not be used, so its labels say nothing
     task, resolutions = task.resolve(train, tokenizer, config)
+    check_tricks(recipe, task)  # again: the task may have found out that its labels are numbers
     for item in resolutions:
         yield resolved(item.key, item.value, item.why)
     train = yield from usable_rows(task, train, "train")
@@ -112,6 +114,7 @@ def without_effect(recipe: Recipe, task: Task) -> list[str]:
         for key, value in section.model_dump().items()
         if value != type(section).model_fields[key].default
     ]
+    lines += idle_tricks(recipe)
     if fresh and recipe.train.reset_head:
         lines.append(f"train.reset_head has no effect: every weight of {recipe.model} is fresh")
     if shape.get("model_type", "bert") != "bert" and not recipe.scratch.lowercase:

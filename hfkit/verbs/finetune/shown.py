@@ -8,9 +8,11 @@ from typing import Any
 from hfkit.data.validators import rows_text
 from hfkit.engine.memory import peak_memory
 from hfkit.engine.packing import Packed
+from hfkit.engine.perturb import epsilon_of
 from hfkit.engine.train import Training
 from hfkit.run import Run
 from hfkit.verbs.finetune.fit import Fit
+from hfkit.verbs.finetune.tricks import tricks_text
 
 
 def plan_items(fit: Fit) -> dict[str, str]:
@@ -30,6 +32,7 @@ def plan_items(fit: Fit) -> dict[str, str]:
         "validation": f"{rows_text(len(ready.validation_rows))}, {len(ready.validation):,} examples",
         "steps": f"{schedule.steps:,} of {settings.batch_size} examples ({epochs} epoch{'s' * (epochs != '1')}){limit}",
         "learning rate": f"{schedule.peak:g}, {schedule.warmup_steps} warm-up steps, {settings.schedule}",
+        **({"tricks": tricks} if (tricks := tricks_text(ready.recipe.tricks, epsilon_of(ready.recipe.tricks))) else {}),
         "precision": ready.place.precision,
         "batches": batches_text(fit.training),
         "device": ready.place.describe(),

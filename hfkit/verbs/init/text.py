@@ -12,7 +12,7 @@ from hfkit.recipe.load import LENGTHS, split_override
 from hfkit.recipe.yaml import parse
 from hfkit.tasks import TASKS, task_class
 
-SECTIONS = ("data", *TASKS, "train", "lora", "generate", "scratch")
+SECTIONS = ("data", *TASKS, "train", "lora", "tricks", "generate", "scratch")
 COLUMN = 34  # where comments begin, if there is room
 
 
