@@ -15,7 +15,8 @@ from drills.harness import Drill, digests, wait_for
 
 def changed(drill: Drill) -> None:
     """FD16: a changed byte of data, tokenizer, labels, lengths, batch, rate or seed is refused (2) by name."""
-    data = drill.whole().parent / "data"
+    data = drill.data
+    drill.whole()
     cases: list[tuple[str, str, Any]] = [
         ("train.seed: 42 -> 43", "key", {"seed": 43}),
         ("train.batch_size: 8 -> 16", "key", {"batch_size": 16}),

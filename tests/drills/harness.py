@@ -33,12 +33,12 @@ class Drill:
     full: bool
     trials: int | None = None  # of the full form, where fewer or more are wanted
     minutes: float | None = None  # after which no further trial is begun
+    home: Path | None = None  # of data, model and whole run, where drills share them
     passed: int = 0
     failures: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
     draw: random.Random = field(default_factory=lambda: random.Random(5))
     _made: int = 0
-    _whole: Path | None = None
 
     def times(self, full: int, quick: int) -> Iterator[int]:
         """The numbers of the trials; `minutes` ends them early, as `n` in the drill's line tells."""
@@ -64,9 +64,14 @@ class Drill:
         self._made += 1
         return self.folder / f"{name}-{self._made}"
 
+    @property
+    def data(self) -> Path:
+        """The folder of the rows and of the model to begin with."""
+        return (self.home or self.folder) / "data"
+
     def command(self, run: Path, *extra: str, **train: Any) -> list[str]:
         """Arguments of the tiny run in `run`; data and model are made at the first call."""
-        data = self.folder / "data"
+        data = self.data
         if not data.exists():
             data.mkdir()
             helpers.checkpoint(data / "bert")
@@ -93,11 +98,11 @@ class Drill:
 
     def whole(self) -> Path:
         """The run that nothing happened to."""
-        if self._whole is None:
-            self._whole = self.folder / "whole"
-            code, _, err = self.call(self._whole)
+        run = (self.home or self.folder) / "whole"
+        if not run.exists():
+            code, _, err = self.call(run)
             assert code == 0, err
-        return self._whole
+        return run
 
     def identical(self, run: Path) -> bool:
         """Whether a run ended in the weights, moments and predictions of the one that nothing happened to."""

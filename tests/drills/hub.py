@@ -125,7 +125,7 @@ def entry(path: Path) -> dict[str, object]:
 def unreachable(drill: Drill) -> None:
     """Exit code 7 in time, no half file taken for whole later; the model of a Hub that works is found."""
     command = drill.command(drill.path("run"))
-    data = drill.folder / "data"
+    data = drill.data
     startup = 0.0
     for how in ("well", *LIMITS) if drill.full else ("closed", "503"):
         with hub(how, data / "bert") as address:

@@ -15,14 +15,20 @@ DRILLS: dict[str, Callable[[Drill], None]] = {name: drill for part in PARTS for 
 
 
 def run_drill(
-    name: str, folder: Path, *, full: bool, trials: int | None = None, minutes: float | None = None
+    name: str,
+    folder: Path,
+    *,
+    full: bool,
+    trials: int | None = None,
+    minutes: float | None = None,
+    home: Path | None = None,
 ) -> dict[str, Any]:
     """Run one drill in an empty folder; returns {drill, n, pass, fail, seconds, ...}."""
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    drill = Drill(name, folder, full, trials, minutes)
+    drill = Drill(name, folder, full, trials, minutes, home)
     begun = time.monotonic()
     try:
         DRILLS[name](drill)

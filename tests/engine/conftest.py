@@ -12,9 +12,10 @@ import torch
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """This process and its children compute in one thread, since bits are equal at equal thread counts only.
 
-    None of the launchers' variables is set.
+    Intervals are drawn from few resamples. None of the launchers' variables is set.
     """
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr("hfkit.tasks.scoring.RESAMPLES", helpers.RESAMPLES)
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "SLURM_NTASKS", "SLURM_PROCID"):
         monkeypatch.delenv(name, raising=False)
     before = torch.get_num_threads()  # the variable comes too late for a torch that is loaded already

@@ -8,7 +8,9 @@ import io
 import json
 import multiprocessing
 import os
+import runpy
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,6 +28,7 @@ PRELOAD = [
     "hfkit.verbs.finetune",
     "hfkit.engine.train",
 ]
+RESAMPLES = 50  # of intervals: 1,000 of them take longer than a tiny run has for everything else
 WORLD = (
     "RANK",
     "WORLD_SIZE",
@@ -102,17 +105,21 @@ def start(
     environment: Mapping[str, str | None] | None = None,
     *,
     largest_file: int | None = None,
+    module: str | None = None,
 ) -> Any:
     """A process of its own that runs a command with --json, its two streams in `log`.out and `log`.err.
 
     It is forked from a server that has imported torch once, so that it starts in no time. Files larger than
-    `largest_file` bytes cannot be written by it.
+    `largest_file` bytes cannot be written by it. `module` is run with these arguments instead of hfkit, a launcher for
+    example: what that starts are new interpreters.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
-    variables = {k: os.environ.get(k) for k in ("HFKIT_CACHE", "HF_HOME", "HF_HUB_OFFLINE", "HFKIT_RUNS")}
+    variables = {
+        k: os.environ.get(k) for k in ("HFKIT_CACHE", "HF_HOME", "HF_HUB_OFFLINE", "HFKIT_RUNS", "OMP_NUM_THREADS")
+    }
     process = context.Process(
-        target=_run, args=(list(arguments), str(log), {**variables, **(environment or {})}, largest_file)
+        target=_run, args=(list(arguments), str(log), {**variables, **(environment or {})}, largest_file, module)
     )
     process.start()
     return process
@@ -152,7 +159,9 @@ def launched(log: Path) -> Any:
     return SimpleNamespace(Popen=partial(Child, log))
 
 
-def _run(arguments: list[str], log: str, environment: dict[str, str | None], largest_file: int | None) -> None:
+def _run(
+    arguments: list[str], log: str, environment: dict[str, str | None], largest_file: int | None, module: str | None
+) -> None:
     for name, value in environment.items():
         if value is None:
             os.environ.pop(name, None)
@@ -166,16 +175,31 @@ def _run(arguments: list[str], log: str, environment: dict[str, str | None], lar
     import torch
 
     from hfkit.cli import main
+    from hfkit.tasks import scoring
 
     torch.set_num_threads(1)
+    scoring.RESAMPLES = RESAMPLES
     if largest_file is not None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    code = main([*arguments, "--json"])
+    code = main([*arguments, "--json"]) if module is None else _code_of(module, arguments)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _code_of(module: str, arguments: list[str]) -> int:
+    """The exit code of `python -m MODULE ARGUMENTS`."""
+    sys.argv = [module, *arguments]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
 
 
 def sha256(path: Path) -> str:

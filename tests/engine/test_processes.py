@@ -74,23 +74,17 @@ def test_processes_are_started_and_show_once(command: Command, tmp_path: Path, s
 
 
 def test_torchrun_is_joined_and_evaluates_equally(command: Command, small: Path, tmp_path: Path, single: Path) -> None:
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--master-port",
-        str(free_port()),
-    ]
+    torchrun = ["--nproc-per-node", "2", "--master-port", str(free_port())]
     arguments = ["eval", str(single), "--data", str(small / "train.jsonl"), "--cpu", "--batch-size", "7", "--name"]
     two = [*torchrun, "-m", "hfkit", *arguments, "two", "--json"]
-    done = subprocess.run(two, capture_output=True, text=True, encoding="utf-8", timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "world 2 = 1 node x 2 (torchrun)" in done.stderr
+    done = helpers.start(two, tmp_path / "log", module="torch.distributed.run")
+    done.join(400)
+    out, err = ((tmp_path / f"log.{end}").read_text("utf-8") for end in ("out", "err"))
+    assert done.exitcode == 0, err
+    assert "world 2 = 1 node x 2 (torchrun)" in err
     code, one, err = helpers.call([*arguments, "one"])
     assert code == 0, err
-    assert json.loads(done.stdout)["metrics"] == one["metrics"]
+    assert json.loads(out)["metrics"] == one["metrics"]
     files = [(single / "eval" / name / "predictions.jsonl").read_bytes() for name in ("one", "two")]
     assert files[0] == files[1]
     assert files[0].count(b"\n") == 61  # nine batches of at most 7: an uneven number, the last one short

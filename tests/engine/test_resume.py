@@ -16,13 +16,20 @@ from hfkit.lock import Hold
 Command = Callable[..., list[str]]
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first test leaves a run for the others."""
+    return tmp_path_factory.mktemp("trained") / "run"
+
+
 @pytest.fixture
-def finished(command: Command, tmp_path: Path) -> Path:
+def finished(command: Command, tmp_path: Path, trained: Path) -> Path:
     """An uninterrupted run of 12 steps."""
-    code, result, err = helpers.call(command(tmp_path / "run", max_steps=12, eval_steps=4))
-    assert code == 0, err
-    assert result["best"]["step"] in (4, 8, 12)
-    return tmp_path / "run"
+    if not trained.exists():
+        code, result, err = helpers.call(command(trained, max_steps=12, eval_steps=4))
+        assert code == 0, err
+        assert result["best"]["step"] in (4, 8, 12)
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def test_a_finished_run_says_the_same_again(command: Command, finished: Path) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -94,9 +93,9 @@ def test_shared_weights_resume_bit_identically(command: Command, tmp_path: Path)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     arguments = {"distributed": "fsdp", "save_steps": 5, "gradient_checkpointing": True, **TEN}
     ranks(command(whole, **arguments), tmp_path)
-    ranks(command(stopped, **arguments), tmp_path)
+    shutil.copytree(whole, stopped)
     for name in ("model", "checkpoints/step-00000010"):
-        subprocess.run(["rm", "-r", str(stopped / name)], check=True)
+        shutil.rmtree(stopped / name)
     facts = json.loads((stopped / "run.json").read_text("utf-8"))
     del facts["result"]
     (stopped / "run.json").write_text(json.dumps(facts), encoding="utf-8")
@@ -107,14 +106,14 @@ def test_shared_weights_resume_bit_identically(command: Command, tmp_path: Path)
 
 def torchrun(node: int, port: str) -> list[str]:
     return [
-        *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--node_rank", str(node)),
+        *("torch.distributed.run", "--nnodes", "2", "--node_rank", str(node)),
         *("--nproc_per_node", "1", "--master_addr", "127.0.0.1", "--master_port", port, "-m", "hfkit"),
     ]
 
 
 def accelerate(node: int, port: str) -> list[str]:
     return [
-        *(sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu", "--num_machines", "2"),
+        *("accelerate.commands.accelerate_cli", "launch", "--multi_gpu", "--num_machines", "2"),
         *("--machine_rank", str(node), "--num_processes", "2", "--main_process_ip", "127.0.0.1"),
         *("--main_process_port", port, "--mixed_precision", "no", "-m", "hfkit"),
     ]
@@ -126,16 +125,16 @@ def test_two_nodes_of_one_process_each(
 ) -> None:
     """The command lines of the guide, with this machine as both nodes."""
     port, arguments = str(free_port()), command(tmp_path / "run", *STILL, "--json", **TEN)
-    nodes = [
-        subprocess.Popen(
-            [*launcher(node, port), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
-        )
-        for node in range(2)
-    ]
-    said = [node.communicate(timeout=400) for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0], said
-    assert "world 2 = 2 nodes x 1 (torchrun)" in said[0][1]
-    assert json.loads(said[0][0])["world"] == 2 and said[1][0] == ""
+    nodes = []
+    for number in range(2):
+        module, *words = launcher(number, port)
+        nodes.append(helpers.start([*words, *arguments], tmp_path / f"node{number}", module=module))
+    for node in nodes:
+        node.join(400)
+    errs, outs = ([(tmp_path / f"node{n}.{end}").read_text("utf-8") for n in range(2)] for end in ("err", "out"))
+    assert [node.exitcode for node in nodes] == [0, 0], errs
+    assert "world 2 = 2 nodes x 1 (torchrun)" in errs[0]
+    assert json.loads(outs[0])["world"] == 2 and outs[1] == ""
     equal(tmp_path / "run", single)
 
 
