@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hfkit.models.families import POOLING_KEY
 from hfkit.recipe import Recipe
 from hfkit.recipe.yaml import dump
 from hfkit.run import Run
@@ -22,8 +23,13 @@ PIPELINES = {  # a head's name on model hubs
 MORE = "hfkit finetune nli --train FILE --model RUN"  # what a model that fills in words is good for
 
 
-def model_card(run: Run, recipe: Recipe, task: Task, result: Mapping[str, Any]) -> str:
-    """Markdown with the front matter that model hubs read. `task` is that of the model, settled."""
+def model_card(
+    run: Run, recipe: Recipe, task: Task, result: Mapping[str, Any], *, pooling: str | None = None
+) -> str:
+    """Markdown with the front matter that model hubs read. `task` is that of the model, settled.
+
+    `pooling` is that of a classifier where transformers would take another.
+    """
     facts = run.facts()
     head = {
         "library_name": "transformers",
@@ -33,10 +39,12 @@ def model_card(run: Run, recipe: Recipe, task: Task, result: Mapping[str, Any]) 
     if "/" in recipe.model and not recipe.model.startswith("/"):
         head["base_model"] = recipe.model
     front = dump({k: v for k, v in head.items() if v})
-    return f"---\n{front}---\n\n# {run.path.name}\n\n{_body(facts, recipe, task, result)}"
+    return f"---\n{front}---\n\n# {run.path.name}\n\n{_body(facts, recipe, task, result, pooling)}"
 
 
-def _body(facts: Mapping[str, Any], recipe: Recipe, task: Task, result: Mapping[str, Any]) -> str:
+def _body(
+    facts: Mapping[str, Any], recipe: Recipe, task: Task, result: Mapping[str, Any], pooling: str | None
+) -> str:
     train, data, best = recipe.train, facts.get("data", {}), result.get("best") or {}
     hfkit = facts.get("versions", {}).get("hfkit", "")
     lines = [
@@ -56,9 +64,20 @@ def _body(facts: Mapping[str, Any], recipe: Recipe, task: Task, result: Mapping[
         "```",
         "",
         "The weights in `model/` load in transformers by `from_pretrained`; `recipe.yaml` repeats the run.",
+        *_pooled(pooling),
         "",
     ]
     return "\n".join(lines)
+
+
+def _pooled(pooling: str | None) -> list[str]:
+    if pooling is None:
+        return []
+    return [
+        "",
+        f"**Its answers are right in hfkit alone**: what is classified is `{pooling}` of the token vectors "
+        f"(`{POOLING_KEY}` in config.json), and transformers' own head would take another.",
+    ]
 
 
 def _scores(metrics: Mapping[str, float], result: Mapping[str, Any]) -> list[str]:

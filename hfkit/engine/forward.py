@@ -9,7 +9,7 @@ import torch
 
 from hfkit.engine.asked import asked_only
 from hfkit.engine.collate import UNSCORED
-from hfkit.engine.packing import Packed, accepted
+from hfkit.engine.packing import Headed, Packed, accepted
 
 WANTED = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "decoder_input_ids")
 
@@ -17,7 +17,7 @@ WANTED = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "deco
 def forward(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Any:
     """The model's outputs for a batch. `model` may be wrapped for several processes."""
     inner = getattr(model, "module", model)
-    if isinstance(inner, Packed):
+    if isinstance(inner, (Packed, Headed)):
         return model(dict(batch))
     if "target_ids" in batch:
         batch = {**batch, "decoder_input_ids": shifted(batch["target_ids"], inner.config)}

@@ -7,6 +7,7 @@ import torch
 
 from hfkit.engine.cpu import seed_masks
 from hfkit.engine.forward import forward
+from hfkit.engine.heads import task_loss
 from hfkit.tasks.base import Batch, Task
 
 
@@ -20,13 +21,13 @@ def loss_of(
     """
     seed_masks(draw_seed(*draw))
     outputs = forward(model, batch)
-    loss, count = task.loss(outputs, batch)
+    loss, count = task_loss(task, outputs, batch)
     if not r_drop:
         return loss, count
     seed_masks(draw_seed(*draw, 1))
     others = forward(model, batch)
     divergence = task.divergence(outputs, others, batch)  # type: ignore[attr-defined]  # not all tasks have it
-    return (loss + task.loss(others, batch)[0]) / 2 + r_drop * divergence, count
+    return (loss + task_loss(task, others, batch)[0]) / 2 + r_drop * divergence, count
 
 
 def draw_seed(*numbers: int) -> int:

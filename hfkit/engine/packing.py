@@ -16,10 +16,9 @@ from transformers.modeling_outputs import (
     CausalLMOutput,
     ModelOutput,
     QuestionAnsweringModelOutput,
-    SequenceClassifierOutput,
 )
 
-from hfkit.engine import attention
+from hfkit.engine import attention, heads
 from hfkit.engine.asked import asked_only
 from hfkit.engine.cpu import forget, keep_freed_memory, lean
 from hfkit.models.families import ENCODER_DECODERS, OFFSET_POSITIONS, PACKED
@@ -30,9 +29,10 @@ if TYPE_CHECKING:
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def packed(model: Any, place: Place) -> nn.Module:
+def packed(model: Any, place: Place, *, masks: int = 1) -> nn.Module:
     """`model` as the engine runs it: in packed rows where its family's parity is tested, else as it is, padded.
 
+    `masks` are the dropout masks that a classification head draws for each feature in training (engine/heads.py).
     On a CPU its layers are replaced by the lean ones of engine/cpu, which hold the same parameters, unless the weights
     will be shared out (engine/shard.py).
     """
@@ -41,12 +41,13 @@ def packed(model: Any, place: Place) -> nn.Module:
     if not can_pack(model):
         if place.device.type == "cpu" and model.config.model_type in ENCODER_DECODERS:
             model.set_attn_implementation("eager")  # matrix products: the fused kernel's backward pass is slower
-        return model
+        unlike = masks > 1 or heads.chosen_pooling(model.config) is not None
+        return Headed(model, masks) if classifies(model) and unlike else model
     attention.register()
     model.set_attn_implementation(attention.NAME)
     if place.device.type == "cpu" and not place.sharded:
         lean(model, DTYPES[place.precision], alone=place.world.size == 1)
-    return Packed(model)
+    return Packed(model, masks)
 
 
 def can_pack(model: Any) -> bool:
@@ -55,14 +56,35 @@ def can_pack(model: Any) -> bool:
     head = type(model).__name__
     return (
         model.config.model_type in PACKED
-        and not (head.endswith("ForSequenceClassification") and pooled_by_mean)
+        and not (classifies(model) and pooled_by_mean)
         and head.endswith(("ForQuestionAnswering", "ForSequenceClassification", "LMHeadModel", "ForMaskedLM"))
     )
 
 
+def classifies(model: Any) -> bool:
+    """Whether the model has a head for labels."""
+    return type(model).__name__.endswith("ForSequenceClassification")
+
+
 def plain(model: nn.Module) -> Any:
     """The transformers model inside, to save or to look at."""
-    return model.model if isinstance(model, Packed) else model
+    return model.model if isinstance(model, (Packed, Headed)) else model
+
+
+class Headed(nn.Module):
+    """Runs a padded batch through a classifier whose head is read as the recipe's tricks say, by engine/heads.py."""
+
+    def __init__(self, model: Any, masks: int) -> None:
+        super().__init__()
+        self.model, self.masks = model, masks
+
+    def forward(self, batch: Mapping[str, torch.Tensor]) -> ModelOutput:
+        """What the model gives for the batch, by the pooling in its config."""
+        known = accepted(type(self.model.base_model).forward)
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        grid = self.model.base_model(**{name: batch[name] for name in names if name in batch and name in known})[0]
+        vectors = heads.pooled(grid, batch["attention_mask"], heads.pooling_of(self.model.config))
+        return heads.classified(self.model, vectors, self.masks if self.training else 1)
 
 
 class Packed(nn.Module):
@@ -72,9 +94,9 @@ class Packed(nn.Module):
     grid, and `cu_seq_lens` (features + 1,), where each feature begins.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, masks: int = 1) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.masks = model, masks
         config = model.config
         self.first_position = 0 if config.model_type not in OFFSET_POSITIONS else int(config.pad_token_id) + 1
 
@@ -91,18 +113,25 @@ class Packed(nn.Module):
                 raise
 
     def _outputs(self, batch: Mapping[str, torch.Tensor]) -> ModelOutput:
-        head = type(self.model).__name__
-        if head.endswith("ForSequenceClassification"):
+        if classifies(self.model):
             hidden = self.model.base_model(**self._row(batch))[0][0]
-            return SequenceClassifierOutput(logits=classified(self.model, hidden, batch["cu_seq_lens"]))
+            return heads.classified(self.model, self._vectors(hidden, batch), self.masks if self.training else 1)
         if "asked_index" in batch:
             return asked_only(self.model, lambda: self.model(**self._row(batch)), batch["asked_index"])
         outputs = self.model(**self._row(batch))
-        if head.endswith("ForQuestionAnswering"):
+        if type(self.model).__name__.endswith("ForQuestionAnswering"):
             return QuestionAnsweringModelOutput(
                 start_logits=on_grid(outputs.start_logits[0], batch), end_logits=on_grid(outputs.end_logits[0], batch)
             )
         return CausalLMOutput(logits=on_grid(outputs.logits[0], batch))
+
+    def _vectors(self, hidden: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The vector (features, size) that stands for each sequence, from hidden states (tokens, size)."""
+        how = heads.pooling_of(self.model.config)
+        if how in ("cls", "last"):
+            boundaries = batch["cu_seq_lens"].long()
+            return hidden[boundaries[:-1] if how == "cls" else boundaries[1:] - 1]
+        return heads.pooled(on_grid(hidden, batch), batch["attention_mask"], how)
 
     def _row(self, batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         """The arguments of the model's call: the real tokens in one row, and where each sequence begins."""
@@ -128,26 +157,6 @@ def on_grid(values: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Te
         return values.view(*grid, *values.shape[1:])
     empty = values.new_zeros(grid.numel(), *values.shape[1:])
     return empty.index_copy(0, batch["token_index"], values).view(*grid, *values.shape[1:])
-
-
-def classified(model: Any, hidden: torch.Tensor, boundaries: torch.Tensor) -> torch.Tensor:
-    """Logits (features, labels) from hidden states (tokens, size): the head looks at one token of each sequence.
-
-    Decoders are read at their last token, encoders at their first, each through the head its family has.
-    """
-    if hasattr(model, "score"):  # gpt2
-        return model.score(hidden[boundaries[1:].long() - 1])
-    first = hidden[boundaries[:-1].long()][:, None]  # the heads themselves take token 0 of each
-    base = model.base_model
-    if getattr(base, "pooler", None) is not None:  # bert, ernie; albert's pooler is a bare layer
-        activation = getattr(base, "pooler_activation", None)
-        pooled = base.pooler(first) if activation is None else activation(base.pooler(first[:, 0]))
-        return model.classifier(model.dropout(pooled))
-    if hasattr(model, "pre_classifier"):  # distilbert
-        return model.classifier(model.dropout(torch.relu(model.pre_classifier(first[:, 0]))))
-    if hasattr(model, "head"):  # modernbert
-        return model.classifier(model.drop(model.head(first[:, 0])))
-    return model.classifier(first)  # roberta and its kin, electra
 
 
 @lru_cache(maxsize=64)

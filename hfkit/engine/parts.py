@@ -1,4 +1,4 @@
-"""Which weights of a model move, and how fast: frozen layers, a rate for each layer. And activations made twice."""
+"""Which weights of a model move, how fast, and from where: frozen and fresh layers, rates. Activations made twice."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfkit.engine.forward import forward
 from hfkit.errors import UsageError
+from hfkit.models.load import fresh_weights, in_head
 from hfkit.models.stack import stack_of
-from hfkit.tasks.base import Task
+from hfkit.tasks.base import Head, Task
 
 
 def freeze(model: Any, layers: int) -> int:
@@ -29,16 +30,38 @@ def freeze(model: Any, layers: int) -> int:
     return sum(p.numel() for p in frozen)
 
 
-def rate_shares(model: Any, decay: float) -> dict[nn.Parameter, float]:
-    """What each parameter's learning rate is multiplied by: 1 for the head, `decay` for the top layer, and so on down.
+def reinitialise(model: Any, head: Head, layers: int) -> int:
+    """Give the `layers` top layers the weights that a new model begins with; returns how many parameters that are.
+
+    As by Zhang et al. 2021, who found that it steadies training on few rows. Raises UsageError for a family without
+    known names, and for more layers than there are.
+    """
+    stack = stack_of(model, "tricks.reinit_layers")
+    if layers > len(stack.layers):
+        raise UsageError(
+            f"tricks.reinit_layers = {layers}: the model has {len(stack.layers)} layers",
+            f"give at most {len(stack.layers)}",
+        )
+    first = len(stack.layers) - layers + 1
+    weights = fresh_weights(model, head, lambda name: first <= stack.depth(name) <= len(stack.layers))
+    model.load_state_dict(weights, strict=False)
+    return sum(values.numel() for values in weights.values())
+
+
+def rate_shares(model: Any, decay: float, head: float = 1.0) -> dict[nn.Parameter, float]:
+    """What each parameter's learning rate is multiplied by: `head` for the head, 1 for what else stands above the
+    layers, `decay` for the top layer, and so on down.
 
     Layer-wise decay as by Howard & Ruder 2018 and Clark et al. 2020. Raises UsageError as `freeze` does.
     """
-    if decay == 1:
-        return {}
-    stack = stack_of(model, "train.layer_lr_decay")
-    top = len(stack.layers) + 1
-    return {p: decay ** (top - stack.depth(name)) for name, p in model.named_parameters()}
+    shares: dict[nn.Parameter, float] = {}
+    if decay != 1:
+        stack = stack_of(model, "train.layer_lr_decay")
+        top = len(stack.layers) + 1
+        shares = {p: decay ** (top - stack.depth(name)) for name, p in model.named_parameters()}
+    if head != 1:
+        shares |= {p: head for name, p in model.named_parameters() if in_head(model, name)}
+    return shares
 
 
 def recompute_activations(model: Any) -> None:

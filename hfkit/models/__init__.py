@@ -10,7 +10,7 @@ from hfkit.models.families import (
     max_positions,
 )
 from hfkit.models.find import find, locate
-from hfkit.models.load import load_model
+from hfkit.models.load import fresh_weights, load_model
 from hfkit.models.save import save_model
 from hfkit.models.scratch import SHAPES, build_scratch
 from hfkit.models.tokenizer import load_config, load_tokenizer
@@ -26,6 +26,7 @@ __all__ = [
     "continues_text",
     "fills_in_words",
     "find",
+    "fresh_weights",
     "has_fixed_positions",
     "load_config",
     "load_model",

@@ -30,6 +30,11 @@ ENCODER_DECODERS = ("bart", "m2m_100", "marian", "mbart", "t5")
 # of these tests/engine/test_packing.py proves that packed rows give what padded batches give; the others are padded
 PACKED = tuple(family for family in VERIFIED if family != "deberta-v2")  # which has its own attention
 
+# the heads that engine/heads.py knows, and so the families that can be pooled in another way than their own
+POOLED = VERIFIED
+POOLINGS = ("cls", "mean", "max", "last")
+POOLING_KEY = "hfkit_pooling"  # of config.json: a pooling that transformers does not do for the family
+
 # these number positions from pad_token_id + 1, so that many rows of the position table are never used (514 -> 512)
 OFFSET_POSITIONS = (
     "camembert",
@@ -76,6 +81,11 @@ HEAD_DROPOUTS = (
 ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attn_pdrop", "attention_dropout")
 
 UNBOUNDED = 512  # positions used for models whose config names no limit, such as xlnet
+
+
+def own_pooling(config: PretrainedConfig) -> str:
+    """The token, or the mean, that the family's own classification head looks at."""
+    return "last" if config.model_type == "gpt2" else getattr(config, "classifier_pooling", None) or "cls"
 
 
 def fills_in_words(model_type: str, *, is_decoder: bool = False) -> bool:

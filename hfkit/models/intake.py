@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from hfkit.errors import ModelError
 from hfkit.files import sha256_of
-from hfkit.models.families import VERIFIED, unverified_note
+from hfkit.models.families import POOLED, POOLING_KEY, POOLINGS, VERIFIED, unverified_note
 from hfkit.models.safetensors_file import AGAIN, check_safetensors
 
 Weights = Literal["safetensors", "pickle", "none"]
@@ -71,6 +71,11 @@ def read_config(folder: Path) -> tuple[dict[str, Any], list[str]]:
     if raw.get("quantization_config"):
         raise ModelError(
             f"{path}: quantized weights cannot be fine-tuned here", "use the checkpoint they were made from"
+        )
+    if POOLING_KEY in raw and not (raw[POOLING_KEY] in POOLINGS and kind in POOLED):
+        raise ModelError(
+            f"{path}: {POOLING_KEY} is {raw[POOLING_KEY]!r}, which hfkit does not do for a {kind}",
+            f"it does {', '.join(POOLINGS)} for {', '.join(POOLED)}; take a newer hfkit if that wrote it",
         )
     notes = (
         ["the checkpoint brings code of its own; it is never run, transformers' own is used"]

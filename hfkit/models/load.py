@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from hfkit.errors import ModelError, UsageError
 from hfkit.models.checkpoint import Checkpoint
-from hfkit.models.families import continues_text, set_dropouts
+from hfkit.models.families import POOLING_KEY, continues_text, set_dropouts
 from hfkit.models.intake import check_unchanged
 from hfkit.models.quiet import quiet
 from hfkit.models.tokenizer import load_config
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PretrainedConfig, PreTrainedModel
 
     from hfkit.tasks.base import Head
@@ -60,7 +61,7 @@ def load_model(
     model, info = _load(checkpoint, config, head, dtype)
     notes = _judge(checkpoint, model, info, stored_labels, fresh_head)
     if fresh_head == "reset":
-        notes += _reset_head(model, config, head, dtype)
+        notes += _reset_head(model, head)
     _check_finite(checkpoint, model)
     return model.eval(), notes
 
@@ -97,7 +98,12 @@ def _check_head(checkpoint: Checkpoint, config: PretrainedConfig, head: Head) ->
 
 
 def _configure(config: PretrainedConfig, head: Head, model_config: Mapping[str, Any]) -> None:
-    """Write the task's labels, and the pad token that GPT-2's pooling looks for, into the config."""
+    """Write the task's labels, and the pad token that GPT-2's pooling looks for, into the config.
+
+    How a classifier is pooled means nothing to another head.
+    """
+    if head != "sequence-classification" and hasattr(config, POOLING_KEY):
+        delattr(config, POOLING_KEY)
     ordered = sorted(model_config.items(), key=lambda item: item[0] != "num_labels")  # its setter overwrites the maps
     for name, value in ordered:
         if name == "id2label":
@@ -223,17 +229,20 @@ def _other_size(
     return ModelError(message, "`train.reset_head=true` gives the model a fresh head")
 
 
-def _reset_head(model: PreTrainedModel, config: PretrainedConfig, head: Head, dtype: str) -> list[str]:
-    """Replace every weight of the head, pooler apart, by a fresh one."""
-    import torch
+def fresh_weights(model: PreTrainedModel, head: Head, wanted: Callable[[str], bool]) -> dict[str, torch.Tensor]:
+    """What a new model like this begins with, for the weights whose names are wanted; drawn from torch's generator."""
+    with quiet():
+        fresh = _auto(head).from_config(model.config, dtype=model.dtype).state_dict()
+    return {name: value for name, value in fresh.items() if wanted(name)}
 
+
+def _reset_head(model: PreTrainedModel, head: Head) -> list[str]:
+    """Replace every weight of the head, pooler apart, by a fresh one."""
     if head not in TASK_HEADS:
         raise UsageError(
             "train.reset_head: the head of a language model is its embedding table and cannot be reset", "leave it out"
         )
-    with quiet():
-        fresh = _auto(head).from_config(config, dtype=getattr(torch, dtype)).state_dict()
-    weights = {name: value for name, value in fresh.items() if in_head(model, name) and "pooler" not in name.split(".")}
+    weights = fresh_weights(model, head, lambda name: in_head(model, name) and "pooler" not in name.split("."))
     model.load_state_dict(weights, strict=False)
     return [f"a fresh head, as train.reset_head asks: {', '.join(sorted({_part(model, name) for name in weights}))}"]
 

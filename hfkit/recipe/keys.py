@@ -75,6 +75,7 @@ class Train(Section):
     layer_lr_decay: float = key(
         1.0, "the rate of each layer as a share of the one above it, below the head; 1: one rate for all", gt=0, le=1
     )
+    head_lr: PositiveFloat | None = key(None, "peak learning rate of the task's head; null: that of the rest")
     distributed: Literal["ddp", "fsdp"] = key(
         "ddp", "several processes: ddp, each holds the whole model; fsdp, each a share of its weights"
     )
@@ -93,7 +94,7 @@ class Lora(Section):
 
 
 class Tricks(Section):
-    """What competitors add to the training loop; all of it is off unless asked for (guide/tricks.md)."""
+    """What competitors add to the training loop and the model; all of it is off unless asked for (guide/tricks.md)."""
 
     adversarial: Literal["fgm", "awp"] | None = key(
         None, "also train on disturbed weights: fgm, the word embeddings; awp, all matrices; null: neither"
@@ -113,6 +114,13 @@ class Tricks(Section):
     )
     ema_decay: float = key(0.999, "ema: what the average keeps of itself at a step, less in the first ones", gt=0, lt=1)
     swa_start: float = key(0.5, "swa: share of the steps after which averaging begins", ge=0, lt=1)
+    multi_dropout: PositiveInt = key(
+        1, "dropout masks over the vector that is classified, whose losses are averaged; 1: one"
+    )
+    reinit_layers: NonNegativeInt = key(0, "so many of the top layers begin with fresh weights; 0: none")
+    pooling: Literal["auto", "cls", "mean", "max", "last"] = key(
+        "auto", "what is classified: the first token, the mean or maximum of all, the last; auto: the checkpoint's own"
+    )
 
 
 class Generate(Section):

@@ -109,6 +109,8 @@ def finetune(
 
 def trained(fit: Fit, run: Run, hold: Hold, early: list[Event]) -> Iterator[Event]:
     """From the first step to the result: the loop, the model, the card, what to type next."""
+    from hfkit.engine.heads import chosen_pooling
+    from hfkit.engine.packing import plain
     from hfkit.verbs.finetune.shown import result_of
 
     main, recipe = fit.ready.place.world.main, fit.ready.recipe
@@ -121,7 +123,8 @@ def trained(fit: Fit, run: Run, hold: Hold, early: list[Event]) -> Iterator[Even
     fit.leave_if_asked("all of it saved")
     result = result_of(fit, run)
     if main:
-        run.write("README.md", model_card(run, recipe, fit.ready.task, result))
+        pooling = chosen_pooling(plain(fit.training.bare).config)
+        run.write("README.md", model_card(run, recipe, fit.ready.task, result, pooling=pooling))
         run.update(status="done", finished=time.time(), exit_code=0, best=result["best"], result=result)
         yield from recorded(run, hold, True, closing(fit.ready, run, result))
         yield Event("next", {"commands": next_commands(run, fit.ready)})

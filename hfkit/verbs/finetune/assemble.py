@@ -49,7 +49,7 @@ def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Genera
     adapters = ready.recipe.lora.rank is not None
     model, notes = load(ready, None if adapters else checkpoint)  # checkpoints hold adapters merged, for other uses
     yield from map(note, notes)
-    choose_parts(model, ready.recipe)
+    yield from map(note, choose_parts(model, ready.recipe, begins=checkpoint is None))
     if adapters and checkpoint is not None:
         load_trained(checkpoint, model)
     task, _ = ready.task.adopt(ready.validation_rows, model.config)
@@ -78,8 +78,9 @@ def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Genera
             yield resolved(key, value, reason)
     per_epoch = steps_per_epoch(len(ready.train), settings.batch_size)
     steps = settings.max_steps or max(1, math.ceil(settings.epochs * per_epoch))
-    trained = shard(packed(model, place), place) if place.sharded else packed(model, place)
-    shares = rate_shares(model, settings.layer_lr_decay)
+    trained = packed(model, place, masks=masks_of(ready))
+    trained = shard(trained, place) if place.sharded else trained
+    shares = rate_shares(model, settings.layer_lr_decay, (settings.head_lr or lr) / lr)
     training = Training(
         trained, build_optimizer(model, float(lr), settings.weight_decay, shares), ready.task, ready.train,
         schedule=Schedule(float(lr), steps, warmup_steps(settings.warmup, steps), settings.schedule),
@@ -94,6 +95,11 @@ def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Genera
             load_average(checkpoint, model, training.average, state["averaged"])
         fit.restore(state)
     return fit
+
+
+def masks_of(ready: Ready) -> int:
+    """The dropout masks of the head; one where there is nothing to classify."""
+    return ready.recipe.tricks.multi_dropout if ready.task.head == "sequence-classification" else 1
 
 
 def auto_micro_batch(mean_length: float, batch_size: int, device: str) -> int:

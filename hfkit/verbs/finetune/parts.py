@@ -7,6 +7,7 @@ from typing import Any
 
 from hfkit.errors import UsageError
 from hfkit.models import Checkpoint
+from hfkit.models.load import TASK_HEADS
 from hfkit.models.stack import known_family, layer_count
 from hfkit.recipe import Recipe
 from hfkit.tasks import task_class
@@ -30,6 +31,7 @@ def check_parts(recipe: Recipe, found: Checkpoint) -> None:
             raise UsageError(
                 "lora.rank needs peft, which is not installed", "install it with `pip install 'hfkit[lora]'`"
             )
+    check_heads(recipe, found)
     if settings.layer_lr_decay < 1:
         known_family(kind, "train.layer_lr_decay")
     if settings.freeze_layers is not None:
@@ -47,15 +49,52 @@ def check_parts(recipe: Recipe, found: Checkpoint) -> None:
             )
 
 
-def choose_parts(model: Any, recipe: Recipe) -> None:
-    """Freeze, adapt, and recompute activations as the recipe says; in place, before the model is packed or shared out.
+def check_heads(recipe: Recipe, found: Checkpoint) -> None:
+    """Refuse fresh layers that would not be trained or are fresh already, and a rate for a head that is none.
 
     Raises UsageError.
     """
-    from hfkit.engine.lora import ALPHA_OF_RANK, add_adapters
-    from hfkit.engine.parts import freeze, recompute_activations
+    fresh, layers = recipe.tricks.reinit_layers, layer_count(found.config)
+    if fresh:
+        known_family(str(found.config.get("model_type")), "tricks.reinit_layers")
+        if found.scratch:
+            raise UsageError(f"tricks.reinit_layers: all weights of {recipe.model} are fresh", "leave it out")
+        if recipe.lora.rank is not None:
+            raise UsageError(
+                "tricks.reinit_layers: with lora the layers do not train, fresh ones would stay random",
+                "leave it or the section lora out",
+            )
+        if layers is not None and fresh > layers - (recipe.train.freeze_layers or 0):
+            frozen = f", of which {recipe.train.freeze_layers} are frozen" if recipe.train.freeze_layers else ""
+            raise UsageError(
+                f"tricks.reinit_layers = {fresh}: {found.name} has {layers} layers{frozen}",
+                f"give at most {layers - (recipe.train.freeze_layers or 0)}",
+            )
+    if recipe.train.head_lr is not None and task_class(recipe.task).head not in TASK_HEADS:
+        raise UsageError(
+            "train.head_lr: the head of a language model is its embedding table, which has the rate of the rest",
+            "leave it out",
+        )
 
-    lora, settings = recipe.lora, recipe.train
+
+def choose_parts(model: Any, recipe: Recipe, *, begins: bool) -> list[str]:
+    """Freeze, adapt, and recompute activations as the recipe says; in place, before the model is packed or shared out.
+
+    `begins` says that the weights are those the run begins with, whose top layers may be made fresh.
+    Returns lines to show. Raises UsageError.
+    """
+    from hfkit.engine.heads import check_masks, choose_pooling
+    from hfkit.engine.lora import ALPHA_OF_RANK, add_adapters
+    from hfkit.engine.parts import freeze, recompute_activations, reinitialise
+
+    lora, settings, tricks, head = recipe.lora, recipe.train, recipe.tricks, task_class(recipe.task).head
+    lines = []
+    if tricks.reinit_layers and begins:
+        count = reinitialise(model, head, tricks.reinit_layers)
+        lines.append(f"fresh weights in the top layers, {tricks.reinit_layers} of them: {count:,} parameters")
+    if head == "sequence-classification":
+        choose_pooling(model, tricks.pooling)
+        check_masks(model, tricks.multi_dropout)
     if settings.freeze_layers is not None:
         freeze(model, settings.freeze_layers)
     if lora.rank is not None:
@@ -69,3 +108,4 @@ def choose_parts(model: Any, recipe: Recipe) -> None:
         )
     if settings.gradient_checkpointing:
         recompute_activations(model)
+    return lines

@@ -114,7 +114,7 @@ def without_effect(recipe: Recipe, task: Task) -> list[str]:
         for key, value in section.model_dump().items()
         if value != type(section).model_fields[key].default
     ]
-    lines += idle_tricks(recipe)
+    lines += idle_tricks(recipe, task)
     if fresh and recipe.train.reset_head:
         lines.append(f"train.reset_head has no effect: every weight of {recipe.model} is fresh")
     if shape.get("model_type", "bert") != "bert" and not recipe.scratch.lowercase:

@@ -25,13 +25,14 @@ def plan_items(fit: Fit) -> dict[str, str]:
     parameters = list(fit.training.bare.parameters())
     every, moving = (sum(p.numel() for p in some) for some in (parameters, (p for p in parameters if p.requires_grad)))
     parts = f"{every:,} parameters" + (f", {moving:,} of them train" if moving < every else "")
+    head = f" ({settings.head_lr:g} for the head)" if settings.head_lr else ""
     return {
         "task": ready.recipe.task,
         "model": f"{ready.found.name}, {parts}",
         "train": f"{rows_text(len(ready.train_rows))}, {len(ready.train):,} examples, {sizes}",
         "validation": f"{rows_text(len(ready.validation_rows))}, {len(ready.validation):,} examples",
         "steps": f"{schedule.steps:,} of {settings.batch_size} examples ({epochs} epoch{'s' * (epochs != '1')}){limit}",
-        "learning rate": f"{schedule.peak:g}, {schedule.warmup_steps} warm-up steps, {settings.schedule}",
+        "learning rate": f"{schedule.peak:g}{head}, {schedule.warmup_steps} warm-up steps, {settings.schedule}",
         **({"tricks": tricks} if (tricks := tricks_text(ready.recipe.tricks, epsilon_of(ready.recipe.tricks))) else {}),
         "precision": ready.place.precision,
         "batches": batches_text(fit.training),

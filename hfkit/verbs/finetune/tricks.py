@@ -31,7 +31,7 @@ def check_tricks(recipe: Recipe, task: Task) -> None:
         )
 
 
-def idle_tricks(recipe: Recipe) -> list[str]:
+def idle_tricks(recipe: Recipe, task: Task) -> list[str]:
     """Lines about keys of the section that are set and change nothing."""
     tricks = recipe.tricks
     uses = {
@@ -48,6 +48,9 @@ def idle_tricks(recipe: Recipe) -> list[str]:
             lines.append(f"tricks.{key} has no effect: tricks.{switch} is {now or 'null'}")
     if tricks.r_drop and recipe.dropout == 0 and recipe.attention_dropout == 0:
         lines.append("tricks.r_drop has no effect: without dropout both passes are the same")
+    for key in ("multi_dropout", "pooling"):
+        if task.head != "sequence-classification" and getattr(tricks, key) != Tricks.model_fields[key].default:
+            lines.append(f"tricks.{key} has no effect: a {task.head} model classifies no texts")
     return lines
 
 
@@ -63,4 +66,10 @@ def tricks_text(tricks: Tricks, epsilon: float) -> str:
         parts.append(f"ema of the weights (decay {tricks.ema_decay:g})")
     if tricks.average == "swa":
         parts.append(f"mean of the weights from {tricks.swa_start:.0%} of the steps on")
+    if tricks.multi_dropout > 1:
+        parts.append(f"{tricks.multi_dropout} dropout masks")
+    if tricks.reinit_layers:
+        parts.append(f"top {tricks.reinit_layers} layers fresh")
+    if tricks.pooling != "auto":
+        parts.append(f"pooling {tricks.pooling}")
     return ", ".join(parts)
