@@ -51,6 +51,7 @@ def _body(
         f"`{facts.get('model')}` fine-tuned for `{recipe.task}` by hfkit {hfkit}, recipe `{recipe.name}`.",
         "",
         f"- train: {_data(data.get('train'))}",
+        *([f"- pseudo-labelled: {_data(data['pseudo'])}"] if "pseudo" in data else []),
         f"- validation: {_data(data.get('validation'))}",
         f"- {result.get('steps')} steps of {train.batch_size} examples on {facts.get('devices')}, "
         f"{facts.get('precision')}, seed {train.seed}",

@@ -20,8 +20,7 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     def all_absolute(value: Any) -> Any:
         return [absolute(v) for v in value] if isinstance(value, list) else absolute(value) if value else value
 
-    data = recipe.data.model_copy(
-        update={"train": all_absolute(recipe.data.train), "validation": all_absolute(recipe.data.validation)}
-    )
+    names = ("train", "validation", "pseudo", "pseudo_labels")
+    data = recipe.data.model_copy(update={name: all_absolute(getattr(recipe.data, name)) for name in names})
     model = recipe.model if recipe.model == "starter" else absolute(recipe.model)
     return recipe.model_copy(update={"data": data, "model": model})

@@ -18,9 +18,15 @@ NO_LABEL = -100  # a class number that says "no gold"; lists of numbers say it w
 
 
 def cross_entropy(outputs: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """(sum of -ln p(label) in nats, rows with a label): logits (rows, classes) in float32, label (rows,) or -100."""
+    """(sum of -ln p(label) in nats, rows with a label): logits (rows, classes) in float32, label (rows,) or -100.
+
+    Where rows have `labels_soft` (rows, classes), which add up to a row's weight, that is their target.
+    """
     from torch.nn.functional import cross_entropy as negative_log
 
+    if "labels_soft" in batch:
+        target = batch["labels_soft"].float()
+        return -(target * outputs.logits.float().log_softmax(dim=-1)).sum(), (target.sum(dim=1) > 0).sum()
     label = batch["label"]
     total = negative_log(outputs.logits.float(), label, ignore_index=NO_LABEL, reduction="sum")
     return total, (label != NO_LABEL).sum()

@@ -1,7 +1,7 @@
 """`hfkit cv`: a recipe trained on every fold but one, for each fold and seed; out-of-fold predictions of all rows.
 
 Each run is an ordinary run of `finetune` in a folder of its own, so a cross-validation that was stopped goes on run by
-run. `cv` below is the table of contents: plan, training, oof.
+run. `cv` below is the table of contents: plan, pseudo, training, oof.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from hfkit.run import Run, shown_path
 from hfkit.verbs.cv.dry import rehearsed
 from hfkit.verbs.cv.oof import spread, written
 from hfkit.verbs.cv.plan import Cell, Plan, planned
+from hfkit.verbs.cv.pseudo import checked, labelled
 from hfkit.verbs.cv.training import trained
 from hfkit.verbs.finetune.folder import data_facts, ending, find_prior
 
@@ -55,6 +56,7 @@ def cv(
         raise UsageError("cv starts a process for each device itself", "start it once, without torchrun or srun")
     if seeds is not None and seeds < 1:
         raise UsageError(f"--seeds {seeds}: at least 1 is needed", "leave it out for one seed")
+    yield from checked(recipe, offline=offline)
     plan = yield from planned(recipe, seeds=seeds or seeds_before(output, resume=resume), offline=offline)
     prior = find_prior(plan.recipe, output, resume=resume, overwrite=overwrite)
     if dry_run:
@@ -67,8 +69,11 @@ def cv(
             "plan",
             {"title": f"{recipe.name}: {plan.folds} folds", "items": {**plan_items(plan), "folder": str(run.path)}},
         )
+        how: dict[str, Any] = {"cpu": cpu, "processes": processes, "offline": offline}
         with ending(run, main=True):
-            found = yield from trained(cells, plan.recipe, run.path, cpu=cpu, processes=processes, offline=offline)
+            if plan.recipe.data.pseudo is not None:
+                cells = yield from labelled(cells, plan.recipe, run, **how)
+            found = yield from trained(cells, plan.recipe, run.path, **how)
             hold.check()
             fields = result_of(plan, cells, run, found)
             write_json(run.path / FILE, {**fields, "data_fingerprint": plan.rows.fingerprint})
@@ -129,10 +134,11 @@ def opened(plan: Plan, prior: Run | None, output: Path | None, hold: Hold, *, ov
 
 def plan_items(plan: Plan) -> dict[str, str]:
     """What is about to happen, label by label."""
+    labellers = ", and a labeller of the unlabelled rows for each" if plan.recipe.data.pseudo is not None else ""
     sizes = [int((plan.numbers == number).sum()) for number in range(plan.folds)]
     return {
         "task": plan.recipe.task,
         "model": plan.recipe.model,
         "rows": f"{len(plan.rows):,}, in folds of {min(sizes):,} to {max(sizes):,}{plan.how}",
-        "runs": f"{plan.folds * len(plan.seeds)}, seeds {', '.join(map(str, plan.seeds))}",
+        "runs": f"{plan.folds * len(plan.seeds)}, seeds {', '.join(map(str, plan.seeds))}{labellers}",
     }

@@ -33,11 +33,12 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a cross-validation: the fold it is scored on, its seed, its folder."""
+    """One run of a cross-validation: the fold it is scored on, its seed, its folder, and its pseudo-labels."""
 
     fold: int
     seed: int
     path: Path
+    pseudo: Path | None = None
 
     @property
     def name(self) -> str:
@@ -45,7 +46,8 @@ class Cell:
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """The recipe of this run."""
-        data = recipe.data.model_copy(update={"fold": self.fold})
+        labels = {"pseudo_labels": str(self.pseudo)} if self.pseudo is not None else {}
+        data = recipe.data.model_copy(update={"fold": self.fold, **labels})
         return recipe.model_copy(
             update={"data": data, "train": recipe.train.model_copy(update={"seed": self.seed})}
         )

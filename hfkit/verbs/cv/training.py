@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -64,6 +65,7 @@ def in_processes(
 def command_of(cell: Cell, recipe: Path) -> list[str]:
     """The command that makes one run, from the recipe that all share."""
     keys = [f"data.fold={cell.fold}", f"train.seed={cell.seed}"]
+    keys += [f"data.pseudo_labels={json.dumps(str(cell.pseudo))}"] if cell.pseudo is not None else []
     return ["finetune", str(recipe), *keys, "-o", str(cell.path)]
 
 

@@ -38,6 +38,7 @@ from hfkit.verbs.finetune.folder import (
     take_over,
 )
 from hfkit.verbs.finetune.parts import check_parts
+from hfkit.verbs.finetune.pseudo import check_pseudo
 from hfkit.verbs.finetune.ready import Ready, check_metric, make_ready, with_run_found, without_effect
 from hfkit.verbs.finetune.tricks import check_tricks
 
@@ -146,6 +147,7 @@ def begun(
     """All that comes before the first step: data and model found and checked, then everything ready to train."""
     task = task_class(recipe.task)(recipe.settings)
     check_metric(recipe, task)
+    check_pseudo(recipe, task)
     place = None
     if launched():  # the others are here already, and need not read what the first process reads
         from hfkit.verbs.finetune.reading import told, told_to_others
@@ -189,7 +191,7 @@ def read(
     yield from map(note, lines)
     yield from map(warning, [*warnings, *without_effect(recipe, task)])
     yield from map(note, found.notes)
-    return (yield from make_ready(recipe, task, found, train, validation, place))
+    return (yield from make_ready(recipe, task, found, train, validation, place, offline=offline))
 
 
 def place_for(recipe: Recipe, *, cpu: bool, processes: int | None) -> Place:

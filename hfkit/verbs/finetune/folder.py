@@ -101,7 +101,11 @@ def new_run(recipe: Recipe, ready: Ready, output: Path | None, hold: Hold, *, ov
                 "metric": ready.metric,
                 "better": ready.better,
                 "settings": ready.task.settings.model_dump(mode="json"),
-                "data": {"train": data_facts(ready.train_rows), "validation": data_facts(ready.validation_rows)},
+                "data": {
+                    "train": data_facts(ready.train_rows),
+                    "validation": data_facts(ready.validation_rows),
+                    **({"pseudo": ready.pseudo} if ready.pseudo else {}),
+                },
             },
         )
     )
@@ -131,6 +135,9 @@ def refuse_changed(run: Run, ready: Ready) -> None:
         known = facts.get("data", {}).get(name, {}).get("fingerprint")
         if known and known != rows.fingerprint:
             changed.append(f"the {name} data changed: {rows.name}")
+    known, now_pseudo = facts.get("data", {}).get("pseudo"), ready.pseudo
+    if known and now_pseudo and known["fingerprint"] != now_pseudo["fingerprint"]:
+        changed.append(f"the pseudo-labelled data or its labels changed: {now_pseudo['name']}")
     if facts.get("tokenizer_sha256") not in (None, tokenizer_digest(ready.tokenizer)):
         changed.append(f"the tokenizer changed: {ready.found.name}")
     if facts.get("model_sha256") not in (None, weights_sha256(ready.found.folder)):

@@ -16,6 +16,7 @@ from hfkit.models.find import run_named
 from hfkit.recipe import Recipe
 from hfkit.run import digest
 from hfkit.tasks.base import LOWER_IS_BETTER, Task
+from hfkit.verbs.finetune.pseudo import with_pseudo
 from hfkit.verbs.finetune.tricks import check_tricks, idle_tricks
 from hfkit.verbs.prepare import features_of, limited_blocks, sample_texts, strange_words, texts_of
 
@@ -37,6 +38,7 @@ class Ready:
     validation: Any  # Features
     metric: str
     better: str  # "higher" | "lower"
+    pseudo: dict[str, Any] | None = None  # the facts of the pseudo-labelled rows among the features of training
 
     @property
     def pad_id(self) -> int:
@@ -56,7 +58,7 @@ class Ready:
 
 
 def make_ready(
-    recipe: Recipe, task: Task, found: Checkpoint, train: Rows, validation: Rows, place: Any
+    recipe: Recipe, task: Task, found: Checkpoint, train: Rows, validation: Rows, place: Any, *, offline: bool
 ) -> Generator[Event, None, Ready]:
     """Tokenizer, resolved task, features of both sets. Yields what every `auto` became."""
     from hfkit.models import load_config, load_tokenizer
@@ -76,11 +78,12 @@ def make_ready(
     train = yield from usable_rows(task, train, "train")
     metric, better = metric_of(recipe, task)
     limit = recipe.data.limit
+    features = learnt(task, (yield from features_of(train, task, tokenizer, "encoding train")))
+    features, pseudo = yield from with_pseudo(features, recipe, task, tokenizer, offline=offline)
     return Ready(
-        recipe, task, place, found, tokenizer, train, validation,
-        limited_blocks(learnt(task, (yield from features_of(train, task, tokenizer, "encoding train"))), train, limit),
+        recipe, task, place, found, tokenizer, train, validation, limited_blocks(features, train, limit),
         limited_blocks((yield from features_of(validation, task, tokenizer, "encoding validation")), validation, limit),
-        metric, better,
+        metric, better, pseudo,
     )  # fmt: skip
 
 
@@ -115,6 +118,8 @@ def without_effect(recipe: Recipe, task: Task) -> list[str]:
         if value != type(section).model_fields[key].default
     ]
     lines += idle_tricks(recipe, task)
+    if recipe.data.pseudo is None and recipe.data.pseudo_weight != 1:
+        lines.append("data.pseudo_weight has no effect: data.pseudo is null")
     if fresh and recipe.train.reset_head:
         lines.append(f"train.reset_head has no effect: every weight of {recipe.model} is fresh")
     if shape.get("model_type", "bert") != "bert" and not recipe.scratch.lowercase:

@@ -30,6 +30,7 @@ def plan_items(fit: Fit) -> dict[str, str]:
         "task": ready.recipe.task,
         "model": f"{ready.found.name}, {parts}",
         "train": f"{rows_text(len(ready.train_rows))}, {len(ready.train):,} examples, {sizes}",
+        **({"pseudo-labels": f"{rows_text(ready.pseudo['rows'])}, {ready.pseudo['name']}"} if ready.pseudo else {}),
         "validation": f"{rows_text(len(ready.validation_rows))}, {len(ready.validation):,} examples",
         "steps": f"{schedule.steps:,} of {settings.batch_size} examples ({epochs} epoch{'s' * (epochs != '1')}){limit}",
         "learning rate": f"{schedule.peak:g}{head}, {schedule.warmup_steps} warm-up steps, {settings.schedule}",
