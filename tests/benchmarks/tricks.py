@@ -112,7 +112,9 @@ def keys(a: argparse.Namespace, name: str, trick: str, seed: int) -> dict[str, A
     """The recipe keys of one run."""
     data = DATA[name]
     head = {"train.head_lr": 10 * data.lr} if trick.startswith("head_lr") else {}
+    labels = sorted({row[data.label] for row in read(a.data_dir / data.train)})  # a slice may lack some
     return {
+        "classify.labels": labels,
         "data.columns": {"text": data.text, "label": data.label}, "train.epochs": 1 if a.tiny else data.epochs,
         "train.lr": data.lr, "train.batch_size": BATCH, "train.seed": seed, "train.eval_steps": None,
         **TRICKS[trick], **head,
