@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hfkit.models.families import POOLING_KEY
 from hfkit.recipe import Recipe
 from hfkit.recipe.yaml import dump
 from hfkit.run import Run
@@ -77,7 +76,7 @@ def _pooled(pooling: str | None) -> list[str]:
     return [
         "",
         f"**Its answers are right in hfkit alone**: what is classified is `{pooling}` of the token vectors "
-        f"(`{POOLING_KEY}` in config.json), and transformers' own head would take another.",
+        f"(`hfkit_pooling` in config.json), and transformers' own head would take another.",
     ]
 
 

@@ -131,7 +131,7 @@ def train(a: argparse.Namespace, name: str, trick: str, seed: int) -> dict[str, 
     if trick == PSEUDO:
         labels = output.with_suffix(".jsonl")
         said = hfkit.predict(
-            place(a, name, PLAIN, seed), unlabelled, cpu=True, **{"data.columns": given["data.columns"]}
+            place(a, name, PLAIN, seed), str(unlabelled), cpu=True, **{"data.columns": {"text": DATA[name].text}}
         )
         labels.write_text("".join(json.dumps(one) + "\n" for one in said), encoding="utf-8")
         given |= {"data.pseudo": str(unlabelled), "data.pseudo_labels": str(labels)}

@@ -69,7 +69,8 @@ def answered(cells: Sequence[Cell], recipe: Recipe, *, cpu: bool, processes: int
     """Each labeller's answers to the unlabelled rows, in a file in its folder."""
     from hfkit.engine.jobs import Job, run_jobs, slots_for
 
-    slots, keys = slots_for(cpu=cpu, processes=processes), reading_keys(recipe.data)
+    slots = slots_for(cpu=cpu, processes=processes)
+    keys = reading_keys(recipe.data, task_class(recipe.task)(recipe.settings))
     source = str(recipe.data.pseudo)
     if len(slots) > 1:
         flags = ["--json", *(["--cpu"] if cpu else []), *(["--offline"] if offline else [])]

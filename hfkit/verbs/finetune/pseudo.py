@@ -48,9 +48,16 @@ def refuse_task(task: Task) -> None:
         )
 
 
-def reading_keys(data: Data) -> list[str]:
-    """The KEY=VALUE words that make another command read the rows as this recipe does."""
-    given = {key: getattr(data, key) for key in READING if key != "limit"}
+def without_gold(data: Data, task: Task) -> Data:
+    """How the unlabelled rows are read: all of them, and no column looked for that they do not have."""
+    gold = {column.name for column in task.columns if column.gold}
+    columns = {name: source for name, source in data.columns.items() if name not in gold}
+    return data.model_copy(update={"columns": columns, "limit": None})
+
+
+def reading_keys(data: Data, task: Task) -> list[str]:
+    """The KEY=VALUE words that make `hfkit predict` read the unlabelled rows as training does."""
+    given = {key: getattr(without_gold(data, task), key) for key in READING}
     return [
         f"data.{key}={json.dumps(value, ensure_ascii=False)}"
         for key, value in given.items()
@@ -60,8 +67,7 @@ def reading_keys(data: Data) -> list[str]:
 
 def unlabelled(data: Data, task: Task, *, offline: bool) -> Generator[Event, None, Rows]:
     """The rows of data.pseudo, all of them, without gold columns. Raises DataError when ids repeat."""
-    whole = data.model_copy(update={"limit": None})
-    rows = read_rows(task, data.pseudo, whole, gold=False, limit=None, offline=offline)
+    rows = read_rows(task, data.pseudo, without_gold(data, task), gold=False, limit=None, offline=offline)
     yield from (note(f"unlabelled {line}") for line in describe(rows))
     with named(rows):
         raise_failures(duplicate_ids(rows, "failure"))
