@@ -71,8 +71,9 @@ def test_no_held_out_label_reaches_the_pseudo_labels_of_its_fold(small: Path, un
         train.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
         arguments = [
             "cv", str(recipe), "--train", str(train), "--model", str(small / "bert"), "-o", str(tmp_path / name),
-            "--cpu", "data.columns={text: text, label: intent}", "data.fold_column=fold", f"data.pseudo={unlabelled}", "train.max_steps=5", "train.eval_steps=1",
-            "train.lr=0.01", "train.precision=float32", "train.metric=log_loss",
+            "--cpu", "data.columns={text: text, label: intent}", "data.fold_column=fold", f"data.pseudo={unlabelled}",
+            "train.max_steps=5", "train.eval_steps=1", "train.lr=0.01", "train.precision=float32",
+            "train.metric=log_loss",
         ]  # fmt: skip
         code, result, err = helpers.call(arguments)
         assert code == 0, err
@@ -86,6 +87,8 @@ def test_no_held_out_label_reaches_the_pseudo_labels_of_its_fold(small: Path, un
     assert found[0][0] == found[1][0]
     assert found[0][1] != found[1][1]
 
+    code, result, _ = helpers.call([*arguments, "--dry-run"])
+    assert code == 2 and "with data.pseudo" in result["error"]["message"]
     code, result, err = helpers.call([*arguments, "--resume"])
     assert code == 0 and "labellers" not in err
     code, result, _ = helpers.call([*arguments, "--resume", f"data.pseudo_labels={unlabelled}"])

@@ -56,6 +56,11 @@ def cv(
         raise UsageError("cv starts a process for each device itself", "start it once, without torchrun or srun")
     if seeds is not None and seeds < 1:
         raise UsageError(f"--seeds {seeds}: at least 1 is needed", "leave it out for one seed")
+    if dry_run and recipe.data.pseudo is not None:
+        raise UsageError(
+            "--dry-run does not measure a cross-validation with data.pseudo: its runs learn from labels yet to come",
+            "leave data.pseudo out to measure its first stage",
+        )
     yield from checked(recipe, offline=offline)
     plan = yield from planned(recipe, seeds=seeds or seeds_before(output, resume=resume), offline=offline)
     prior = find_prior(plan.recipe, output, resume=resume, overwrite=overwrite)
