@@ -18,13 +18,13 @@ from hfkit.errors import DivergenceError, Stopped
 from hfkit.verbs.compete import candidates, cell, stages
 
 Competing = Callable[..., list[str]]
-KEYS = ["train.lr=0.003", "train.batch_size=8", "train.precision=float32", "train.epochs=2", "data.folds=2"]
+KEYS = ["train.lr=0.02", "train.batch_size=8", "train.precision=float32", "train.epochs=6", "data.folds=2"]
 
 
 @pytest.fixture
 def competing(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Competing:
     """The arguments of a competition of 61 training rows and 17 test rows: competing(output, flag, ...)."""
-    monkeypatch.setattr(stages, "SEEDS", 2)
+    monkeypatch.setattr(stages, "SEEDS", 1)
     monkeypatch.setattr(candidates, "CANDIDATES", (candidates.Candidate("dropout", 0.0),))
     test = [{"id": f"t{number}", "text": row["text"]} for number, row in enumerate(helpers.rows(17, start=100))]
     with (tmp_path / "test.csv").open("w", encoding="utf-8", newline="") as handle:
@@ -74,13 +74,12 @@ def test_killed_and_continued(competing: Competing, tmp_path: Path) -> None:
     assert code == 0, err
     assert (folder / "quick-bert" / "fold-0" / "done.json").stat().st_mtime_ns == quick, "nothing is done twice"
     found = {stage["name"]: stage for stage in result["stages"]}
-    assert {"prior", "quick-bert", "cv-bert", "set-dropout-0.0"} <= set(found) and len(found) == len(result["stages"])
-    assert any(name.startswith("seed-43-") for name in found) and any(name.startswith("ensemble-") for name in found)
-    assert found["cv-bert"]["rows"] == 61 and found["quick-bert"]["rows"] == 31
+    assert list(found)[:4] == ["prior", "quick-bert", "cv-bert", "ensemble-2"] and "set-dropout-0.0" in found
+    assert found["cv-bert"]["rows"] == 61 and found["quick-bert"]["rows"] == 30
     assert found["prior"]["score"] == pytest.approx(100 * 40 / 61) and result["seconds"] > spent
     for stage in result["stages"]:
         if stage.get("gain") and stage["status"] == "done" and stage["taken"]:
-            assert stage["gain"]["difference"] > 0 or stage["rows"] > stage["gain"]["rows"]
+            assert stage["gain"]["difference"] > 0 or stage["rows"] > stage["gain"]["rows"], stage
     stands = [stage["name"] for stage in result["stages"] if stage.get("taken")][-1]
     assert result["submitted"]["stage"] == stands and result["score"] == found[stands]["score"]
     assert result["score"] > 90, "the label is a word of the text"

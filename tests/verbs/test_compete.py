@@ -22,7 +22,7 @@ from hfkit.verbs.compete.journal import Journal
 from hfkit.verbs.compete.judge import Gain, Judge
 from hfkit.verbs.compete.members import Member
 from hfkit.verbs.compete.recognise import Recognised, recognised
-from hfkit.verbs.compete.stages import Known, Rate, following, upcoming
+from hfkit.verbs.compete.stages import Known, Rate, called, following, upcoming
 from hfkit.verbs.compete.standing import replaces
 from hfkit.verbs.compete.work import limit_of
 from hfkit.verbs.submission import own_names
@@ -237,6 +237,7 @@ def test_the_first_run_is_short_and_measures() -> None:
     assert first.member.folds == 10 and first.member.held == (0,) and not first.member.whole
     assert following(replace(BASE, most_folds=4)).member.folds == 4  # type: ignore[union-attr]
     assert following(replace(BASE, left=100)) is None
+    assert called("/tmp/m/bert", ("/tmp/m/bert", "a")) == "bert" and called("x/bert", ("x/bert", "y/bert")) == "x-bert"
 
 
 def test_folds_are_as_many_as_the_time_allows() -> None:

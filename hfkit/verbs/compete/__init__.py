@@ -28,7 +28,7 @@ from hfkit.verbs.compete.fallback import prior, write_sample
 from hfkit.verbs.compete.journal import Journal
 from hfkit.verbs.compete.judge import Judge
 from hfkit.verbs.compete.recognise import recognised
-from hfkit.verbs.compete.stages import following, next_words, upcoming
+from hfkit.verbs.compete.stages import following, left_out, next_words, upcoming
 from hfkit.verbs.compete.standing import Contender
 from hfkit.verbs.compete.state import Frame, known, resumed
 from hfkit.verbs.compete.work import Contest, average, contend, perform
@@ -145,7 +145,7 @@ def until_time_is_up(contest: Contest, frame: Frame, end: Ending) -> Generator[E
             yield from average(contest)
             now = known(frame, journal.ended(), budget=clock.budget, left=clock.left)
             planned = upcoming(now)
-            end.left_out = {stage.name: stage.why for stage in planned if not stage.fits}
+            end.left_out = left_out(planned)
             stage = resumed(journal, now, contest.folder) or following(now)
             if stage is None:
                 break

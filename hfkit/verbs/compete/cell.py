@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -75,23 +75,21 @@ def bar_only(events: Generator[Event, None, T]) -> Generator[Event, None, T]:
 def facts(run: Run, recipe: Recipe, training: float, answering: float) -> dict[str, Any]:
     """What the plan needs of a finished run: `epochs` trained, whether time `cut` them, `steps_seconds` of the steps
     alone, `other_seconds` of all else (start, evaluation, writing, the test rows), `after_seconds` of what came behind
-    its time limit, `resolved`: what every auto became.
+    its evaluation, where its time limit ends, `resolved`: what every auto became.
     """
-    last: Mapping[str, Any] = {}
-    for event in run.events():
-        if event["kind"] == "step":
-            last = event
+    events = list(run.events())
+    last = next(event for event in reversed(events) if event["kind"] == "step")
+    scored = next(event for event in reversed(events) if event["kind"] == "scored" and event["step"] is not None)
     said = run.facts()
-    size = said["batches"]["batch_size"]
-    epochs = float(last["fields"]["epoch"])
-    steps_seconds = last["step"] * size / max(1e-9, last["fields"]["rows_per_s"])
+    steps_seconds = last["step"] * said["batches"]["batch_size"] / max(1e-9, last["fields"]["rows_per_s"])
     inside = float(said["result"]["throughput"]["seconds"])
-    whole = max(training + answering, inside + answering)  # of a run that went on, all attempts
+    whole = max(training, inside) + answering  # of a run that went on, all attempts
+    epochs = float(last["fields"]["epoch"])
     return {
         "epochs": epochs,
         "cut": epochs < 0.97 * recipe.train.epochs and recipe.train.max_steps is None,
         "steps_seconds": steps_seconds,
         "other_seconds": max(0.0, whole - steps_seconds),
-        "after_seconds": answering + max(0.0, training - inside),
+        "after_seconds": answering + events[-1]["time"] - scored["time"],
         "resolved": said.get("resolved", {}),
     }

@@ -18,7 +18,7 @@ from hfkit.tasks.base import Prediction, Row
 from hfkit.tasks.blend import Blend
 
 DONE, TEST = "done.json", "test.jsonl"  # of a run: written last, its facts; what it says of the test rows
-SAVE_MINUTES = 2.0  # between two checkpoints
+SAVE_MINUTES = 5.0  # between two checkpoints
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ class Known:
     most_folds: int  # groups of training rows: no more folds than that
     given_folds: int | None = None  # what the user has decided
     rates: Mapping[str, Rate] | None = None  # by model
+    failed: frozenset[str] = frozenset()  # models whose first run failed
     done: frozenset[str] = frozenset()  # names of stages that ended
     cut: bool = False  # whether time cut the first run
     folds: int | None = None  # of the cross-validations that there are
@@ -82,26 +83,36 @@ def following(known: Known) -> Stage | None:
 
 
 def _all(known: Known) -> Iterator[Stage]:
-    first = known.models[0]
+    models = [model for model in known.models if model not in known.failed]
+    if not models:
+        return
+    first = models[0]
     yield _quick(known, first, min(QUICK_MOST, QUICK_SHARE * known.budget))
-    if known.rate(first) is None and f"quick-{slug(first)}" not in known.done:
+    if known.rate(first) is None:
         return
     folds = known.folds or _folds_that_fit(known, first)
     if folds is None:
         yield from _single_runs(known, first)
         return
     yield _on_folds(known, first, folds, shortest=SHORTEST)
-    for model in known.models[1:]:
+    for model in models[1:]:
         yield _quick(known, model, max(20.0, PROBE_SHARE * known.left))
         yield _on_folds(known, model, folds)
     if known.best is not None:
         yield from _improved(known, known.best)
 
 
+def called(model: str, models: Sequence[str]) -> str:
+    """The model in the name of a folder: the last part of its own, all of it where two end alike."""
+    short = slug(model.rstrip("/").rpartition("/")[2])
+    same = [other for other in models if slug(other.rstrip("/").rpartition("/")[2]) == short]
+    return short if len(same) == 1 else slug(model, 80)
+
+
 def _quick(known: Known, model: str, limit: float) -> Stage:
     """One run of a model, which measures its rate."""
     folds = known.given_folds or max(2, min(QUICK_FOLDS, known.most_folds))
-    member = Member(f"quick-{slug(model)}", model, folds, (0,), known.seed)
+    member = Member(f"quick-{called(model, known.models)}", model, folds, (0,), known.seed)
     fits = limit < known.left
     return Stage(member.name, "single", member, None, limit, fits, "" if fits else _short_of(limit, known.left))
 
@@ -121,7 +132,7 @@ def _folds_that_fit(known: Known, model: str) -> int | None:
 
 def _on_folds(known: Known, model: str, folds: int, *, shortest: float = 1.0) -> Stage:
     """The model on all folds; with `shortest` its epochs may be cut to that share of them."""
-    member = Member(f"cv-{slug(model)}", model, folds, tuple(range(folds)), known.seed)
+    member = Member(f"cv-{called(model, known.models)}", model, folds, tuple(range(folds)), known.seed)
     rate = known.rate(model)
     if rate is None:
         return Stage(member.name, "folds", member, None, fits=False, why="it was not measured how long a run takes")
@@ -143,7 +154,7 @@ def _single_runs(known: Known, model: str) -> Iterator[Stage]:
     folds = known.given_folds or max(2, min(QUICK_FOLDS, known.most_folds))
     whole = rate.run(known.epochs, folds)
     first = min(QUICK_MOST, QUICK_SHARE * known.budget)
-    longer = Member(f"long-{slug(model)}", model, folds, (0,), known.seed)
+    longer = Member(f"long-{called(model, known.models)}", model, folds, (0,), known.seed)
     fits = known.cut and known.left >= LONGER * first
     why = _short_of(LONGER * first, known.left) if known.cut else "the first run had all its epochs"
     yield Stage(longer.name, "single", longer, min(whole, known.left), fits=fits, why="" if fits else why)
@@ -205,3 +216,13 @@ def next_words(planned: Sequence[Stage]) -> dict[str, str]:
         words = about if stage.fits else f"left out: {stage.why}"
         shown[stage.name] = f"{words}; {stage.why}" if stage.fits and stage.why else words
     return shown
+
+
+def left_out(planned: Sequence[Stage]) -> dict[str, str]:
+    """The stages that do not fit, and why; those with one reason in one line."""
+    names: dict[str, list[str]] = {}
+    for stage in planned:
+        if not stage.fits:
+            names.setdefault(stage.why, []).append(stage.name)
+    shown = {why: f"{each[0]} to {each[-1]}" if len(each) > 2 else ", ".join(each) for why, each in names.items()}
+    return {name: why for why, name in shown.items()}

@@ -34,9 +34,10 @@ def known(frame: Frame, entries: Entries, *, budget: float, left: float) -> Know
     """What the plan depends on, now. `entries` are the stages that ended."""
     members = trained(entries)
     failed = {entry["member"]["model"] for entry in entries if entry["status"] == "failed" and _is_quick(entry)}
-    models = tuple(model for model in frame.models if model not in failed)
     best = best_of(entries, frame.recipe.train.metric)
-    rates = {model: rate for model in models if (rate := rate_of([m for m in members if _is(m, model)], frame.folder))}
+    rates = {
+        model: rate for model in frame.models if (rate := rate_of([m for m in members if _is(m, model)], frame.folder))
+    }
     if best is not None and best.changes and (own := rate_of([best], frame.folder)):
         rates[best.model] = own
     first = next((member for member in members if member.name.startswith("quick-")), None)
@@ -46,7 +47,8 @@ def known(frame: Frame, entries: Entries, *, budget: float, left: float) -> Know
     return Known(
         budget=budget,
         left=left,
-        models=models,
+        models=frame.models,
+        failed=frozenset(failed),
         epochs=frame.recipe.train.epochs,
         seed=frame.recipe.train.seed,
         most_folds=frame.most_folds,
