@@ -13,9 +13,9 @@ from hfkit.files import remove_folder
 from hfkit.run import Run, shown_path
 from hfkit.verbs.compete.clock import Clock
 from hfkit.verbs.compete.journal import Journal
+from hfkit.verbs.compete.members import Member
 from hfkit.verbs.compete.recognise import Recognised
 from hfkit.verbs.compete.report import FILE, report_text
-from hfkit.verbs.compete.state import trained
 
 LINES = ("name", "kind", "what", "status", "seconds", "score", "ci95", "rows", "gain", "trial", "pays", "taken", "note")
 
@@ -52,7 +52,8 @@ class Ending:
         self.journal.beat(self.clock.spent, now=True)
         fields = result_of(self, "done")
         self.run.write(FILE, report_text(fields))
-        for member in trained(self.journal.ended()):
+        members = [Member.of(entry["member"]) for entry in self.journal.ended() if entry["member"]]
+        for member in members:
             if member.name not in fields["submitted"]["shares"]:
                 for _, place in member.runs(self.run.path):
                     remove_folder(place / "model")
