@@ -80,13 +80,15 @@ def entailment(folder: Path) -> Any:
 def questions(folder: Path) -> Any:
     """SQuAD's own form, the sample {id: answer}."""
 
+    def asked(n: int, *, gold: bool) -> dict[str, Any]:
+        answers = [{"text": "Ada", "answer_start": CONTEXT.index("Ada")}] if gold else []
+        return {"id": str(n), "question": f"Who built the mill {n}?", "answers": answers}
+
     def squad(name: str, ids: Sequence[int], *, gold: bool) -> Path:
-        asked = [
-            {"id": str(n), "question": "Who built the mill?"}
-            | ({"answers": [{"text": "Ada", "answer_start": CONTEXT.index("Ada")}]} if gold else {"answers": []})
-            for n in ids
-        ]
-        data = {"version": "1.1", "data": [{"title": "m", "paragraphs": [{"context": CONTEXT, "qas": asked}]}]}
+        """Questions on six contexts."""
+        texts = [(f"{CONTEXT} Part {part}.", [asked(n, gold=gold) for n in ids if n % 6 == part]) for part in range(6)]
+        paragraphs = [{"context": context, "qas": questions} for context, questions in texts]
+        data = {"version": "1.1", "data": [{"title": "m", "paragraphs": paragraphs}]}
         (folder / name).write_text(json.dumps(data), encoding="utf-8")
         return folder / name
 
@@ -340,3 +342,32 @@ def test_what_stands_is_replaced_by_what_is_better() -> None:
     assert not replaces(Gain(0.0, [-1, 1], 10, "a"), wider=False)
     assert replaces(Gain(-0.5, [-1, 0.2], 10, "a"), wider=True), "known on all rows, and not shown to be worse"
     assert not replaces(Gain(-0.5, [-1, -0.2], 10, "a"), wider=True)
+
+
+@pytest.mark.parametrize("kind", ["single", "several", "qa"])
+def test_rows_that_would_stop_training_are_repaired_and_divided(kind: str, tmp_path: Path) -> None:
+    found, _, _ = found_in(tmp_path, kind)
+    path = Path(found.recipe.data.train)  # type: ignore[arg-type]
+    text = path.read_text("utf-8")
+    if kind == "qa":
+        text = text.replace('"answers": [{"text": "Ada"', '"answers": [{"text": "Bob"', 20)
+    else:
+        text += "900,an old text without a label," + ("\n" if kind == "single" else ",,\n")
+    path.write_text(text, encoding="utf-8")
+
+    def result(work: Any) -> Any:
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                return end.value
+
+    looked = result(opening.checked(found, tmp_path, offline=True))
+    assert looked.failures and looked.recipe.data.train == str(tmp_path / "repaired.jsonl")
+    plan = result(opening.divided(looked.recipe, offline=True))
+    if kind == "qa":
+        assert len(plan.rows) == 40 and opening.most_folds(plan) == 4, "of the others the answer cannot be found"
+    else:
+        assert len(plan.rows) == opening.most_folds(plan) == 60
+    if kind == "single":
+        assert plan.recipe.settings.labels == ["bread", "mill", "salt"], "all of them, for every run"

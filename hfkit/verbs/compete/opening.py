@@ -30,11 +30,12 @@ from hfkit.tasks.nli.reading import label_counts
 from hfkit.tasks.nli.task import NLI
 from hfkit.tasks.targets import decide, label_names, survey
 from hfkit.verbs.compete.recognise import Recognised
-from hfkit.verbs.cv.plan import FOLDS, Plan, planned
+from hfkit.verbs.cv.plan import Plan, planned
 from hfkit.verbs.data.check import check
 from hfkit.verbs.data.repair import REPAIRED
 
 REPAIRED_ROWS = "repaired.jsonl"
+FEWEST = 2  # folds, without which nothing can be held out
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,8 @@ def divided(recipe: Recipe, *, offline: bool) -> Generator[Event, None, Plan]:
 
     Runs on other folds would otherwise know fewer, and could not be averaged.
     """
-    folds = recipe.data.folds or FOLDS
-    kept = recipe.data.folds is None and recipe.data.fold_column is None
-    data = recipe.data.model_copy(update={"folds": folds}) if kept else recipe.data
+    free = recipe.data.folds is None and recipe.data.fold_column is None
+    data = recipe.data.model_copy(update={"folds": FEWEST}) if free else recipe.data  # stages have folds of their own
     plan = yield from planned(recipe.model_copy(update={"data": data}), seeds=2, offline=offline)
     settings: Any = plan.recipe.settings
     if isinstance(plan.task, Classify):
