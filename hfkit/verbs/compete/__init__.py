@@ -58,8 +58,8 @@ def compete(
     """Compete on `train`, `test` and a sample submission for `time_limit` (2h, 90m), over all attempts together.
 
     `models` are tried in their order, by default what is at hand. The time counts `from_start` of this process, or from
-    now. Yields events, the last one "result" with
-    `submission`, `score`, `stages`. Raises HfkitError; when the work was stopped the best valid file stands.
+    now. Yields events, the last one "result" with `submission`, `score`, `stages`. Raises HfkitError; when the work was
+    stopped the best valid file stands.
     """
     clock = Clock(parse_time(time_limit, where="--time"), process_seconds() if from_start else 0.0)
     if launched():
@@ -68,7 +68,7 @@ def compete(
     suffix = opening.identity_of([train, test, str(sample)], found)
     before = opening.prior_of(output, suffix, resume=resume, overwrite=overwrite)
     if before is not None:
-        clock = Clock(clock.budget, clock.spent + Journal.open(before.path).spent())
+        clock = Clock(clock.budget, clock.spent + Journal(before.path).spent())  # not opened: it may be another's
         done = before.facts().get("result")
         if done and before.facts().get("status") == "done" and clock.budget <= done["budget"]:
             yield note(f"{before.path} is done; more --time goes on")
