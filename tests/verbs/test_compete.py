@@ -196,7 +196,7 @@ def test_the_likely_sentence_answers_unless_most_questions_have_no_answer() -> N
 def test_the_clock_keeps_back_what_the_end_takes() -> None:
     now = [0.0]
     clock = Clock(100.0, 10.0, now=lambda: now[0])
-    assert clock.spent == 10 and clock.reserve == 3 and clock.left == 87
+    assert clock.spent == 10 and clock.reserve == 4 and clock.left == 86
     clock.closing_took(4.0)
     assert clock.reserve == 8 and clock.left == 82
     clock.check()
@@ -219,7 +219,7 @@ def test_the_clock_keeps_back_what_the_end_takes() -> None:
     with pytest.raises(TimeUp):
         seen += list(watched(work(), clock))
     assert seen == ["closed"] and clock.left <= 0
-    assert Clock(10.0, 0, now=lambda: 0.0).reserve == 2 and Clock(7200.0, 0, now=lambda: 0.0).reserve == 30
+    assert Clock(10.0, 0, now=lambda: 0.0).reserve == 4 and Clock(7200.0, 0, now=lambda: 0.0).reserve == 30
 
 
 BASE = Known(budget=1000, left=990, models=("a",), epochs=3, seed=42, most_folds=500)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from hfkit.events import Event
 
 T = TypeVar("T")
-LEAST, MOST, SHARE = 2.0, 30.0, 0.03  # seconds, and share of the time, that are kept back before anything is measured
+LEAST, MOST, SHARE = 4.0, 30.0, 0.03  # seconds, and share of the time, that are kept back before anything is measured
 SAFE = 2.0  # the reserve is so many times what the end was measured to take
 LONGEST = 0.1  # share of the time that the reserve takes at most, however long work goes on without a pause
 
