@@ -17,6 +17,7 @@ _NAMES = {
     "check": "hfkit.api",
     "init": "hfkit.api",
     "cv": "hfkit.api",
+    "compete": "hfkit.api",
     "ensemble": "hfkit.api",
     "bundle": "hfkit.api",
     "submission": "hfkit.api",

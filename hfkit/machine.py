@@ -161,3 +161,13 @@ def start_facts(command: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         "machine": machine(),
         **settings,
     }
+
+
+def process_seconds() -> float:
+    """Seconds since this process was started; 0 where the system does not say."""
+    try:
+        ticks = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        now = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+        return max(0.0, now - int(ticks) / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0

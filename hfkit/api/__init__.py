@@ -1,6 +1,7 @@
 """The Python contract: the verbs as functions, with the same errors, progress on stderr, results as plain data."""
 
 from hfkit.api.answering import evaluate, generate, predict, submission
+from hfkit.api.competing import compete
 from hfkit.api.packing import bundle
 from hfkit.api.reports import check, compare, init, score
 from hfkit.api.runs import diff_runs, list_runs, note_run, rerun, show_run
@@ -11,6 +12,7 @@ __all__ = [
     "bundle",
     "check",
     "compare",
+    "compete",
     "cv",
     "diff_runs",
     "ensemble",

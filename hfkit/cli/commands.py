@@ -17,6 +17,7 @@ COMMANDS = {
     "score": "hfkit.cli.score:score",
     "compare": "hfkit.cli.compare:compare",
     "cv": "hfkit.cli.cv:cv",
+    "compete": "hfkit.cli.compete:compete",
     "ensemble": "hfkit.cli.ensemble:ensemble",
     "bundle": "hfkit.cli.bundle:bundle",
     "init": "hfkit.cli.init:init",

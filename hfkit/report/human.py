@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hfkit.report.analysis import comparison_text
+from hfkit.report.compete import compete_text
 from hfkit.report.competition import folds_text, members_text
 from hfkit.report.data import check_text, windows_text
 from hfkit.report.runs import diff_text, notes_text, rerun_text, run_text, runs_text
@@ -85,6 +86,8 @@ def result_text(command: str, fields: Mapping[str, Any]) -> str:
             return comparison_text(fields)
         case "cv":
             return folds_text(fields)
+        case "compete":
+            return compete_text(fields)
         case "ensemble":
             return members_text(fields)
         case "doctor":

@@ -38,6 +38,7 @@ CONTRACT = {
     "compare": "--data --task",
     "cv": "--folds --seeds --model --train --output -o --epochs --lr --batch-size --max-length --metric --time "
     "--resume --overwrite --seed --limit --processes --cpu",
+    "compete": "--time --models --metric --task -o --output --resume --overwrite --cpu",
     "ensemble": "-o --output --data --equal --overwrite --limit --cpu",
     "bundle": "-o --output --compiled --python-version --platform --overwrite",
     "init": "--test --sample --from -o --output",

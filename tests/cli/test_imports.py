@@ -162,6 +162,7 @@ def loaded_by(code: str) -> set[str]:
         ["score"],
         ["compare"],
         ["cv"],
+        ["compete"],
         ["ensemble"],
         ["bundle"],
         ["recipes"],

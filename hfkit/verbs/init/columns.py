@@ -122,7 +122,7 @@ def _known(task: str, train: Peek, said: Mapping[str, Any]) -> dict[str, str | l
 def _target(train: Peek, test: Peek | None, sample: Submission | None) -> list[str]:
     """The columns that are asked for: those of the sample that train has, else those that test lacks."""
     if sample is not None:
-        asked = [name for name in sample.columns[1:] if name in train.columns]
+        asked = [name for name in sample.columns if name != sample.id_column and name in train.columns]
         if asked:
             return asked
     if test is not None:
@@ -221,8 +221,8 @@ def _lm(train: Peek, target: Sequence[str], said: Mapping[str, Any]) -> Guess | 
 
 def _id(found: Guess, train: Peek, sample: Submission | None) -> None:
     """The ids that the sample goes by, where they are not found by name."""
-    if sample is not None and sample.columns[0] in train.columns and found.where.get("id") != sample.columns[0]:
-        found.say("id", sample.columns[0], "the sample's ids")
+    if sample is not None and sample.id_column in train.columns and found.where.get("id") != sample.id_column:
+        found.say("id", sample.id_column, "the sample's ids")
 
 
 def _shown(name: str | list[str]) -> str:

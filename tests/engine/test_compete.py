@@ -1,0 +1,125 @@
+"""A competition on a tiny model: killed and continued, better files replace the first, a stop leaves a valid one."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import engine_helpers as helpers
+import pytest
+
+from hfkit.data.submission import Submission
+from hfkit.errors import DivergenceError, Stopped
+from hfkit.verbs.compete import candidates, cell, stages
+
+Competing = Callable[..., list[str]]
+KEYS = ["train.lr=0.02", "train.batch_size=8", "train.precision=float32", "train.epochs=6", "data.folds=2"]
+
+
+@pytest.fixture
+def competing(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Competing:
+    """The arguments of a competition of 61 training rows and 17 test rows: competing(output, flag, ...)."""
+    monkeypatch.setattr(stages, "SEEDS", 1)
+    monkeypatch.setattr(candidates, "CANDIDATES", (candidates.Candidate("dropout", 0.0),))
+    test = [{"id": f"t{number}", "text": row["text"]} for number, row in enumerate(helpers.rows(17, start=100))]
+    with (tmp_path / "test.csv").open("w", encoding="utf-8", newline="") as handle:
+        csv.writer(handle).writerows([["id", "text"], *([row["id"], row["text"]] for row in test)])
+    with (tmp_path / "sample.csv").open("w", encoding="utf-8", newline="") as handle:
+        csv.writer(handle).writerows([["id", "label"], *([row["id"], "salt"] for row in test)])
+
+    def arguments(output: Path, *extra: str) -> list[str]:
+        files = [str(small / "train.jsonl"), str(tmp_path / "test.csv"), str(tmp_path / "sample.csv")]
+        start = ["compete", *files, "--models", str(small / "bert"), "-o", str(output), "--cpu"]
+        return [*start, *KEYS, *extra, *([] if "--time" in extra else ["--time", "20m"])]
+
+    return arguments
+
+
+def check_submission(folder: Path, sample: Path) -> list[str]:
+    """The labels that are submitted; the file has the sample's ids in their order."""
+    asked = Submission.read(sample)
+    written = Submission.read(folder / "submission.csv")
+    assert written.ids == asked.ids and written.columns == asked.columns
+    return [row[1] for row in written.table.rows]
+
+
+def stage_names(folder: Path, event: str) -> list[str]:
+    path = folder / "stages.jsonl"
+    entries = path.read_text("utf-8").splitlines() if path.exists() else []
+    return [entry["name"] for entry in map(json.loads, entries) if entry["event"] == event]
+
+
+def test_killed_and_continued(competing: Competing, tmp_path: Path) -> None:
+    folder, sample = tmp_path / "out", tmp_path / "sample.csv"
+    process = helpers.start(competing(folder), tmp_path / "log")
+    deadline = time.monotonic() + 300
+    while "cv-bert" not in stage_names(folder, "begun") and process.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert stage_names(folder, "ended")[:2] == ["prior", "quick-bert"], (tmp_path / "log.err").read_text("utf-8")
+    assert set(check_submission(folder, sample)) <= {"salt", "bread"}
+    spent = json.loads((folder / "time.json").read_text("utf-8"))["seconds"]
+    quick = (folder / "quick-bert" / "fold-0" / "done.json").stat().st_mtime_ns
+
+    assert helpers.call(competing(folder))[0] == 2, "not empty"
+    code, other, _ = helpers.call(competing(folder, "--resume", "dropout=0.3"))
+    assert code == 2 and "other files, keys or models" in other["error"]["message"]
+    code, result, err = helpers.call(competing(folder, "--resume"))
+    assert code == 0, err
+    assert (folder / "quick-bert" / "fold-0" / "done.json").stat().st_mtime_ns == quick, "nothing is done twice"
+    found = {stage["name"]: stage for stage in result["stages"]}
+    assert list(found)[:4] == ["prior", "quick-bert", "cv-bert", "ensemble-2"] and "set-dropout-0.0" in found
+    assert found["cv-bert"]["rows"] == 61 and found["quick-bert"]["rows"] == 30
+    assert found["prior"]["score"] == pytest.approx(100 * 40 / 61) and result["seconds"] > spent
+    for stage in result["stages"]:
+        if stage.get("gain") and stage["status"] == "done" and stage["taken"]:
+            assert stage["gain"]["difference"] > 0 or stage["rows"] > stage["gain"]["rows"], stage
+    stands = [stage["name"] for stage in result["stages"] if stage.get("taken")][-1]
+    assert result["submitted"]["stage"] == stands and result["score"] == found[stands]["score"]
+    assert result["score"] > 90, "the label is a word of the text"
+    gold = [row["label"] for row in helpers.rows(17, start=100)]
+    assert sum(map(str.__eq__, check_submission(folder, sample), gold)) >= 15
+
+    report = Path(result["report"]).read_text("utf-8")
+    assert "## What was taken" in report and all(f"| {name} |" in report for name in found)
+    assert json.loads((folder / "run.json").read_text("utf-8"))["status"] == "done"
+    assert list(folder.glob("*/*/model")), "the models of the submission stay"
+    for member in {path.parent.parent.name for path in folder.glob("*/*/model")}:
+        assert member in result["submitted"]["shares"]
+    code, again, err = helpers.call(competing(folder, "--resume"))
+    assert code == 0 and "is done" in err and again["stages"] == result["stages"]
+
+
+def test_a_stop_and_a_failed_stage_leave_a_valid_file(
+    competing: Competing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "out"
+
+    def diverging(recipe, place, how):
+        raise DivergenceError("the loss is not finite")
+        yield
+
+    def stopping(recipe, place, how):
+        raise Stopped("stopped by SIGTERM", code=143)
+        yield
+
+    monkeypatch.setattr(cell, "run", stopping)
+    code, stopped, _ = helpers.call(competing(folder))
+    assert code == 143 and "a valid submission stands" in stopped["error"]["message"]
+    assert "--resume" in stopped["error"]["hint"]
+    assert check_submission(folder, tmp_path / "sample.csv") == ["bread"] * 17
+    assert (folder / "report.md").read_text("utf-8").count("stopped:") == 1
+    assert json.loads((folder / "run.json").read_text("utf-8"))["status"] == "interrupted"
+    monkeypatch.setattr(cell, "run", diverging)
+    code, result, err = helpers.call(competing(folder, "--resume"))
+    assert code == 0 and "warning: quick-bert: the loss is not finite" in err
+    assert [stage["status"] for stage in result["stages"]] == ["done", "failed"]
+    assert result["submitted"]["stage"] == "prior"
+    code, result, err = helpers.call(competing(tmp_path / "short", "--time", "2s"))
+    assert code == 0 and check_submission(tmp_path / "short", tmp_path / "sample.csv") == ["bread"] * 17
