@@ -37,7 +37,7 @@ class Data(Section):
     max_bad_rows: float = key(0.01, "refuse when a larger share of the rows cannot be read (10 may)", ge=0, le=1)
     pseudo: str | None = key(None, "unlabelled rows to learn from too, by labels that a model gave them")
     pseudo_labels: str | None = key(
-        None, "what `hfkit predict` said of data.pseudo, by id; cv makes it for each fold by a model of that fold"
+        None, "what predict said of data.pseudo, by id; cv makes it for each fold by a model of that fold"
     )
     pseudo_weight: PositiveFloat = key(1.0, "what a pseudo-labelled row counts beside a labelled one")
     max_overlap: float | None = key(None, "refuse when a larger share of validation stands in train", ge=0, le=1)

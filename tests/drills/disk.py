@@ -39,17 +39,17 @@ def full(drill: Drill) -> None:
 
 def failing(drill: Drill, name: str, number: int, kind: int, words: str) -> None:
     """A call of the operating system fails in a save; the run ends with 5 and goes on when the disk works again."""
-    import hfkit.verbs.finetune.fit as fit
+    import hfkit.verbs.finetune.saving as saving
 
     run = drill.stopped("failing", 6)
     before = digests(run / "checkpoints" / "step-00000006")
-    original = fit.save
+    original = saving.save
 
     def save(*arguments: Any, **named: Any) -> Any:
         with at_call(os, name, number, refuse(kind)):
             return original(*arguments, **named)
 
-    with patched(fit, "save", save):
+    with patched(saving, "save", save):
         code, result, err = drill.call(run, "--resume")
     if code == 0:  # the save has fewer such calls
         shutil.rmtree(run)

@@ -82,7 +82,7 @@ def ended(drill: Drill, run: Path, code: int, what: str) -> None:
 
 def memory(drill: Drill) -> None:
     """FD13: memory runs out: half as many examples at once, the same steps, the same weights to 1e-6; 5 at one."""
-    from hfkit.engine import train
+    from hfkit.engine import loss
     from hfkit.engine.train import Training
 
     plain = {"dropout": 0, "attention_dropout": 0}
@@ -100,7 +100,7 @@ def memory(drill: Drill) -> None:
 
     for number in (1, 2, 8) if drill.full else (2,):
         run = drill.path("full")
-        with at_call(train, "forward", number, full):
+        with at_call(loss, "forward", number, full):
             code, result, err = drill.call(run, *keys)
         good = code == 0 and "repeated with 2, which stays" in err and result["steps"] == 12
         drill.note(good and close(run), f"at forward {number}: {code} {err}")
@@ -115,7 +115,7 @@ def memory(drill: Drill) -> None:
     def always(*_: Any, **__: Any) -> None:
         full()
 
-    with patched(train, "forward", always):
+    with patched(loss, "forward", always):
         code, result, err = drill.call(run, *keys)
     said = result["error"]["message"]
     drill.note(code == 5 and "out of memory with 1 example at a time" in said, f"at one: {code} {err}")

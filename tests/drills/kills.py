@@ -142,8 +142,9 @@ def _die_in_save(command: list[str], number: int, after: bool, tell: Any) -> Non
         os._exit(0)  # one save with its rotation is enough
 
     import hfkit.verbs.finetune.fit as fit
+    import hfkit.verbs.finetune.saving as saving
 
-    fit.save, fit.rotate = armed, ended
+    saving.save, fit.rotate = armed, ended
     helpers.call(command)
     os._exit(0)
 

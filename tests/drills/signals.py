@@ -72,6 +72,7 @@ def stages() -> dict[str, Callable[[Callable[[], None]], Any]]:
     """Stage -> a context in which an action happens in that stage."""
     import hfkit.data.features as features
     import hfkit.verbs.finetune.fit as fit
+    import hfkit.verbs.finetune.saving as saving
     import hfkit.verbs.finetune.validation as validation
     from hfkit.engine.train import Training
 
@@ -93,7 +94,7 @@ def stages() -> dict[str, Callable[[Callable[[], None]], Any]]:
         "first step": lambda action: at_call(Training, "advance", 1, action),
         "in a step": lambda action: at_call(Training, "_apply", 5, action),
         "evaluation": evaluating,
-        "save": lambda action: at_call(fit, "save", 2, action, after=False),
+        "save": lambda action: at_call(saving, "save", 2, action, after=False),
         "after a save": lambda action: at_call(fit, "rotate", 2, action, after=True),
         "the model": lambda action: at_call(closing, "remove_folder", 1, action),
     }
@@ -125,7 +126,7 @@ def then_killed(drill: Drill) -> None:
 @contextmanager
 def broken_save() -> Iterator[None]:
     """Each save leaves a half-written temporary folder, as a killed one does."""
-    import hfkit.verbs.finetune.fit as fit
+    import hfkit.verbs.finetune.saving as saving
 
     def save(folder: Any, **_: Any) -> None:
         half = folder / ".tmp-step-00000003-0123abcd"
@@ -133,7 +134,7 @@ def broken_save() -> Iterator[None]:
         (half / "model.safetensors").write_bytes(b"half")
         raise ZeroDivisionError
 
-    with patched(fit, "save", save):
+    with patched(saving, "save", save):
         yield
 
 

@@ -42,21 +42,18 @@ def shares(world: int) -> list[list[int]]:
 
     import numpy as np
 
-    from hfkit.engine.plan import micro_batches
+    from hfkit.engine.plan import micro_batches, share_of
     from hfkit.engine.train import Training
 
     found = []
     for step in range(STEPS):
         rows: list[int] = []
         for rank in range(world):
-            place = SimpleNamespace(world=SimpleNamespace(rank=rank, size=world))
-            features = SimpleNamespace(lengths=np.arange(61) % 9 + 3, __len__=lambda: 61)
-            part = SimpleNamespace(
-                place=place, features=_Sized(features.lengths), seed=42, batch_size=8, _per_epoch=8, _order=None
-            )
-            indices = Training._indices(part, step)  # type: ignore[arg-type]
-            parts = micro_batches(indices, features.lengths, 4)
-            rows += [int(i) for _, rows_, weight, _ in Training._mine(part, parts) if weight for i in rows_]  # type: ignore[arg-type]
+            lengths = np.arange(61) % 9 + 3
+            plan = SimpleNamespace(features=_Sized(lengths), seed=42, batch_size=8, _per_epoch=8, _order=None)
+            indices = Training._indices(plan, step)  # type: ignore[arg-type]
+            parts = micro_batches(indices, lengths, 4)
+            rows += [int(i) for _, part, weight, _ in share_of(parts, rank, world) if weight for i in part]
         found.append(sorted(rows))
     return found
 

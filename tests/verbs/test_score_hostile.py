@@ -134,7 +134,7 @@ def test_columns_to_slice_and_group_by(tmp_path: Path) -> None:
     path = file(tmp_path / "p.jsonl", SAID)
     found = nli(path, **{"data.slices": ["genre"], "data.group": "genre"})
     assert set(found["slices"]["genre"]) == {"x", "y"}
-    assert found["ci95_method"]["accuracy"].startswith("bootstrap over 2 groups of genre")
+    assert found["ci95_method"]["accuracy"].startswith("Wilson over 2 groups of genre")
     for key, value in (("data.slices", ["nope"]), ("data.group", "nope")):
         with pytest.raises(hfkit.DataError, match=f"{key} names 'nope', which is no column"):
             nli(path, **{key: value})
