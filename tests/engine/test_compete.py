@@ -15,6 +15,7 @@ import pytest
 
 from hfkit.data.submission import Submission
 from hfkit.errors import DivergenceError, Stopped
+from hfkit.verbs import compete as verb
 from hfkit.verbs.compete import candidates, cell, stages
 
 Competing = Callable[..., list[str]]
@@ -25,6 +26,7 @@ KEYS = ["train.lr=0.02", "train.batch_size=8", "train.precision=float32", "train
 def competing(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Competing:
     """The arguments of a competition of 61 training rows and 17 test rows: competing(output, flag, ...)."""
     monkeypatch.setattr(stages, "SEEDS", 1)
+    monkeypatch.setattr(verb, "process_seconds", lambda: 0.0)  # of a process that ran other tests before
     monkeypatch.setattr(candidates, "CANDIDATES", (candidates.Candidate("dropout", 0.0),))
     test = [{"id": f"t{number}", "text": row["text"]} for number, row in enumerate(helpers.rows(17, start=100))]
     with (tmp_path / "test.csv").open("w", encoding="utf-8", newline="") as handle:
