@@ -179,7 +179,8 @@ def differences(values: Mapping[str, Any], path: Path) -> tuple[list[str], list[
 
     Two lists: what a run cannot go on with, and what it can.
     """
-    then, now = flat(read_mapping(path)), flat(values)
+    # Read as a recipe, so that a key which a file is too old to have stands there with what it means.
+    then, now = flat(as_dict(build(read_mapping(path), where=str(path)))), flat(values)
     ignored = {f"train.{key}" for key in CADENCE}
     keys = [k for k in {**then, **now} if k not in ignored and then.get(k) != now.get(k)]
     mild = {f"train.{key}" for key in ON_THE_WAY}

@@ -49,8 +49,10 @@ def squared_error(outputs: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tenso
 
 
 def class_divergence(first: Any, second: Any, batch: Batch) -> torch.Tensor:
-    """Sum of `half_symmetric` of the classes' probabilities over the rows that `cross_entropy` counts."""
+    """Sum of `half_symmetric` of the classes' probabilities over the rows of `cross_entropy`, by their weight."""
     each = half_symmetric(first.logits.float(), second.logits.float())
+    if "labels_soft" in batch:
+        return (each * batch["labels_soft"].float().sum(dim=1)).sum()
     return (each * (batch["label"] != NO_LABEL)).sum()
 
 

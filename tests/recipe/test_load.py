@@ -269,3 +269,12 @@ def test_the_keys_of_the_contract_are_there() -> None:
 def test_a_recipe_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         build({"task": "qa"}).train.lr = 1.0  # type: ignore[misc]
+
+
+def test_a_file_older_than_a_key_means_its_default(tmp_path: Path) -> None:
+    values = as_dict(build({"task": "nli"}))
+    older = {name: value for name, value in values.items() if name != "tricks"}
+    (tmp_path / "recipe.yaml").write_text(dump_yaml(older), encoding="utf-8")
+    assert differences(values, tmp_path / "recipe.yaml") == ([], [])
+    values["tricks"]["r_drop"] = 1.0
+    assert differences(values, tmp_path / "recipe.yaml") == (["tricks.r_drop: 0.0 -> 1.0"], [])

@@ -10,7 +10,7 @@ import torch
 
 from hfkit.tasks.classify import Classify, ClassifySettings
 from hfkit.tasks.nli import NLI
-from hfkit.tasks.outputs import half_symmetric
+from hfkit.tasks.outputs import class_divergence, half_symmetric
 from hfkit.tasks.qa.settings import QASettings
 from hfkit.tasks.qa.task import QA
 
@@ -62,3 +62,10 @@ def test_spans_leave_padding_out_and_have_gradients() -> None:
     found.backward()
     assert start.grad is not None and torch.isfinite(start.grad).all() and start.grad[0, :3].any()
     assert not start.grad[0, 3] and not start.grad[1].any()
+
+
+def test_a_pseudo_labelled_row_diverges_by_its_weight() -> None:
+    first, second = (SimpleNamespace(logits=logits.repeat(2, 1)) for logits in (ONE, OTHER))
+    soft = torch.tensor([[0.0, 1.0, 0.0], [0.05, 0.03, 0.02]])
+    whole = class_divergence(first, second, {"label": torch.tensor([1, 0]), "labels_soft": soft})
+    assert whole.item() == pytest.approx(1.1 * KNOWN, abs=1e-6)

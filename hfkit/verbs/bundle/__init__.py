@@ -71,7 +71,7 @@ def bundle(
         "model": contents.safe_name(found),
         "requirement": f"{OWN}[{','.join(extras)}]=={__version__}" if extras else f"{OWN}=={__version__}",
         "target": target.shown(),
-        "keys": [text for text in overrides if text.partition("=")[0].strip() == "task"],
+        "keys": [] if writes_on(task) else [text for text in overrides if text.partition("=")[0].strip() == "task"],
         "needs": [{"name": p.name, "requirement": p.requirement(), "version": p.version} for p in plan.needed],
     }
     yield from map(note, found.notes)

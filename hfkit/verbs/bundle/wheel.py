@@ -41,7 +41,9 @@ def wheel_lines(dist: Distribution) -> list[str]:
 
 
 def is_pure(dist: Distribution) -> bool:
-    """Whether a package runs on every platform: no compiled part, by its tags."""
+    """Whether a package runs on every platform: no compiled part, by its tags; one that does not say may have some."""
+    if not any(line.startswith("Tag:") for line in wheel_lines(dist)):
+        return False
     return all(tag.abi == "none" and tag.platform == "any" for tag in tags_of(dist))
 
 

@@ -15,7 +15,7 @@ from hfkit.events import Event, note, progress
 from hfkit.recipe import Recipe
 from hfkit.verbs.sweep.noise import SIDES, compared
 from hfkit.verbs.sweep.space import Axis, with_values
-from hfkit.verbs.sweep.study import CODE, PROBLEM, Search, folder_of
+from hfkit.verbs.sweep.study import CODE, FIRST, HINT, PROBLEM, Search, folder_of
 from hfkit.verbs.sweep.trial import Outcome, run, why
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def searched(how: Searching) -> Generator[Event, None, None]:
     while how.budget.lasts(len(search.trials), [t.user_attrs["seconds"] for t in search.complete()]):
         if how.budget.until is not None and time.time() > how.budget.until:
             break
+        if how.budget.trials is None and not search.complete() and len(search.refused()) >= FIRST:
+            break  # no end of trials in sight, and what they fail by is hardly their values
         asked = search.ask(how.budget.trials)
         if asked is None:
             break
@@ -83,9 +85,10 @@ def check_ended(search: Search) -> None:
         return
     if any(trial.state.name == "RUNNING" for trial in search.trials):
         raise Stopped("the time was up before a trial came to its end", "add --resume and more --time", code=75)
-    failed = [trial.user_attrs for trial in search.trials if trial.user_attrs.get(CODE) != DivergenceError.code]
-    if failed and CODE in failed[-1]:
-        raise error_of(code=failed[-1][CODE], message=f"no trial came to its end; the last: {failed[-1][PROBLEM]}")
+    if failed := search.refused():
+        last = failed[-1].user_attrs
+        message = f"no trial came to its end; the last: {last[PROBLEM]}"
+        raise error_of(code=last[CODE], message=message, hint=last.get(HINT))
     raise DivergenceError("no trial came to its end, all diverged", "search smaller rates: train.lr=1e-6..1e-4")
 
 
@@ -118,7 +121,7 @@ def one(how: Searching, trial: optuna.trial.Trial, values: Mapping[str, str]) ->
         yield note(f"trial {trial.number}: half of the others were better by then, so it was ended")
     else:
         if ended.error is not None:
-            facts |= {PROBLEM: ended.error.message, CODE: ended.error.code}
+            facts |= {PROBLEM: ended.error.message, HINT: ended.error.hint, CODE: ended.error.code}
         how.search.tell(trial, "failed", **facts)
         yield note(f"trial {trial.number}: {why(ended.error)}")
 

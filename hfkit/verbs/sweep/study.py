@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from hfkit.errors import DataError, NetworkError, ResourceError, UsageError
+from hfkit.errors import DataError, DivergenceError, NetworkError, ResourceError, UsageError
 from hfkit.verbs.sweep.space import Axis
 
 if TYPE_CHECKING:
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 FILE = "sweep.db"
 ASIDE, FOLDER = "aside", "folder"  # what the study keeps of a trial: that it does not count; its folder's name
-PROBLEM, CODE = "error", "code"  # of a trial that failed: the message, the exit code
+PROBLEM, HINT, CODE = "error", "hint", "code"  # of a trial that failed: the message, what to try, the exit code
 AGAIN = "again"  # that a trial was queued a second time, since what it failed by may be over
 PASSING = (ResourceError.code, NetworkError.code)  # a full disk, a Hub that is down: not of the values alone
 LOCKED_SECONDS = 60  # that a process waits for another to write
-FIRST = 4  # finished trials before any is ended early
+FIRST = 4  # finished trials before any is ended early; failed ones, when none is finished, before the search is
 HALF = 50  # percent of its steps that a trial has at least
 
 
@@ -77,6 +77,11 @@ class Search:
             for trial in every
             if trial.state != waiting and not trial.user_attrs.get(ASIDE) and last[folder_of(trial)] == trial.number
         ]
+
+    def refused(self) -> list[optuna.trial.FrozenTrial]:
+        """Trials that failed by an error, but for those that diverged: the recipe, the data or the machine."""
+        codes = ((trial, trial.user_attrs.get(CODE)) for trial in self.trials)
+        return [trial for trial, code in codes if code not in (None, DivergenceError.code)]
 
     def requeue(self) -> None:
         """Queue again, to go on in its folder, what was running when a sweep was stopped, and once what failed by
