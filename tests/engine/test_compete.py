@@ -14,7 +14,7 @@ import engine_helpers as helpers
 import pytest
 
 from hfkit.data.submission import Submission
-from hfkit.errors import DivergenceError, Stopped
+from hfkit.errors import ModelError, Stopped
 from hfkit.verbs import compete as verb
 from hfkit.verbs.compete import candidates, cell, stages
 
@@ -103,8 +103,8 @@ def test_a_stop_and_a_failed_stage_leave_a_valid_file(
 ) -> None:
     folder = tmp_path / "out"
 
-    def diverging(recipe, place, how):
-        raise DivergenceError("the loss is not finite")
+    def refusing(recipe, place, how):
+        raise ModelError("its weights are damaged")
         yield
 
     def stopping(recipe, place, how):
@@ -118,9 +118,9 @@ def test_a_stop_and_a_failed_stage_leave_a_valid_file(
     assert check_submission(folder, tmp_path / "sample.csv") == ["bread"] * 17
     assert (folder / "report.md").read_text("utf-8").count("stopped:") == 1
     assert json.loads((folder / "run.json").read_text("utf-8"))["status"] == "interrupted"
-    monkeypatch.setattr(cell, "run", diverging)
+    monkeypatch.setattr(cell, "run", refusing)
     code, result, err = helpers.call(competing(folder, "--resume"))
-    assert code == 0 and "warning: quick-bert: the loss is not finite" in err
+    assert code == 0 and "warning: quick-bert: its weights are damaged" in err
     assert [stage["status"] for stage in result["stages"]] == ["done", "failed"]
     assert result["submitted"]["stage"] == "prior"
     code, result, err = helpers.call(competing(tmp_path / "short", "--time", "2s"))

@@ -13,17 +13,18 @@ import pytest
 
 from hfkit.data.submission import Submission, read_table
 from hfkit.errors import HfkitError, UsageError
-from hfkit.recipe.load import build
+from hfkit.recipe.load import build, dump
 from hfkit.verbs.compete import opening
 from hfkit.verbs.compete.candidates import CANDIDATES, Change, changes_to_try
 from hfkit.verbs.compete.clock import Clock, TimeUp, watched
 from hfkit.verbs.compete.fallback import likely_sentence, prior, write_sample
 from hfkit.verbs.compete.journal import Journal
 from hfkit.verbs.compete.judge import Gain, Judge
-from hfkit.verbs.compete.members import Member
+from hfkit.verbs.compete.members import DONE, Member, resumed_or
 from hfkit.verbs.compete.recognise import Recognised, recognised
 from hfkit.verbs.compete.stages import Known, Rate, called, following, upcoming
 from hfkit.verbs.compete.standing import replaces
+from hfkit.verbs.compete.state import resumed
 from hfkit.verbs.compete.work import limit_of
 from hfkit.verbs.submission import own_names
 from hfkit.verbs.trained import read_rows
@@ -293,6 +294,36 @@ def test_settings_whose_keys_are_not_there_are_left_out() -> None:
 
 def test_a_run_gets_its_share_of_what_is_left() -> None:
     assert limit_of(100.0, 4, None) == pytest.approx(21.25) and limit_of(100.0, 4, 5.0) == 17.5
+
+
+def test_folds_that_were_begun_are_gone_on_with_in_little_time(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path)
+    journal.add({"event": "begun", "name": "cv-a", "member": CV.entry()})
+    late = replace(QUICK, left=410, rates={"a": Rate(100, 20)})
+    assert "cv-a" not in names(late)
+    assert resumed(journal, late, tmp_path) is None, "none of its five runs of 260 seconds is done"
+    for _, run in list(CV.runs(tmp_path))[:4]:
+        run.mkdir(parents=True)
+        (run / DONE).write_text("{}", encoding="utf-8")
+    stage = resumed(journal, late, tmp_path)
+    assert stage is not None and stage.member == CV and stage.fits
+
+
+def test_a_checkpoint_counts_what_it_has_behind_it(tmp_path: Path) -> None:
+    made = CV.recipe(build({"task": "classify"}), 0, 300.0)
+    run = tmp_path / "fold-0"
+
+    def begun(seconds: float) -> None:
+        place = run / "checkpoints" / "step-00000008"
+        place.mkdir(parents=True)
+        (place / "state.json").write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
+        (run / "run.json").write_text("{}", encoding="utf-8")
+        (run / "recipe.yaml").write_text(dump(made), encoding="utf-8")
+
+    shorter = CV.recipe(build({"task": "classify"}), 0, 120.0)
+    begun(200.0)
+    assert resumed_or(shorter, run, 120.0).train.time == "300s"
+    assert resumed_or(shorter, run, 90.0).train.time == "120s" and not run.exists()
 
 
 def test_the_journal_goes_on_after_a_torn_line(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from hfkit.engine.pace import parse_time
 from hfkit.engine.world import launched
-from hfkit.errors import DataError, HfkitError, Stopped, UsageError
+from hfkit.errors import DataError, Stopped, UsageError
 from hfkit.events import Event, note
 from hfkit.lock import Hold
 from hfkit.machine import process_seconds
@@ -85,7 +85,7 @@ def compete(
             except (Stopped, KeyboardInterrupt) as error:
                 end.interrupted()
                 raise stopped_words(error, path) from None
-            except HfkitError:
+            except Exception:
                 end.interrupted("failed")
                 raise
             fields = end.done()

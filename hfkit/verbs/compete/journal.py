@@ -31,7 +31,7 @@ class Journal:
         whole = content[: content.rfind(b"\n") + 1]
         if whole != content:
             os.truncate(path, len(whole))
-        return cls(folder, [json.loads(line) for line in whole.decode("utf-8").splitlines()])
+        return cls(folder, [json.loads(line) for line in whole.splitlines()])
 
     def add(self, entry: dict[str, Any]) -> None:
         """One more line, on the disk when this returns. Raises ResourceError."""

@@ -93,6 +93,12 @@ def of_test(runs: Sequence[Path], blend: Blend, rows: Sequence[Row]) -> list[Pre
     return [blend.blend(row, [one[row["id"]] for one in said], shares) for row in rows]
 
 
+def used(run: Path) -> float:
+    """Seconds of a run's own time that its newest checkpoint has behind it; 0 without one."""
+    states = sorted((run / "checkpoints").glob("step-*/state.json"))
+    return float(json.loads(states[-1].read_text(encoding="utf-8"))["seconds"]) if states else 0.0
+
+
 def resumed_or(made: Recipe, run: Path, left: float) -> Recipe:
     """The recipe that a run was begun with, if the time it may take is still there; else `made`, and it begins anew.
 
@@ -104,7 +110,7 @@ def resumed_or(made: Recipe, run: Path, left: float) -> Recipe:
     if written.is_file() and (run / "run.json").is_file():
         begun = load_recipe(str(written))
         trained = bool(Run(run).facts().get("result"))
-        if trained or (begun.train.time is not None and parse_time(begun.train.time) <= max(left, 1.0)):
+        if trained or (begun.train.time is not None and parse_time(begun.train.time) - used(run) <= max(left, 1.0)):
             return begun.model_copy(update={"name": made.name})
     remove_folder(run)
     return made

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hfkit.data.predictions import read_predictions, write_predictions
 from hfkit.data.submission import Submission
 from hfkit.errors import HfkitError
-from hfkit.events import Event
+from hfkit.events import Event, note
 from hfkit.tasks.base import Prediction
 from hfkit.tasks.qa.characters import KEY
 from hfkit.verbs.compete.judge import Gain, Judge, Said
@@ -65,10 +65,11 @@ def submit(
     """Write what the contender says of the test rows, whole and checked, and keep what it says of held-out rows."""
     limits = yield from thresholds(contender, judge, shape, folder)
     test = [limits.applied(item) for item in contender.test] if limits else list(contender.test)
-    shape.write(output, test, names)
+    said = shape.write(output, test, names)
     (folder / HELD).mkdir(exist_ok=True)
     lines = ({key: value for key, value in item.items() if key != KEY} for item in contender.held.values())
     write_predictions(folder / HELD / f"{contender.stage}.jsonl", lines)
+    yield from map(note, said)
     yield Event("saved", {"what": "submission, checked against the sample", "path": str(output)})
 
 

@@ -66,6 +66,8 @@ def resumed(journal: Journal, now: Known, folder: Path) -> Stage | None:
     """The stage that was at work when the last attempt ended, with the folds that it began with, if the runs that it
     lacks fit; else None, and what it had is removed: under its name another plan may need other folds."""
     begun = journal.begun()
+    if begun is not None and now.folds is None and (own := Member.of(begun["member"])).whole:
+        now = replace(now, folds=own.folds)  # planned anew for the time that is left, they might be fewer, or none
     stage = next((stage for stage in upcoming(now) if begun and stage.name == begun["name"]), None)
     if begun is None or stage is None:
         return None

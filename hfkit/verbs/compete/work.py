@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hfkit.data.submission import Submission
-from hfkit.errors import DivergenceError, ResourceError
+from hfkit.errors import DivergenceError, ModelError, ResourceError, UsageError
 from hfkit.events import Event, note, warning
 from hfkit.recipe import Recipe
 from hfkit.tasks.blend import blend_of
@@ -27,7 +27,8 @@ Work = Generator[Event, None, None]
 SHORTEST_RUN = 2.0  # seconds of training without which no run is begun
 UNKNOWN_AFTER = 0.15  # share of a run's time for what comes behind its training, before that was measured
 SAFE_AFTER = 1.5  # times what it was measured to take, afterwards
-PASSED_OVER = (DivergenceError, ResourceError)  # of a run: the stage failed, the others go on
+# Of a run: the stage failed, the others go on. A setting may be one that the model or the task refuses.
+PASSED_OVER = (DivergenceError, ModelError, ResourceError, UsageError)
 
 
 @dataclass(frozen=True)
