@@ -244,3 +244,21 @@ def shown_path(path: Path) -> str:
         return shlex.quote(str(path.relative_to(Path.cwd())))
     except ValueError:
         return shlex.quote(str(path))
+
+
+def prior_of(output: Path | None, suffix: str, *, resume: bool, overwrite: bool, kind: str, of: str) -> Run | None:
+    """The sweep or competition (`kind`) to go on with, known by its identity `suffix`, if any.
+
+    Raises UsageError when the folder holds something else; `of` says what it would have to be started with.
+    """
+    if not resume:
+        if output is not None and is_taken(output) and not overwrite:
+            raise UsageError(f"{output} is not empty", "add --resume or --overwrite, or choose another folder with -o")
+        check_output(output if output is not None else runs_folder())
+        return None
+    path = output if output is not None else find_by_suffix(suffix)
+    if path is None or not (path / "run.json").exists():
+        return None
+    if Run(path).facts().get("identity") != suffix:
+        raise UsageError(f"{path} was started with {of}", f"start a new {kind} without --resume")
+    return Run(path.absolute())

@@ -14,6 +14,7 @@ from drills.harness import Drill, at_call, clean, facts, patched, signal_here, s
 from hfkit.stopping import AGAIN_SECONDS
 
 GRACE_SECONDS = 10.0
+HANDLERS_SECONDS = 0.2  # after the fork a process hears signals; before that, one ends it as it ends any program
 
 
 def sigterm(drill: Drill) -> None:
@@ -36,7 +37,7 @@ def terminated(drill: Drill, length: float) -> bool:
     run = drill.path("terminated")
     process = drill.start(run)
     if drill.full:
-        process.join(drill.draw.uniform(0.15, 0.9) * length)  # its handlers stand a tenth of a second after the fork
+        process.join(drill.draw.uniform(HANDLERS_SECONDS, 0.9 * length))
     else:
         wait_for(lambda: stepping(run), process)
     return asked_to_end(drill, run, process, signal.SIGTERM, 143)

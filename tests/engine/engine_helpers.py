@@ -11,7 +11,7 @@ import os
 import runpy
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -209,3 +209,15 @@ def sha256(path: Path) -> str:
 def weights(folder: Path) -> str:
     """The sha256 of a model's weights."""
     return sha256(folder / "model.safetensors")
+
+
+def refused(command: Callable[..., list[str]], run: Path, keys: Sequence[str], message: str) -> None:
+    """`finetune` with these keys ends with 2 and the message, and leaves no folder; model=NAME stands for --model."""
+    model = [key.removeprefix("model=") for key in keys if key.startswith("model=")]
+    arguments = command(run, *(key for key in keys if not key.startswith("model=")))
+    if model:
+        arguments[arguments.index("--model") + 1] = model[0]
+    code, result, _ = call(arguments)
+    assert code == 2, result
+    assert message in result["error"]["message"]
+    assert not run.exists()

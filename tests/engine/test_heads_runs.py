@@ -91,11 +91,4 @@ def test_two_threads_take_the_steps_of_one(command: Command, tmp_path: Path) -> 
     ],
 )
 def test_what_does_not_fit_is_refused(command: Command, tmp_path: Path, keys: tuple[str, ...], message: str) -> None:
-    model = [key.removeprefix("model=") for key in keys if key.startswith("model=")]
-    arguments = command(tmp_path / "run", *(key for key in keys if not key.startswith("model=")))
-    if model:
-        arguments[arguments.index("--model") + 1] = model[0]
-    code, result, _ = helpers.call(arguments)
-    assert code == 2, result
-    assert message in result["error"]["message"]
-    assert not (tmp_path / "run").exists()
+    helpers.refused(command, tmp_path / "run", keys, message)

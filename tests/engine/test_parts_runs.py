@@ -104,14 +104,7 @@ def test_frozen_layers_stay(command: Command, small: Path, tmp_path: Path) -> No
     ],
 )
 def test_what_does_not_fit_is_refused(command: Command, tmp_path: Path, keys: tuple[str, ...], message: str) -> None:
-    model = [key.removeprefix("model=") for key in keys if key.startswith("model=")]
-    arguments = command(tmp_path / "run", *(key for key in keys if not key.startswith("model=")))
-    if model:
-        arguments[arguments.index("--model") + 1] = model[0]
-    code, result, _ = helpers.call(arguments)
-    assert code == 2, result
-    assert message in result["error"]["message"]
-    assert not (tmp_path / "run").exists()
+    helpers.refused(command, tmp_path / "run", keys, message)
 
 
 def test_a_missing_peft_is_said_with_what_to_type(

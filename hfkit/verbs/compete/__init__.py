@@ -18,7 +18,7 @@ from hfkit.errors import DataError, Stopped, UsageError
 from hfkit.events import Event, note
 from hfkit.lock import Hold
 from hfkit.machine import process_seconds
-from hfkit.run import shown_path
+from hfkit.run import prior_of, shown_path
 from hfkit.tasks.base import Prediction
 from hfkit.verbs.compete import opening
 from hfkit.verbs.compete.cell import How
@@ -66,7 +66,9 @@ def compete(
         raise UsageError("compete starts its runs itself", "start it once, without torchrun or srun")
     found = recognised(train, test, sample, models=models, metric=metric, overrides=overrides, offline=offline)
     suffix = opening.identity_of([train, test, str(sample)], found)
-    before = opening.prior_of(output, suffix, resume=resume, overwrite=overwrite)
+    before = prior_of(
+        output, suffix, resume=resume, overwrite=overwrite, kind="competition", of="other files, keys or models"
+    )
     if before is not None:
         clock = Clock(clock.budget, clock.spent + Journal(before.path).spent())  # not opened: it may be another's
         done = before.facts().get("result")

@@ -14,7 +14,6 @@ from hfkit.data import load
 from hfkit.data.split import group_keys
 from hfkit.data.submission import Submission
 from hfkit.data.submission.table import SUFFIXES, ZIP
-from hfkit.errors import UsageError
 from hfkit.events import Event, note, warning
 from hfkit.files import sha256_of
 from hfkit.lock import Hold
@@ -51,23 +50,6 @@ def identity_of(files: Sequence[str], found: Recognised) -> str:
     """8 hex digits of what is competed for: the files' bytes (of what is no file the name), the recipe, the models."""
     content = [sha256_of(Path(name)) if Path(name).is_file() else name for name in files]
     return digest([content, as_dict(found.recipe), list(found.models)])[:8]
-
-
-def prior_of(output: Path | None, suffix: str, *, resume: bool, overwrite: bool) -> Run | None:
-    """The competition to go on with, if any. Raises UsageError when the folder holds something else."""
-    if not resume:
-        if output is not None and runs.is_taken(output) and not overwrite:
-            raise UsageError(f"{output} is not empty", "add --resume or --overwrite, or choose another folder with -o")
-        runs.check_output(output if output is not None else runs.runs_folder())
-        return None
-    path = output if output is not None else runs.find_by_suffix(suffix)
-    if path is None or not (path / "run.json").exists():
-        return None
-    if Run(path).facts().get("identity") != suffix:
-        raise UsageError(
-            f"{path} was started with other files, keys or models", "start a new competition without --resume"
-        )
-    return Run(path.absolute())
 
 
 def opened(

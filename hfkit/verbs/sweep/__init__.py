@@ -88,7 +88,9 @@ def sweep(
         yield from searched(Searching(recipe, output, search, budget, cpu=cpu, offline=offline))
         yield Event("result", {"run": str(output)})
         return
-    prior = prior_of(output, suffix, resume=resume, overwrite=overwrite)
+    prior = runs.prior_of(
+        output, suffix, resume=resume, overwrite=overwrite, kind="sweep", of="another recipe or values"
+    )
 
     from hfkit.engine.jobs import slots_for
 
@@ -151,22 +153,6 @@ def worker_words(budget: Budget, noise_seeds: int) -> list[str]:
 def described(axes: Sequence[Axis]) -> dict[str, Any]:
     """What is searched, as sweep.json keeps it."""
     return {"axes": [asdict(axis) for axis in axes]}
-
-
-def prior_of(output: Path | None, suffix: str, *, resume: bool, overwrite: bool) -> Run | None:
-    """The sweep to go on with, if any. Raises UsageError when the folder holds something else."""
-    if not resume:
-        if output is not None and runs.is_taken(output) and not overwrite:
-            raise UsageError(f"{output} is not empty", "add --resume or --overwrite, or choose another folder with -o")
-        runs.check_output(output if output is not None else runs.runs_folder())
-        return None
-    path = output if output is not None else runs.find_by_suffix(suffix)
-    if path is None or not (path / "run.json").exists():
-        return None
-    said = Run(path).facts().get("identity")
-    if said != suffix:
-        raise UsageError(f"{path} was started with another recipe or values", "start a new sweep without --resume")
-    return Run(path.absolute())
 
 
 def opened(
