@@ -217,15 +217,6 @@ def _cut_torn_line(path: Path) -> None:
             handle.truncate(content.rfind(b"\n") + 1)
 
 
-def find_by_suffix(suffix: str) -> Path | None:
-    """The newest run below the runs folder whose name ends with the 8 hex digits of a recipe (and perhaps a number)."""
-    folder = runs_folder()
-    if not folder.is_dir():
-        return None
-    found = [p for p in folder.iterdir() if re.search(rf"-{suffix}(-\d+)?$", p.name) and (p / "run.json").exists()]
-    return max(found, key=lambda p: p.name, default=None)
-
-
 def all_runs() -> list[Run]:
     """Every run below the runs folder, oldest first."""
     folder = runs_folder()
@@ -244,21 +235,3 @@ def shown_path(path: Path) -> str:
         return shlex.quote(str(path.relative_to(Path.cwd())))
     except ValueError:
         return shlex.quote(str(path))
-
-
-def prior_of(output: Path | None, suffix: str, *, resume: bool, overwrite: bool, kind: str, of: str) -> Run | None:
-    """The sweep or competition (`kind`) to go on with, known by its identity `suffix`, if any.
-
-    Raises UsageError when the folder holds something else; `of` says what it would have to be started with.
-    """
-    if not resume:
-        if output is not None and is_taken(output) and not overwrite:
-            raise UsageError(f"{output} is not empty", "add --resume or --overwrite, or choose another folder with -o")
-        check_output(output if output is not None else runs_folder())
-        return None
-    path = output if output is not None else find_by_suffix(suffix)
-    if path is None or not (path / "run.json").exists():
-        return None
-    if Run(path).facts().get("identity") != suffix:
-        raise UsageError(f"{path} was started with {of}", f"start a new {kind} without --resume")
-    return Run(path.absolute())

@@ -168,10 +168,36 @@ def dump(recipe: Recipe) -> str:
 
 def identity(recipe: Recipe) -> str:
     """8 hex digits of what the recipe computes: without cadence and trackers."""
-    values = as_dict(recipe)
-    for key in CADENCE:
-        values["train"].pop(key)
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+    return digits_of(as_dict(recipe))
+
+
+def digits_of(values: Mapping[str, Any]) -> str:
+    """`identity` of a recipe as plain data."""
+    computed = {**values, "train": {k: v for k, v in values["train"].items() if k not in CADENCE}}
+    return hashlib.sha256(json.dumps(computed, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def as_known(recipe: Recipe, path: Path) -> dict[str, Any] | None:
+    """The recipe as plain data, of the keys that the file at `path` has: those of the hfkit that wrote it.
+
+    None where a key that it lacks says something here, and where it cannot be read.
+    """
+    try:
+        known = read_mapping(path)
+    except UsageError:
+        return None
+    now, plain = as_dict(recipe), as_dict(build({"task": recipe.task}))
+    if (found := _among(known, now, plain)) is None:
+        return None
+    sections = {k: _among(known[k], v, plain[k]) for k, v in found.items() if isinstance(v, Mapping)}
+    return None if None in sections.values() else {**found, **sections}
+
+
+def _among(known: Any, values: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, Any] | None:
+    """`values` of the keys that are `known`; None where another is not `plain`, its default."""
+    if not isinstance(known, Mapping) or any(values[key] != plain[key] for key in values if key not in known):
+        return None
+    return {key: value for key, value in values.items() if key in known}
 
 
 def differences(values: Mapping[str, Any], path: Path) -> tuple[list[str], list[str]]:

@@ -18,7 +18,7 @@ from hfkit.errors import DataError, Stopped, UsageError
 from hfkit.events import Event, note
 from hfkit.lock import Hold
 from hfkit.machine import process_seconds
-from hfkit.run import prior_of, shown_path
+from hfkit.run import shown_path
 from hfkit.tasks.base import Prediction
 from hfkit.verbs.compete import opening
 from hfkit.verbs.compete.cell import How
@@ -33,6 +33,7 @@ from hfkit.verbs.compete.standing import Contender
 from hfkit.verbs.compete.state import Frame, known, resumed
 from hfkit.verbs.compete.work import Contest, average, contend, perform
 from hfkit.verbs.finetune.folder import ending
+from hfkit.verbs.prior import prior_of
 from hfkit.verbs.submission import own_names
 from hfkit.verbs.trained import read_rows
 
@@ -65,9 +66,9 @@ def compete(
     if launched():
         raise UsageError("compete starts its runs itself", "start it once, without torchrun or srun")
     found = recognised(train, test, sample, models=models, metric=metric, overrides=overrides, offline=offline)
-    suffix = opening.identity_of([train, test, str(sample)], found)
+    identity = opening.identity_of([train, test, str(sample)], found)
     before = prior_of(
-        output, suffix, resume=resume, overwrite=overwrite, kind="competition", of="other files, keys or models"
+        identity, output, resume=resume, overwrite=overwrite, kind="competition", of="other files, keys or models"
     )
     if before is not None:
         clock = Clock(clock.budget, clock.spent + Journal(before.path).spent())  # not opened: it may be another's
@@ -77,7 +78,7 @@ def compete(
             yield Event("result", done)
             return
     with Hold() as hold:
-        run = opening.opened(found, suffix, before, output, hold, overwrite=overwrite)
+        run = opening.opened(found, identity.suffix, before, output, hold, overwrite=overwrite)
         path = opening.submission_path(found, run.path)
         yield Event("plan", {"title": f"compete for {time_limit}", "items": {**found.why, "folder": str(run.path)}})
         with ending(run, main=True):

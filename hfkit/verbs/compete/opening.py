@@ -32,6 +32,7 @@ from hfkit.verbs.compete.recognise import Recognised
 from hfkit.verbs.cv.plan import Plan, planned
 from hfkit.verbs.data.check import check
 from hfkit.verbs.data.repair import REPAIRED
+from hfkit.verbs.prior import Identity
 
 REPAIRED_ROWS = "repaired.jsonl"
 FEWEST = 2  # folds, without which nothing can be held out
@@ -46,10 +47,10 @@ class Checked:
     warnings: list[str]
 
 
-def identity_of(files: Sequence[str], found: Recognised) -> str:
-    """8 hex digits of what is competed for: the files' bytes (of what is no file the name), the recipe, the models."""
+def identity_of(files: Sequence[str], found: Recognised) -> Identity:
+    """What is competed for: the files' bytes (of what is no file the name), the recipe, the models."""
     content = [sha256_of(Path(name)) if Path(name).is_file() else name for name in files]
-    return digest([content, as_dict(found.recipe), list(found.models)])[:8]
+    return Identity(found.recipe, lambda values: digest([content, values, list(found.models)])[:8])
 
 
 def opened(

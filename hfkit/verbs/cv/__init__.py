@@ -118,7 +118,7 @@ def opened(plan: Plan, prior: Run | None, output: Path | None, hold: Hold, *, ov
     if prior is not None:
         hold.take(prior.path)
         run = runs.open_run(prior.path)
-        run.update(status="running", seeds=plan.seeds)
+        run.update(status="running", seeds=plan.seeds, identity=suffix)
     else:
         folder = runs.make_folder(f"cv-{recipe.name}", recipe.model, suffix, output)
         hold.take(folder)

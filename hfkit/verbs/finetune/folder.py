@@ -20,6 +20,7 @@ from hfkit.recipe import Recipe
 from hfkit.recipe.load import as_dict, differences, dump, identity
 from hfkit.run import Run
 from hfkit.verbs.finetune.ready import Ready
+from hfkit.verbs.prior import Identity
 from hfkit.verbs.together import together
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ def find_prior(recipe: Recipe, output: Path | None, *, resume: bool, overwrite: 
             refuse_held(output)
         runs.check_output(output if output is not None else runs.runs_folder())
         return None
-    path = output if output is not None else runs.find_by_suffix(identity(recipe))
+    path = output if output is not None else Identity(recipe).newest()
     if path is None or not (path / "run.json").exists():
         if path is not None and runs.is_taken(path):
             raise UsageError(f"{path} is not a run", "choose another folder with --output")
@@ -68,9 +69,9 @@ def open_or_create(
 
 
 def open_again(prior: Run, recipe: Recipe, ready: Ready) -> Run:
-    """The run, one attempt further."""
-    run = runs.open_run(prior.path)
-    run.update(status="running", world=ready.place.world.size, devices=ready.place.describe())
+    """The run, one attempt further; its identity is that of recipe.yaml, which has all keys of today."""
+    run, place = runs.open_run(prior.path), ready.place
+    run.update(status="running", world=place.world.size, devices=place.describe(), identity=identity(recipe))
     run.write("recipe.yaml", dump(recipe))  # cadence may be another now, or a run killed in its first moment lacks it
     return run
 

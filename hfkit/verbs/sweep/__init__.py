@@ -22,11 +22,12 @@ from hfkit.files import write_json
 from hfkit.lock import Hold
 from hfkit.machine import start_facts
 from hfkit.recipe import Recipe
-from hfkit.recipe.load import as_dict, dump
+from hfkit.recipe.load import dump
 from hfkit.recipe.paths import with_absolute_paths
 from hfkit.run import Run, digest, shown_path
 from hfkit.verbs.finetune.folder import ending
 from hfkit.verbs.finetune.ready import with_run_found
+from hfkit.verbs.prior import Identity, prior_of
 from hfkit.verbs.sweep.plot import svg
 from hfkit.verbs.sweep.search import (
     Budget,
@@ -81,22 +82,22 @@ def sweep(
         raise UsageError("how long to search is not said", "give --trials N, --time 2h, or both")
     until = None if time_limit is None else started + parse_time(time_limit, where="--time")
     budget = Budget(trials or len(combinations) or None, until, 2 * noise_seeds)
-    suffix = digest([as_dict(recipe), [asdict(axis) for axis in axes]])[:8]
+    identity = Identity(recipe, lambda values: digest([values, [asdict(axis) for axis in axes]])[:8])
     if worker:
         assert output is not None
         search = Search(output, axes, seed=recipe.train.seed + os.getpid())  # each draws by itself
         yield from searched(Searching(recipe, output, search, budget, cpu=cpu, offline=offline))
         yield Event("result", {"run": str(output)})
         return
-    prior = runs.prior_of(
-        output, suffix, resume=resume, overwrite=overwrite, kind="sweep", of="another recipe or values"
+    prior = prior_of(
+        identity, output, resume=resume, overwrite=overwrite, kind="sweep", of="another recipe or values"
     )
 
     from hfkit.engine.jobs import slots_for
 
     slots = slots_for(cpu=cpu, processes=processes)
     with Hold() as hold:
-        run = opened(recipe, axes, suffix, prior, output, hold, overwrite=overwrite)
+        run = opened(recipe, axes, identity.suffix, prior, output, hold, overwrite=overwrite)
         yield Event("plan", {"title": f"sweep of {recipe.name}", "items": plan_items(axes, combinations, budget, run)})
         with ending(run, main=True):
             search = Search(run.path, axes, seed=recipe.train.seed)
