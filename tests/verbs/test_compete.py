@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from hfkit.data.rows import Rows
 from hfkit.data.submission import Submission, read_table
 from hfkit.errors import HfkitError, UsageError
 from hfkit.recipe.load import build, dump
+from hfkit.tasks.classify import Classify, ClassifySettings
 from hfkit.verbs.compete import opening
 from hfkit.verbs.compete.candidates import CANDIDATES, Change, changes_to_try
 from hfkit.verbs.compete.clock import Clock, TimeUp, watched
@@ -344,13 +346,13 @@ def test_the_journal_goes_on_after_a_torn_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "metric"), [("single", "accuracy"), ("number", "rmse"), ("single", "log_loss")])
 def test_a_gain_is_positive_where_it_is_better(kind: str, metric: str, tmp_path: Path) -> None:
-    found, _, _ = found_in(tmp_path, kind, metric=metric)
+    found, _, sample = found_in(tmp_path, kind, metric=metric)
     task, gold = opening.likely_rows(found, offline=True)
     from hfkit.data import load
 
     rows = load(found.recipe.data.train, columns=task.columns, settings=found.recipe.data, need_gold=True)
     bound, _ = task.adopt(rows, None)
-    judge = Judge(bound, rows, metric, None)
+    judge = Judge(bound, rows, metric, None, Submission.read(sample))
     likely = {item["id"]: item for item in prior(task, gold, list(rows))}
     better = dict(likely)
     for row in list(rows)[:20]:
@@ -366,6 +368,26 @@ def test_a_gain_is_positive_where_it_is_better(kind: str, metric: str, tmp_path:
     assert worse.value == -gain.value and not worse.pays
     one, other = judge.score(likely, some.keys()), judge.score(some)
     assert judge.sign * (other.value - one.value) == pytest.approx(gain.value) and one.rows == other.rows == 40
+
+
+def test_numbers_are_judged_as_they_are_handed_in(tmp_path: Path) -> None:
+    """Of two models the second is nearer to gold, but not once the numbers are rounded."""
+    rows = Rows([{"id": str(n), "text": "a", "label": n % 5} for n in range(40)], name="r", fingerprint="0" * 64)
+    first, second = (
+        {row["id"]: {"id": row["id"], "prediction": row["label"] + off(n)} for n, row in enumerate(rows)}
+        for off in (lambda n: 0.45, lambda n: 0.6 if n % 4 == 0 else 0.0)
+    )
+    task = Classify(ClassifySettings(target="regression"))
+    for empty, worth in (("0.0", (0.45, 0.3)), ("0", (0.0, 0.5))):
+        asked = Submission.read(table(tmp_path / "s.csv", ["id", "label"], [[n, empty] for n in range(2)]))
+        judge = Judge(task, rows, "rmse", None, asked)
+        assert (judge.score(first).value, judge.score(second).value) == pytest.approx(worth)
+        assert (judge.gain(first, second, "second").value > 0) == (empty == "0")
+    several = Submission.read(table(tmp_path / "s.csv", ["id", "depth", "width"], [["1", "0", "0.5"]]))
+    said = several.numbers_as_asked({"id": "1", "prediction": {"depth": 2.7, "width": 2.7}})
+    assert said == {"id": "1", "prediction": {"depth": 3.0, "width": 2.7}}
+    label = {"id": "1", "prediction": "2.7", "probabilities": {"2.7": 0.6, "1": 0.4}}
+    assert several.numbers_as_asked(label) == label
 
 
 def test_what_stands_is_replaced_by_what_is_better() -> None:

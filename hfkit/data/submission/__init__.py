@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hfkit.data.submission.cells import Cells, Kind, kind_of
+from hfkit.data.submission.cells import Cells, Kind, fitted, kind_of
 from hfkit.data.submission.table import SAMPLE, Table, check_name, read_table, write_table
 from hfkit.errors import DataError
 
@@ -85,6 +85,15 @@ class Submission:
     def asks_labels(self) -> bool:
         """Whether some column holds labels or whether they were chosen, not fractions alone."""
         return any(kind != "float" for kind in self.kinds.values())
+
+    def numbers_as_asked(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """The prediction with its numbers as `write` puts them into the columns; labels and texts are left alone."""
+        said = item["prediction"]
+        if isinstance(said, Mapping):
+            said = {name: float(fitted(value, self.kinds.get(name, "open"))) for name, value in said.items()}
+        elif isinstance(said, float) and len(self.kinds) == 1:
+            said = float(fitted(said, *self.kinds.values()))
+        return {**item, "prediction": said}
 
     def write(self, path: Path, predictions: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> list[str]:
         """Write the file, whole or not at all, read it back and check it; returns lines to tell the user.

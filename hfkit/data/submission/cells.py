@@ -66,10 +66,9 @@ class Cells:
     def _number(self, name: str, kind: Kind, value: float) -> float:
         if kind in ("text", "list"):
             raise self._misfit(name, f"it holds {_WORDS[kind]}, the model predicts numbers")
-        if kind == "int" and math.isfinite(value):
+        if kind == "int":
             self.rounded[name] = None
-            return round(value)
-        return value
+        return fitted(value, kind)
 
     def _text(self, name: str, kind: Kind, text: str) -> str:
         if kind not in ("text", "open"):
@@ -81,6 +80,11 @@ class Cells:
             f"{self.path}: column '{name}' cannot be filled: {why}",
             "train on labels named as the sample's, or write plain csv with --format csv",
         )
+
+
+def fitted(value: float, kind: Kind) -> float:
+    """A number as a column of this kind holds it; what is not finite stays, and is refused later."""
+    return round(value) if kind == "int" and math.isfinite(value) else value
 
 
 _WORDS = {"int": "numbers", "float": "numbers", "text": "text", "list": "lists", "open": "nothing"}

@@ -116,7 +116,7 @@ def work(end: Ending, *, cpu: bool, offline: bool) -> Generator[Event, None, Non
     end.check = {"failures": looked.failures, "warnings": looked.warnings}
     plan = yield from opening.divided(looked.recipe, offline=offline)
     task, _ = plan.task.adopt(plan.rows, None)
-    judge = Judge(task, plan.rows, found.metric, plan.recipe.data.group)
+    judge = Judge(task, plan.rows, found.metric, plan.recipe.data.group, shape)
     how = How(clock, test, cpu=cpu, offline=offline, said=set())
     contest = Contest(run.path, plan.recipe, judge, shape, names, end.path, clock, journal, how)
     if not journal.ended():

@@ -15,6 +15,7 @@ from hfkit.tasks.scoring import ASIDE, Measured, measured
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
+    from hfkit.data.submission import Submission
 
 RESAMPLES = 1000
 RESAMPLES_OF_MANY = 200  # where each resample draws a column for every label
@@ -54,12 +55,14 @@ class Gain:
 
 @dataclass(frozen=True)
 class Judge:
-    """The task fitted to the training rows, those rows, the metric, and the column whose equal values go together."""
+    """The task fitted to the training rows, those rows, the metric, the column whose equal values go together, and the
+    sample: numbers are judged as it has them, rounded where it holds whole ones."""
 
     task: Task
     rows: Rows
     metric: str
     group: str | None
+    sample: Submission
 
     @property
     def sign(self) -> float:
@@ -72,8 +75,8 @@ class Judge:
     def measured(self, said: Said, among: Collection[str] | None = None) -> Measured:
         """What is measured of the training rows that were answered, or of those `among` them."""
         kept = [n for n, name in enumerate(self.ids) if name in said and (among is None or name in among)]
-        rows = self.rows.subset(kept)
-        return measured(self.task, [said[self.ids[n]] for n in kept], rows, group=self.group)
+        asked = (self.sample.numbers_as_asked(said[self.ids[n]]) for n in kept)
+        return measured(self.task, asked, self.rows.subset(kept), group=self.group)
 
     def score(self, said: Said, among: Collection[str] | None = None) -> Score:
         """The metric of predictions, on the rows they are about."""
