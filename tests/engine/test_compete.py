@@ -9,14 +9,24 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import engine_helpers as helpers
 import pytest
+import torch
 
 from hfkit.data.submission import Submission
 from hfkit.errors import ModelError, Stopped
+from hfkit.events import Event
+from hfkit.recipe.load import build
 from hfkit.verbs import compete as verb
 from hfkit.verbs.compete import candidates, cell, stages
+from hfkit.verbs.compete.clock import Clock
+from hfkit.verbs.compete.journal import Journal
+from hfkit.verbs.compete.members import Member
+from hfkit.verbs.compete.stages import Stage
+from hfkit.verbs.compete.work import Contest, perform
 
 Competing = Callable[..., list[str]]
 KEYS = ["train.lr=0.02", "train.batch_size=8", "train.precision=float32", "train.epochs=6", "data.folds=2"]
@@ -125,3 +135,25 @@ def test_a_stop_and_a_failed_stage_leave_a_valid_file(
     assert result["submitted"]["stage"] == "prior"
     code, result, err = helpers.call(competing(tmp_path / "short", "--time", "2s"))
     assert code == 0 and check_submission(tmp_path / "short", tmp_path / "sample.csv") == ["bread"] * 17
+
+
+def test_memory_that_does_not_suffice_costs_its_stage_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Down to one row at a time the engine halves batches by itself; what it raises then is no error of its own."""
+    member = Member("quick-a", "a", 10, (0,), 42)
+    journal, said = Journal.open(tmp_path), "CUDA out of memory. Tried to allocate 2 GiB.\nSee the documentation"
+
+    def failing(error: Exception) -> list[Event]:
+        def run(recipe, place, how):
+            raise error
+            yield
+
+        monkeypatch.setattr(cell, "run", run)
+        recipe, judge = build({"task": "classify"}), SimpleNamespace(metric="accuracy")
+        contest: Any = Contest(tmp_path, recipe, judge, None, {}, tmp_path / "s", Clock(900), journal, None)  # type: ignore[arg-type]
+        return list(perform(contest, Stage(member.name, "single", member, None)))
+
+    shown = failing(torch.OutOfMemoryError(said))
+    assert "quick-a: out of memory: CUDA out of memory. Tried to allocate 2 GiB." in [e.fields["text"] for e in shown]
+    assert [(entry["name"], entry["status"]) for entry in journal.ended()] == [("quick-a", "failed")]
+    with pytest.raises(RuntimeError, match="shapes"):
+        failing(RuntimeError("shapes do not match"))

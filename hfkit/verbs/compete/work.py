@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ Work = Generator[Event, None, None]
 SHORTEST_RUN = 2.0  # seconds of training without which no run is begun
 UNKNOWN_AFTER = 0.15  # share of a run's time for what comes behind its training, before that was measured
 SAFE_AFTER = 1.5  # times what it was measured to take, afterwards
-# Of a run: the stage failed, the others go on. A setting may be one that the model or the task refuses.
+# Of a run: a setting may be one that the model or the task refuses.
 PASSED_OVER = (DivergenceError, ModelError, ResourceError, UsageError)
 
 
@@ -62,10 +63,12 @@ def perform(contest: Contest, stage: Stage) -> Work:
     }  # fmt: skip
     try:
         dropped = yield from _runs(contest, stage)
-    except PASSED_OVER as error:
+    except (*PASSED_OVER, RuntimeError, MemoryError) as error:
         dropped = None
-        entry |= {"status": "failed", "note": error.message}
-        yield warning(f"{stage.name}: {error.message}")
+        entry |= {"status": "failed", "note": passed_over(error)}
+        yield warning(f"{stage.name}: {entry['note']}")
+    if entry["status"] == "failed":
+        gc.collect()  # what its run held is room for the next
     if dropped is not None:
         entry |= {"status": "dropped", "gain": dropped.entry(), "pays": False}
         entry["note"] = f"given up after {dropped.rows:,} rows: no better than {dropped.against} there"
@@ -77,6 +80,20 @@ def perform(contest: Contest, stage: Stage) -> Work:
     contest.journal.add(entry)
     contest.journal.beat(contest.clock.spent, now=True)
     yield note(said(entry, contest.judge.metric))
+
+
+def passed_over(error: Exception) -> str:
+    """Why a stage fails, of an error that only it fails by; the others go on. Raises any other error again.
+
+    Memory that did not suffice for one row at a time, in an evaluation or for the test rows, is among them.
+    """
+    from hfkit.engine.memory import out_of_memory
+
+    if isinstance(error, PASSED_OVER):
+        return error.message
+    if out_of_memory(error):
+        return f"out of memory: {str(error).partition(chr(10))[0]}"
+    raise error
 
 
 def _runs(contest: Contest, stage: Stage) -> Generator[Event, None, Gain | None]:
