@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,19 +16,21 @@ from hfkit.data.rows import Rows
 from hfkit.data.submission import Submission, read_table
 from hfkit.errors import HfkitError, UsageError
 from hfkit.recipe.load import build, dump
+from hfkit.run import Run
 from hfkit.tasks.classify import Classify, ClassifySettings
 from hfkit.verbs.compete import opening
 from hfkit.verbs.compete.candidates import CANDIDATES, Change, changes_to_try
 from hfkit.verbs.compete.clock import Clock, TimeUp, watched
+from hfkit.verbs.compete.closing import Ending, result_of
 from hfkit.verbs.compete.fallback import likely_sentence, prior, write_sample
 from hfkit.verbs.compete.journal import Journal
 from hfkit.verbs.compete.judge import Gain, Judge
 from hfkit.verbs.compete.members import DONE, Member, resumed_or
 from hfkit.verbs.compete.recognise import Recognised, recognised
 from hfkit.verbs.compete.stages import Known, Rate, called, following, upcoming
-from hfkit.verbs.compete.standing import replaces
+from hfkit.verbs.compete.standing import Contender, replaces
 from hfkit.verbs.compete.state import resumed
-from hfkit.verbs.compete.work import limit_of
+from hfkit.verbs.compete.work import Contest, contend, limit_of
 from hfkit.verbs.submission import own_names
 from hfkit.verbs.trained import read_rows
 
@@ -395,6 +398,48 @@ def test_what_stands_is_replaced_by_what_is_better() -> None:
     assert not replaces(Gain(0.0, [-1, 1], 10, "a"), wider=False)
     assert replaces(Gain(-0.5, [-1, 0.2], 10, "a"), wider=True), "known on all rows, and not shown to be worse"
     assert not replaces(Gain(-0.5, [-1, -0.2], 10, "a"), wider=True)
+
+
+def test_the_report_names_the_stage_whose_file_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However a stage is cut off while it submits; done again, it is compared with the stage before it."""
+    rows = Rows([{"id": str(n), "text": "a", "label": n % 5} for n in range(40)], name="r", fingerprint="0" * 64)
+    asked = Submission.read(table(tmp_path / "sample.csv", ["id", "label"], [[n, "0.5"] for n in range(40)]))
+    judge = Judge(Classify(ClassifySettings(target="regression")), rows, "rmse", None, asked)
+    output, journal = tmp_path / "submission.csv", Journal.open(tmp_path)
+    recipe, clock, no_rows = build({"task": "classify"}), Clock(900), None
+    contest = Contest(tmp_path, recipe, judge, asked, {}, output, clock, journal, no_rows)  # type: ignore[arg-type]
+    found: Any = SimpleNamespace(recipe=recipe, models=MODEL, metric="rmse", better="lower", why={})
+    end = Ending(Run(tmp_path), found, clock, journal, output, ("a", "b", tmp_path / "sample.csv", "15m"))
+
+    def stage(name: str, off: float) -> dict[str, Any]:
+        said = [{"id": row["id"], "prediction": row["label"] + off} for row in rows]
+        entry: dict[str, Any] = {"event": "ended", "name": name}
+        list(contend(contest, Contender(name, {item["id"]: item for item in said}, said, {name: 1.0}), entry, runs=1))
+        journal.add(entry)
+        return entry
+
+    def cut_off(name: str, off: float, *, there: bool) -> Any:
+        def write(*given: Any) -> list[str]:
+            if there:
+                whole(*given)
+            raise KeyboardInterrupt
+
+        whole = Submission.write
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Submission, "write", write)
+            stage(name, off)
+        return result_of(end, "stopped")
+
+    assert result_of(end, "stopped")["submitted"]["stage"] == "the sample"
+    assert stage("prior", 3.0)["taken"] and stage("cv-a", 2.0)["taken"]
+    assert cut_off("seed-1", 1.0, there=False)["submitted"]["stage"] == "cv-a"
+    said = cut_off("seed-2", 0.5, there=True)
+    assert said["submitted"] == {"stage": "seed-2", "shares": {"seed-2": 1.0}} and said["score"] == 0.5
+    assert cut_off("seed-2", 0.5, there=True)["submitted"]["stage"] == "seed-2", "twice"
+    again = stage("seed-2", 0.5)
+    assert again["taken"] and again["gain"]["against"] == "cv-a"
+    assert stage("seed-1", 1.0)["gain"]["against"] == "seed-2"
+    assert result_of(end, "stopped")["submitted"]["stage"] == "seed-2"
 
 
 @pytest.mark.parametrize("kind", ["single", "several", "qa"])

@@ -29,7 +29,7 @@ from hfkit.verbs.compete.journal import Journal
 from hfkit.verbs.compete.judge import Judge
 from hfkit.verbs.compete.recognise import recognised
 from hfkit.verbs.compete.stages import following, left_out, next_words, upcoming
-from hfkit.verbs.compete.standing import Contender
+from hfkit.verbs.compete.standing import Contender, announced
 from hfkit.verbs.compete.state import Frame, known, resumed
 from hfkit.verbs.compete.work import Contest, average, contend, perform
 from hfkit.verbs.finetune.folder import ending
@@ -110,6 +110,7 @@ def work(end: Ending, *, cpu: bool, offline: bool) -> Generator[Event, None, Non
     names = own_names(kind_task)
     likely = prior(kind_task, gold, test)
     if not journal.ended():
+        journal.add(announced({"name": PRIOR}, end.path))
         shape.write(end.path, likely, names)
         yield note(f"a valid submission stands after {clock.spent:.0f} s, without a model: {shown_path(end.path)}")
     looked = yield from opening.checked(found, run.path, offline=offline)

@@ -16,6 +16,7 @@ from hfkit.verbs.compete.journal import Journal
 from hfkit.verbs.compete.members import Member
 from hfkit.verbs.compete.recognise import Recognised
 from hfkit.verbs.compete.report import FILE, report_text
+from hfkit.verbs.compete.standing import submitted
 
 LINES = ("name", "kind", "what", "status", "seconds", "score", "ci95", "rows", "gain", "trial", "pays", "taken", "note")
 
@@ -65,7 +66,7 @@ class Ending:
 def result_of(end: Ending, status: str) -> dict[str, Any]:
     """The JSON object of the command, which is also what the report is made of."""
     entries = end.journal.ended()
-    stands: Mapping[str, Any] = next((entry for entry in reversed(entries) if entry.get("taken")), {})
+    stands: Mapping[str, Any] = submitted(end.journal.entries, end.path) or {}
     found = end.found
     score = stands.get("score")
     return {

@@ -1,4 +1,4 @@
-"""What a competition keeps of itself: a line for each stage that began or ended, and the time that was spent."""
+"""What a competition keeps of itself: a line for each stage that began, submits or ended, and the time spent."""
 
 from __future__ import annotations
 

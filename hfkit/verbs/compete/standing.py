@@ -11,6 +11,7 @@ from hfkit.data.predictions import read_predictions, write_predictions
 from hfkit.data.submission import Submission
 from hfkit.errors import HfkitError
 from hfkit.events import Event, note
+from hfkit.files import sha256_of
 from hfkit.tasks.base import Prediction
 from hfkit.tasks.qa.characters import KEY
 from hfkit.verbs.compete.judge import Gain, Judge, Said
@@ -36,17 +37,44 @@ class Contender:
 
 @dataclass(frozen=True)
 class Standing:
-    """The submission on disk, as the journal tells."""
+    """The submission on disk."""
 
     stage: str
     held: Said
 
 
-def standing(folder: Path, entries: Sequence[Mapping[str, Any]]) -> Standing | None:
-    """The last stage that was submitted; None before the first."""
-    name = next((entry["name"] for entry in reversed(entries) if entry.get("taken")), None)
-    if name is None:
+def announced(entry: Mapping[str, Any], output: Path) -> dict[str, Any]:
+    """The line that the journal gets before a stage replaces the submission, which may be cut off once it is there."""
+    said = {name: entry[name] for name in ("name", "score", "ci95", "rows", "shares") if name in entry}
+    return {"event": "submitting", **said, "over": _digest(output)}
+
+
+def submitted(entries: Sequence[Mapping[str, Any]], output: Path, *, besides: str = "") -> Mapping[str, Any] | None:
+    """The line of the stage whose submission is on disk, but for that of the stage `besides`; None before the first.
+
+    It is the last that ended so, or one after it that was cut off behind its one rename: the file is not that over
+    which it was to be written.
+    """
+    file = _digest(output)
+    for entry in reversed(entries):
+        if entry.get("taken"):
+            return entry
+        if entry["event"] == "submitting":
+            if entry["name"] != besides and file not in (None, entry["over"]):
+                return entry
+            file = entry["over"]
+    return None
+
+
+def _digest(path: Path) -> str | None:
+    return sha256_of(path) if path.exists() else None
+
+
+def standing(folder: Path, entry: Mapping[str, Any] | None) -> Standing | None:
+    """What a line of `submitted` tells of; None without one."""
+    if entry is None:
         return None
+    name = entry["name"]
     return Standing(name, {item["id"]: item for item in read_predictions(folder / HELD / f"{name}.jsonl")})
 
 
@@ -62,13 +90,13 @@ def replaces(gain: Gain, *, wider: bool) -> bool:
 def submit(
     contender: Contender, judge: Judge, shape: Submission, names: Mapping[str, str], folder: Path, output: Path
 ) -> Generator[Event, None, None]:
-    """Write what the contender says of the test rows, whole and checked, and keep what it says of held-out rows."""
+    """Keep what the contender says of held-out rows, and write what it says of the test rows, whole and checked."""
     limits = yield from thresholds(contender, judge, shape, folder)
     test = [limits.applied(item) for item in contender.test] if limits else list(contender.test)
-    said = shape.write(output, test, names)
     (folder / HELD).mkdir(exist_ok=True)
     lines = ({key: value for key, value in item.items() if key != KEY} for item in contender.held.values())
     write_predictions(folder / HELD / f"{contender.stage}.jsonl", lines)
+    said = shape.write(output, test, names)
     yield from map(note, said)
     yield Event("saved", {"what": "submission, checked against the sample", "path": str(output)})
 

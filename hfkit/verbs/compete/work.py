@@ -21,7 +21,7 @@ from hfkit.verbs.compete.journal import Journal
 from hfkit.verbs.compete.judge import Gain, Judge
 from hfkit.verbs.compete.members import Member, held_out, of_test, resumed_or
 from hfkit.verbs.compete.stages import Stage
-from hfkit.verbs.compete.standing import Contender, replaces, standing, submit
+from hfkit.verbs.compete.standing import Contender, announced, replaces, standing, submit, submitted
 from hfkit.verbs.compete.state import after_seconds, best_of, trained
 
 Work = Generator[Event, None, None]
@@ -166,7 +166,8 @@ def average(contest: Contest) -> Work:
 def contend(contest: Contest, contender: Contender, entry: dict[str, Any], *, runs: int) -> Work:
     """Score a contender; it becomes the submission when it is better than what stands, on the same rows."""
     judge = contest.judge
-    before = standing(contest.folder, contest.journal.entries)
+    entries = contest.journal.entries
+    before = standing(contest.folder, submitted(entries, contest.output, besides=contender.stage))
     entry |= judge.score(contender.held).entry() | {"taken": before is None}
     if before is not None:
         gain = judge.gain(contender.held, before.held, before.stage)
@@ -174,6 +175,7 @@ def contend(contest: Contest, contender: Contender, entry: dict[str, Any], *, ru
         entry |= {"gain": gain.entry(), "taken": replaces(gain, wider=wider)}
     if entry["taken"]:
         entry["shares"] = dict(contender.shares)
+        contest.journal.add(announced(entry, contest.output))
         yield from submit(contender, judge, contest.shape, contest.names, contest.folder, contest.output)
 
 
