@@ -26,7 +26,7 @@ SCORING = ("data.group", "data.slices")  # and these say how scores of it are br
 CADENCE = ("save_steps", "save_minutes", "keep_checkpoints", "trackers")
 TEXTS = ("generate.template",)  # a colon in it would make a mapping, a brace in front of it another
 LENGTHS = ("max_length", "block_size", "max_source_length")  # a task has one of them
-ON_THE_WAY = ("eval_steps", "micro_batch_size")  # may change between two attempts of a run, and are said then
+ON_THE_WAY = ("eval_steps", "micro_batch_size", "time")  # may change between two attempts of a run, and are said then
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Recipe:

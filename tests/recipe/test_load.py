@@ -223,14 +223,14 @@ def test_identity_ignores_cadence_and_nothing_else() -> None:
 def test_differences_name_the_keys(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(dump(build({"task": "qa"})), encoding="utf-8")
-    given = ["train.lr=1e-4", "train.save_steps=3", "data.columns={question: q}", "train.eval_steps=9"]
+    given = ["train.lr=1e-4", "train.save_steps=3", "data.columns={question: q}", "train.eval_steps=9", "train.time=1h"]
     hard, mild = differences(as_dict(build({"task": "qa"}, given)), path)
     assert sorted(hard) == [
         "data.columns.question: None -> 'q'",
         "data.columns: {} -> None",
         "train.lr: 'auto' -> 0.0001",
     ]
-    assert mild == ["train.eval_steps: 'auto' -> 9"]
+    assert mild == ["train.eval_steps: 'auto' -> 9", "train.time: None -> '1h'"]
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))

@@ -314,21 +314,40 @@ def test_folds_that_were_begun_are_gone_on_with_in_little_time(tmp_path: Path) -
     assert stage is not None and stage.member == CV and stage.fits
 
 
-def test_a_checkpoint_counts_what_it_has_behind_it(tmp_path: Path) -> None:
-    made = CV.recipe(build({"task": "classify"}), 0, 300.0)
-    run = tmp_path / "fold-0"
-
-    def begun(seconds: float) -> None:
+def left_behind(run: Path, member: Member, seconds: float) -> None:
+    """A run that was begun with 300 seconds, and has a checkpoint after so many; 0: none."""
+    run.mkdir(parents=True)
+    (run / "run.json").write_text("{}", encoding="utf-8")
+    (run / "recipe.yaml").write_text(dump(member.recipe(build({"task": "classify"}), 0, 300.0)), encoding="utf-8")
+    if seconds:
         place = run / "checkpoints" / "step-00000008"
         place.mkdir(parents=True)
         (place / "state.json").write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
-        (run / "run.json").write_text("{}", encoding="utf-8")
-        (run / "recipe.yaml").write_text(dump(made), encoding="utf-8")
 
-    shorter = CV.recipe(build({"task": "classify"}), 0, 120.0)
-    begun(200.0)
-    assert resumed_or(shorter, run, 120.0).train.time == "300s"
-    assert resumed_or(shorter, run, 90.0).train.time == "120s" and not run.exists()
+
+def test_a_checkpoint_counts_what_it_has_behind_it(tmp_path: Path) -> None:
+    run = tmp_path / "fold-0"
+    left_behind(run, CV, 200.0)
+    for limit, time in ((120.0, "300s"), (100.0, "300s"), (90.0, "290s")):
+        assert resumed_or(CV.recipe(build({"task": "classify"}), 0, limit), run).train.time == time
+    (run / "run.json").write_text('{"result": {"rows": 1}}', encoding="utf-8")
+    shorter = CV.recipe(build({"task": "classify"}), 0, 90.0)
+    assert resumed_or(shorter, run).train.time == "300s", "it lacks only the test rows"
+    left_behind(tmp_path / "fold-1", CV, 0)
+    assert resumed_or(shorter, tmp_path / "fold-1") == shorter and not (tmp_path / "fold-1").exists()
+
+
+@pytest.mark.parametrize("behind", [200.0, 0.0])
+def test_a_long_run_goes_on_from_its_checkpoint_in_what_is_left(tmp_path: Path, behind: float) -> None:
+    long = Member("long-a", "a", 10, (0,), 42)
+    journal = Journal.open(tmp_path)
+    journal.add({"event": "begun", "name": "long-a", "member": long.entry()})
+    left_behind(tmp_path / "long-a" / "fold-0", long, behind)
+    late = replace(QUICK, left=90, rates={"a": Rate(100, 10)}, cut=True)
+    assert "long-a" not in names(late)
+    stage = resumed(journal, late, tmp_path)
+    assert (tmp_path / "long-a").exists() == (stage is not None) == bool(behind)
+    assert stage is None or (stage.member, stage.fits) == (long, True)
 
 
 def test_the_journal_goes_on_after_a_torn_line(tmp_path: Path) -> None:

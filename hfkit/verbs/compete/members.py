@@ -99,18 +99,23 @@ def used(run: Path) -> float:
     return float(json.loads(states[-1].read_text(encoding="utf-8"))["seconds"]) if states else 0.0
 
 
-def resumed_or(made: Recipe, run: Path, left: float) -> Recipe:
-    """The recipe that a run was begun with, if the time it may take is still there; else `made`, and it begins anew.
+def goes_on(run: Path) -> bool:
+    """Whether what was begun in the folder of a run is of use: it has a checkpoint, or it lacks only the test rows."""
+    return bool(Run(run).facts().get("result")) or used(run) > 0
+
+
+def resumed_or(made: Recipe, run: Path) -> Recipe:
+    """The recipe that a run was begun with, its time cut to what `made` has for it; `made`, where it begins anew.
 
     A run goes on by its own recipe alone, whose time limit was that of another moment.
     """
     from hfkit.engine.pace import parse_time
 
-    written = run / "recipe.yaml"
-    if written.is_file() and (run / "run.json").is_file():
-        begun = load_recipe(str(written))
-        trained = bool(Run(run).facts().get("result"))
-        if trained or (begun.train.time is not None and parse_time(begun.train.time) - used(run) <= max(left, 1.0)):
-            return begun.model_copy(update={"name": made.name})
-    remove_folder(run)
-    return made
+    if not (run / "recipe.yaml").is_file() or not goes_on(run):
+        remove_folder(run)
+        return made
+    begun = load_recipe(str(run / "recipe.yaml")).model_copy(update={"name": made.name})
+    limit = used(run) + parse_time(str(made.train.time))
+    if Run(run).facts().get("result") or parse_time(str(begun.train.time)) <= limit:
+        return begun
+    return begun.model_copy(update={"train": begun.train.model_copy(update={"time": f"{limit:.0f}s"})})

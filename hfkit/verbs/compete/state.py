@@ -13,7 +13,7 @@ from hfkit.recipe import Recipe
 from hfkit.tasks.base import LOWER_IS_BETTER
 from hfkit.verbs.compete.candidates import changes_to_try
 from hfkit.verbs.compete.journal import Journal
-from hfkit.verbs.compete.members import Member, facts_of
+from hfkit.verbs.compete.members import Member, facts_of, goes_on
 from hfkit.verbs.compete.stages import ROOM, Known, Rate, Stage, epochs_of, upcoming
 
 Entries = Sequence[Mapping[str, Any]]
@@ -64,7 +64,8 @@ def known(frame: Frame, entries: Entries, *, budget: float, left: float) -> Know
 
 def resumed(journal: Journal, now: Known, folder: Path) -> Stage | None:
     """The stage that was at work when the last attempt ended, with the folds that it began with, if the runs that it
-    lacks fit; else None, and what it had is removed: under its name another plan may need other folds."""
+    lacks fit; a single run goes on from its checkpoint in what time there is. Else None, and what it had is removed:
+    under its name another plan may need other folds."""
     begun = journal.begun()
     if begun is not None and now.folds is None and (own := Member.of(begun["member"])).whole:
         now = replace(now, folds=own.folds)  # planned anew for the time that is left, they might be fewer, or none
@@ -76,6 +77,8 @@ def resumed(journal: Journal, now: Known, folder: Path) -> Stage | None:
     lacking = len(member.held) - len(member.finished(folder))
     if rate is None or lacking * rate.run(epochs_of(now, member), member.folds) <= ROOM * now.left:
         return replace(stage, member=member, fits=True, why="")
+    if len(member.held) == 1 and all(goes_on(run) for _, run in member.runs(folder)):
+        return replace(stage, member=member, fits=True, why=f"from its checkpoint, in the {now.left:.0f} s left")
     if member != stage.member or not stage.fits:
         remove_folder(folder / member.name)
         return None

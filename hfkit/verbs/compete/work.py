@@ -108,7 +108,7 @@ def _runs(contest: Contest, stage: Stage) -> Generator[Event, None, Gain | None]
             if limit < SHORTEST_RUN:
                 raise TimeUp
             made = stage.member.recipe(contest.recipe, fold, limit)
-            yield from cell.run(resumed_or(made, place, left), place, contest.how)
+            yield from cell.run(resumed_or(made, place), place, contest.how)
         if stage.kind == "setting" and base is not None and number + 1 < len(runs):
             gain = trial(contest, stage.member, base)
             if gain.value <= 0:
