@@ -93,3 +93,9 @@ def test_no_held_out_label_reaches_the_pseudo_labels_of_its_fold(small: Path, un
     assert code == 0 and "labellers" not in err
     code, result, _ = helpers.call([*arguments, "--resume", f"data.pseudo_labels={unlabelled}"])
     assert code == 2 and "cv labels data.pseudo itself" in result["error"]["message"]
+    unlabelled.write_text(unlabelled.read_text("utf-8").replace("bread", "salt"), "utf-8")
+    code, result, _ = helpers.call([*arguments, "--resume"])
+    assert code == 2 and "began with other unlabelled rows" in result["error"]["message"], "ids are as they were"
+    train.write_text(train.read_text("utf-8").replace('"text": "', '"text": "bread '), "utf-8")
+    code, result, _ = helpers.call([*arguments, "--resume"])
+    assert code == 2 and "began with other training rows" in result["error"]["message"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hfkit import run as runs
+from hfkit.data.rows import Rows
 from hfkit.engine.world import launched
 from hfkit.errors import UsageError
 from hfkit.events import Event
@@ -61,14 +62,17 @@ def cv(
             "--dry-run does not measure a cross-validation with data.pseudo: its runs learn from labels yet to come",
             "leave data.pseudo out to measure its first stage",
         )
-    yield from checked(recipe, offline=offline)
+    unlabelled = yield from checked(recipe, offline=offline)
     plan = yield from planned(recipe, seeds=seeds or seeds_before(output, resume=resume), offline=offline)
     prior = find_prior(plan.recipe, output, resume=resume, overwrite=overwrite)
     if dry_run:
         yield from rehearsed(plan, plan_items(plan), cpu=cpu, processes=processes, offline=offline)
         return
+    data = data_of(plan, unlabelled)
+    if prior is not None:
+        refuse_changed(prior, data)
     with Hold() as hold:
-        run = opened(plan, prior, output, hold, overwrite=overwrite)
+        run = opened(plan, data, prior, output, hold, overwrite=overwrite)
         cells = list(plan.cells(run.path))
         yield Event(
             "plan",
@@ -112,7 +116,28 @@ def seeds_before(output: Path | None, *, resume: bool) -> int:
         raise UsageError(f"{output}/run.json: cannot be read ({error})", "move the folder away") from error
 
 
-def opened(plan: Plan, prior: Run | None, output: Path | None, hold: Hold, *, overwrite: bool) -> Run:
+def data_of(plan: Plan, unlabelled: Rows | None) -> dict[str, Any]:
+    """What run.json keeps of the rows."""
+    return {"train": data_facts(plan.rows), **({"pseudo": data_facts(unlabelled)} if unlabelled is not None else {})}
+
+
+def refuse_changed(prior: Run, data: dict[str, Any]) -> None:
+    """A cross-validation goes on only with the rows it began with: runs and labels that are done are not made again.
+
+    Raises UsageError.
+    """
+    known = prior.facts().get("data", {})
+    for name, said in {"train": "training", "pseudo": "unlabelled"}.items():
+        if name in known and name in data and known[name]["fingerprint"] != data[name]["fingerprint"]:
+            changed = data[name]["name"]
+            raise UsageError(
+                f"{prior.path} began with other {said} rows: {changed} changed", "start again with --overwrite"
+            )
+
+
+def opened(
+    plan: Plan, data: dict[str, Any], prior: Run | None, output: Path | None, hold: Hold, *, overwrite: bool
+) -> Run:
     """The folder, held: the one to continue one attempt further, or a new one with run.json and recipe.yaml."""
     recipe, suffix = plan.recipe, identity(plan.recipe)
     if prior is not None:
@@ -130,7 +155,7 @@ def opened(plan: Plan, prior: Run | None, output: Path | None, hold: Hold, *, ov
             "model": recipe.model,
             "folds": plan.folds,
             "seeds": plan.seeds,
-            "data": {"train": data_facts(plan.rows)},
+            "data": data,
         }
         run.update(**start_facts("cv", facts))
     run.write("recipe.yaml", dump(recipe))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hfkit.data.rows import Rows
 from hfkit.errors import UsageError
 from hfkit.events import Event, note, progress
 from hfkit.recipe import Recipe
@@ -27,18 +28,19 @@ FOLDER = "pseudo"  # in the folder of the cross-validation: the labellers, each 
 LABELS = "pseudo.jsonl"
 
 
-def checked(recipe: Recipe, *, offline: bool) -> Generator[Event, None, None]:
-    """Look at the unlabelled rows before anything trains. Raises DataError, and UsageError for labels made elsewhere:
-    whoever made them may have seen any fold."""
+def checked(recipe: Recipe, *, offline: bool) -> Generator[Event, None, Rows | None]:
+    """The unlabelled rows, if there are any, looked at before anything trains. Raises DataError, and UsageError for
+    labels made elsewhere: whoever made them may have seen any fold."""
     if recipe.data.pseudo_labels is not None:
         raise UsageError(
             "data.pseudo_labels: cv labels data.pseudo itself, for each fold by a model that has not seen it",
             "leave data.pseudo_labels out",
         )
-    if recipe.data.pseudo is not None:
-        task = task_class(recipe.task)(recipe.settings)
-        refuse_task(task)
-        yield from unlabelled(recipe.data, task, offline=offline)
+    if recipe.data.pseudo is None:
+        return None
+    task = task_class(recipe.task)(recipe.settings)
+    refuse_task(task)
+    return (yield from unlabelled(recipe.data, task, offline=offline))
 
 
 def labeller(recipe: Recipe) -> Recipe:
