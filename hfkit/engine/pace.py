@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import time
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hfkit.errors import UsageError
@@ -31,26 +33,30 @@ class Pace:
     tokens: int = 0
     seconds: float = 0.0
     steps: int = 0
+    passes: int = 0
     warm_features: int = 0
     warm_tokens: int = 0
     warm_seconds: float = 0.0
+    warm_passes: int = 0
     _since: float = field(default_factory=time.perf_counter)
 
     def start(self) -> None:
         """Training goes on now."""
         self._since = time.perf_counter()
 
-    def add(self, features: int, tokens: int) -> None:
-        """A step is done."""
+    def add(self, features: int, tokens: int, passes: int = 1) -> None:
+        """A step is done, in so many passes (`Training.passes`)."""
         now = time.perf_counter()
         self.steps += 1
         self.features += features
         self.tokens += tokens
         self.seconds += now - self._since
+        self.passes += passes
         if self.steps > WARM_STEPS:
             self.warm_features += features
             self.warm_tokens += tokens
             self.warm_seconds += now - self._since
+            self.warm_passes += passes
         self._since = now
 
     def rates(self) -> dict[str, float]:
@@ -69,6 +75,12 @@ class Pace:
             return self.warm_seconds / (self.steps - WARM_STEPS)
         return self.seconds / max(1, self.steps)
 
+    def seconds_per_pass(self) -> float:
+        """Of the steps after the first five where there are any."""
+        if self.warm_seconds:
+            return self.warm_seconds / self.warm_passes
+        return self.seconds / max(1, self.passes)
+
     def can_fit(self, limit: float) -> bool:
         """Whether enough was measured to say how long a step takes, or too much of `limit` (seconds) is gone."""
         enough = self.steps >= FIT_AFTER_STEPS and self.seconds >= min(FIT_AFTER_SECONDS, limit / 10)
@@ -81,11 +93,17 @@ class Pace:
         """
         return tokens / max(1e-9, self.rates()["tokens_per_s"]) / 2
 
-    def steps_that_fit(self, seconds: float, evaluation: float, every: int | None) -> int:
-        """Steps that fit into `seconds`, which also hold an evaluation (its seconds) `every` so many steps, or two."""
+    def steps_that_fit(
+        self, seconds: float, evaluation: float, every: int | None, passes: Callable[[int], int] = int
+    ) -> int:
+        """Steps that fit into `seconds`, which also hold an evaluation (its seconds) `every` so many steps, or two.
+
+        `passes` says how many passes so many steps take: not fewer than steps, and the more steps the more.
+        """
         steps = 0
         evaluations = 2
         for _ in range(4):  # the number of evaluations depends on the number of steps
-            steps = max(0, int((seconds - evaluations * evaluation) * 0.97 / max(1e-9, self.seconds_per_step())))
+            fitting = max(0, int((seconds - evaluations * evaluation) * 0.97 / max(1e-9, self.seconds_per_pass())))
+            steps = bisect_right(range(fitting + 1), fitting, key=passes) - 1
             evaluations = 2 if every is None else 1 + steps // every
         return steps

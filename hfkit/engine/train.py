@@ -144,10 +144,17 @@ class Training:
         """Weights of which a copy is kept for a trick, each copy counted."""
         return sum(kept.numbers for kept in (self.perturbation, self.average) if kept is not None)
 
+    def passes(self, first: int, last: int, steps: int) -> int:
+        """Forward and backward passes of the steps from `first` up to `last`, counted from 0, of a run of `steps`.
+
+        A step has one, and a second one where weights are perturbed.
+        """
+        begins = math.ceil(self.tricks.adversarial_start * steps) if self.perturbation is not None else last
+        return last - first + max(0, last - max(first, begins))
+
     def _passes(self, step: int) -> int:
-        """Passes whose gradients are added up in a step: two where weights are perturbed."""
-        begun = self.perturbation is not None and step >= self.tricks.adversarial_start * self.schedule.steps
-        return 2 if begun else 1
+        """Passes whose gradients are added up in a step."""
+        return self.passes(step, step + 1, self.schedule.steps)
 
     def _gradients(self, step: int, indices: np.ndarray, *, ask: bool) -> torch.Tensor | None:
         """The gradients of a step, and the (3,) sums of loss, count and asking; None when memory ran out.

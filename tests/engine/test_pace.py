@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
 import pytest
 
 from hfkit.engine import pace as pacing
 from hfkit.engine.pace import Pace, parse_time
+from hfkit.engine.train import Training
 from hfkit.errors import UsageError
+from hfkit.recipe.keys import Tricks
+from hfkit.verbs.finetune.fit import Fit
 
 
 @pytest.mark.parametrize(
@@ -54,6 +63,41 @@ def test_steps_that_fit_hold_their_evaluations(clock: list[float]) -> None:
     assert pace.steps_that_fit(3, 5.0, None) == 0
     assert pace.can_fit(60)
     assert not Pace().can_fit(60)
+
+
+def late(start: float, first: int, last: int, steps: int) -> int:
+    """`Training.passes` of adversarial training that begins after the share `start`."""
+    made: Any = SimpleNamespace(perturbation="fgm", tricks=Tricks(adversarial_start=start))
+    return Training.passes(made, first, last, steps)
+
+
+def test_a_step_has_two_passes_where_weights_are_perturbed() -> None:
+    assert [late(0.3, step, step + 1, 10) for step in range(10)] == [1] * 3 + [2] * 7
+    assert late(0.25, 0, 10, 10) == 17 and late(0.25, 5, 10, 10) == 10 and late(0.25, 1, 2, 10) == 1
+    none: Any = SimpleNamespace(perturbation=None, tricks=Tricks())
+    assert Training.passes(none, 3, 10, 10) == 7
+
+
+@pytest.mark.parametrize(("start", "fitting"), [(0.0, 48), (0.5, 64), (0.9, 87)])
+def test_the_first_fit_knows_what_begins_late(clock: list[float], start: float, fitting: int) -> None:
+    """A pass takes a second, 100 are left, and the steps so far had one pass each."""
+    fit = Fit.__new__(Fit)
+    fit.pace, fit.step, fit.limit, fit.fitted = Pace(_since=0.0), 0, 100.0, False
+    fit.started, fit.seconds_before, fit.pause_seconds = time.time(), 0.0, 0.5
+    recipe = SimpleNamespace(train=SimpleNamespace(eval_steps=None))
+    fit.ready = SimpleNamespace(recipe=recipe, validation=SimpleNamespace(lengths=np.ones(4)))  # type: ignore[assignment]
+    fit.training = SimpleNamespace(passes=partial(late, start), schedule=SimpleNamespace(steps=1000))  # type: ignore[assignment]
+    for _ in range(10):
+        clock[0] += 1
+        fit.pace.add(4, 100)
+    end = fit._better_end()
+    assert end == pytest.approx(fitting, abs=1) and late(start, 0, end, end) <= 97
+    fit.fitted, fit.training.schedule.steps = True, end  # type: ignore[misc]
+    assert fit._better_end() is None, "nothing is late yet"
+    fit.pace = Pace(_since=clock[0])  # of an attempt that goes on, whose first step is slow
+    clock[0] += 9
+    fit.pace.add(4, 100)
+    assert fit._better_end() is None
 
 
 def test_slow_steps_are_not_waited_for(clock: list[float]) -> None:

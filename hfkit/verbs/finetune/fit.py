@@ -156,12 +156,12 @@ class Fit:
         asked = False
         for done in self.training.finished(wait=wait):
             asked = asked or done.asked
-            self.pace.add(done.features, done.tokens)
+            self.pace.add(done.features, done.tokens, self.training.passes(done.step - 1, done.step, self.steps))
             seen = {"loss": done.loss, "lr": done.lr, "grad_norm": done.grad_norm}
             if self.ready.recipe.train.trackers:
                 self.ready.place.accelerator.log(seen, step=done.step)
             ahead = {"epoch": done.step / self.per_epoch, "steps": self.steps}
-            eta = (self.steps - done.step) * self.pace.seconds_per_step()
+            eta = self.training.passes(done.step, self.steps, self.steps) * self.pace.seconds_per_pass()
             yield Event("step", {**seen, **ahead, "eta_s": eta, **self.pace.rates()}, step=done.step)
         return asked
 
@@ -195,14 +195,21 @@ class Fit:
             return None
         left = self.limit - self.seconds_before - (time.time() - self.started)
         evaluation = self.pause_seconds or self.pace.evaluation_seconds(int(self.ready.validation.lengths.sum()))
-        if self.fitted:  # and yet late, when steps take longer than those that were measured
-            needed = (self.steps - self.step) * self.pace.seconds_per_step() + evaluation
-            if needed <= left or self.step + 1 >= self.steps:
-                return None
-        elif not self.pace.can_fit(self.limit):
+        if not self.pace.can_fit(left):
             return None
+        if self.fitted:  # and yet late, when steps take longer than those that were measured
+            ahead = self.training.passes(self.step, self.steps, self.steps)
+            if ahead * self.pace.seconds_per_pass() + evaluation <= left or self.step + 1 >= self.steps:
+                return None
         given = self.ready.recipe.train.eval_steps
-        return self.step + self.pace.steps_that_fit(left, evaluation, given if isinstance(given, int) else None)
+
+        def passes(steps: int) -> int:
+            """Of so many more steps, which then are the last: what begins late begins at a share of all."""
+            end = self.step + steps
+            return self.training.passes(self.step, end, end)
+
+        every = given if isinstance(given, int) else None
+        return self.step + self.pace.steps_that_fit(left, evaluation, every, passes)
 
     def _end_at(self, steps: int) -> None:
         warm = warmup_steps(self.ready.recipe.train.warmup, steps)
