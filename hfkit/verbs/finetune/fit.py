@@ -125,6 +125,12 @@ class Fit:
         if self.alone and asked():
             raise Left
 
+    def _state(self) -> dict[str, Any]:
+        """Where the run stands, for a checkpoint: what `restore` reads, beside what the training says itself."""
+        seconds = self.seconds_before + time.time() - self.started
+        stands = {"step": self.step, "steps": self.steps, "fitted": self.fitted, "seconds": seconds}
+        return {**stands, "evaluation_due": self.evaluation_due, **self.validation.state()}
+
     def restore(self, state: dict[str, Any]) -> None:
         """Take up where a checkpoint was written."""
         self.step, self.fitted, self.seconds_before = state["step"], state["fitted"], state["seconds"]
@@ -226,7 +232,7 @@ class Fit:
     def _save(self, run: Run) -> Events:
         begun, ready = time.time(), self.ready
         with self.training.averaged():  # the model of a checkpoint is what was scored
-            path = write(self, run)
+            path = write(self.training, ready, run, self._state())
         if path is not None:
             best = self.validation.best
             rotate(

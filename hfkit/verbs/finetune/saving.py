@@ -2,58 +2,49 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hfkit.engine.checkpoint import bare, collected, save
 from hfkit.engine.packing import plain
+from hfkit.engine.train import Training, steps_per_epoch
 from hfkit.machine import versions
 from hfkit.recipe.load import identity
 from hfkit.run import Run
-
-if TYPE_CHECKING:
-    from hfkit.verbs.finetune.fit import Fit
+from hfkit.verbs.finetune.ready import Ready
 
 
-def write(fit: Fit, run: Run) -> Path | None:
-    """Write a checkpoint, on all processes together; returns where it is, on the main one. Raises ResourceError."""
-    ready, average = fit.ready, fit.training.average
-    main, model, optimizer = ready.place.world.main, plain(fit.training.bare), bare(fit.training.optimizer)
+def write(training: Training, ready: Ready, run: Run, state: Mapping[str, Any]) -> Path | None:
+    """Write a checkpoint, on all processes together; returns where it is, on the main one. Raises ResourceError.
+
+    `state` is where the run stands: its `step`, and what else going on needs.
+    """
+    scaler, average = ready.place.accelerator.scaler, training.average
+    main, model, optimizer = ready.place.world.main, plain(training.bare), bare(training.optimizer)
     latest = average.latest() if average is not None else None
     whole = collected(model, optimizer, keep=main, latest=latest) if main or ready.place.sharded else None
     if not main:
         return None
-    return save(
-        run.checkpoints, model=model, tokenizer=ready.tokenizer, optimizer=optimizer, saved=ready.saved,
-        state=state(fit), facts=facts(fit), whole=whole,
-    )  # fmt: skip
-
-
-def state(fit: Fit) -> dict[str, Any]:
-    """Where the run stands."""
-    scaler, average = fit.ready.place.accelerator.scaler, fit.training.average
-    return {
-        "step": fit.step,
-        "steps": fit.steps,
-        "fitted": fit.fitted,
-        "evaluation_due": fit.evaluation_due,
-        **fit.validation.state(),
-        "seconds": fit.seconds_before + time.time() - fit.started,
-        "seed": fit.ready.recipe.train.seed,
-        "micro_batch_size": fit.training.micro_batch_size,  # smaller than it began where memory ran out
+    own = {
+        "seed": ready.recipe.train.seed,
+        "micro_batch_size": training.micro_batch_size,  # smaller than it began where memory ran out
         "scaler": scaler.state_dict() if scaler is not None else None,
         "averaged": average.count if average is not None else 0,  # steps that went into the model's weights
     }
+    return save(
+        run.checkpoints, model=model, tokenizer=ready.tokenizer, optimizer=optimizer, saved=ready.saved,
+        state={**state, **own}, facts=facts(ready, state["step"]), whole=whole,
+    )  # fmt: skip
 
 
-def facts(fit: Fit) -> dict[str, Any]:
+def facts(ready: Ready, step: int) -> dict[str, Any]:
     """Where and by what a checkpoint was written, for its manifest."""
-    ready, epoch = fit.ready, fit.step // fit.per_epoch
-    within = (fit.step - epoch * fit.per_epoch) * ready.recipe.train.batch_size
+    size = ready.recipe.train.batch_size
+    epoch, within = divmod(step, steps_per_epoch(len(ready.train), size))
     return {
         "epoch": epoch,
-        "examples": epoch * len(ready.train) + within,
+        "examples": epoch * len(ready.train) + within * size,
         "world": ready.place.world.size,
         "recipe": identity(ready.recipe),
         "data": ready.train_rows.fingerprint,
