@@ -93,6 +93,11 @@ def launched(environment: Mapping[str, str] = os.environ) -> bool:
     return bool(environment.get("WORLD_SIZE")) or srun_tasks(environment) > 1
 
 
+def several(processes: int | None) -> bool:
+    """Whether this process is one of several, or will only start them, as far as is known without a look at devices."""
+    return launched() or (processes or 1) > 1
+
+
 def slurm_master(environment: Mapping[str, str]) -> tuple[str, int]:
     """Address and port on which the ranks of a Slurm job meet: the first host of the job, a port from the job id."""
     hosts = (
