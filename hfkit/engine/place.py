@@ -17,7 +17,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import gather_object
-from torch.distributed import distributed_c10d
+from torch.distributed import DistError, distributed_c10d
 
 from hfkit.engine.launch import launch
 from hfkit.engine.optimize import Precision, auto_precision
@@ -26,7 +26,9 @@ from hfkit.errors import ResourceError, UsageError
 from hfkit.machine import cpus
 
 PATIENCE = timedelta(days=7)  # the longest that the first process may take to read and encode
-PARTING = timedelta(seconds=30)  # how long the others may take to hear why it ends
+HEARING = timedelta(seconds=30)  # how long it waits for the others' answer before it goes on, or ends
+PIECE = 4 << 20  # bytes; the store refuses a value of more than 8 MB
+HEARD = b"heard"
 MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -72,34 +74,50 @@ class Place:
         """One value of each process, in rank order, on every process."""
         return gather_object([value]) if self.world.size > 1 else [value]
 
-    def tell(self, name: str, value: Any, *, last: bool = False) -> None:
+    def tell(self, name: str, value: Any) -> None:
         """Say a value under a name, once; the other processes may hear it however much later.
 
-        `last` says that this process ends then, and with it what it said: the others are waited for.
+        Raises ResourceError when another process cannot see its files. One that does not answer is not waited for long:
+        what is done together next finds out whether it is dead.
         """
         if self.world.size == 1:
             return
         store = distributed_c10d._get_default_store()
         # Pickled as torch's own collectives pickle objects: processes of one job trust each other.
-        store.set(name, pickle.dumps(value))
-        if last:
-            with suppress(RuntimeError):  # one that died does not answer
-                store.wait([f"{name} {rank}" for rank in range(1, self.world.size)], PARTING)
+        said = pickle.dumps(value)
+        starts = range(0, len(said), PIECE)
+        for start in starts:
+            store.set(f"{name} from {start}", said[start : start + PIECE])
+        store.set(name, ",".join(map(str, starts)))
+        answers = [f"{name} {rank}" for rank in range(1, self.world.size)]
+        with suppress(DistError):
+            store.wait(answers, HEARING)
+            for answer in map(store.get, answers):
+                if answer != HEARD:
+                    raise pickle.loads(answer)
 
     def hear(self, name: str) -> Any:
-        """Wait for what another process tells under a name. Raises ResourceError when its files are not to be seen."""
+        """Wait for what another process tells under a name.
+
+        Raises ResourceError when its files are not to be seen, or the process where all meet is gone.
+        """
         # Not by a collective: the others may read data for hours first, and collectives give up after minutes.
-        store = distributed_c10d._get_default_store()
-        store.wait([name], PATIENCE)
+        store, answer = distributed_c10d._get_default_store(), f"{name} {self.world.rank}"
         try:
-            value = store.get(name)
-            store.set(f"{name} {self.world.rank}", b"heard")
-            return pickle.loads(value)
+            store.wait([name], PATIENCE)
+            said = b"".join(store.get(f"{name} from {start}") for start in store.get(name).decode().split(","))
+            value = pickle.loads(said)
+            store.set(answer, HEARD)
+            return value
+        except DistError as error:
+            raise ResourceError("process 0, where all meet, is gone", "look at what it said last") from error
         except OSError as error:
-            raise ResourceError(
+            problem = ResourceError(
                 f"{error.filename or error}: made by the first process, not to be seen by process {self.world.rank}",
                 "set HFKIT_CACHE to a folder that all machines share",
-            ) from error
+            )
+            store.set(answer, pickle.dumps(problem))
+            raise problem from error
 
     def track(self, folder: Path, settings: Mapping[str, Any]) -> None:
         """Start the experiment trackers, if any; those that write files write below `folder`."""

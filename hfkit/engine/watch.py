@@ -114,9 +114,9 @@ class Watch:
             die(ResourceError(message, HINT))
 
 
-def lost(error: BaseException, world: World) -> ResourceError | None:
+def lost(error: BaseException, world: World, hint: str = HINT) -> ResourceError | None:
     """The words for a collective that failed since another process left; None for any other error."""
     text = str(error).lower()
     if world.size == 1 or not isinstance(error, RuntimeError) or not any(word in text for word in LOST_WORDS):
         return None
-    return ResourceError(f"process {world.rank} lost contact with another of the {world.size} processes", HINT)
+    return ResourceError(f"process {world.rank} lost contact with another of the {world.size} processes", hint)

@@ -23,6 +23,7 @@ class World:
     local_size: int = 1
     nodes: int = 1
     how: str = "single process"
+    even: bool = True  # whether all machines have as many as this one
 
     @property
     def main(self) -> bool:
@@ -32,6 +33,8 @@ class World:
     def line(self) -> str:
         """The first line printed, e.g. `world 16 = 2 nodes x 8 (slurm)`."""
         nodes = "1 node" if self.nodes == 1 else f"{self.nodes} nodes"
+        if not self.even:
+            return f"world {self.size} = {nodes}, {self.local_size} processes on the first ({self.how})"
         return f"world {self.size} = {nodes} x {self.local_size} ({self.how})"
 
     def environment(self, master: str, port: int) -> dict[str, str]:
@@ -93,6 +96,11 @@ def launched(environment: Mapping[str, str] = os.environ) -> bool:
     return bool(environment.get("WORLD_SIZE")) or srun_tasks(environment) > 1
 
 
+def several(processes: int | None) -> bool:
+    """Whether this process is one of several, or will only start them, as far as is known without a look at devices."""
+    return launched() or (processes or 1) > 1
+
+
 def slurm_master(environment: Mapping[str, str]) -> tuple[str, int]:
     """Address and port on which the ranks of a Slurm job meet: the first host of the job, a port from the job id."""
     hosts = (
@@ -130,17 +138,41 @@ def join(world: World, environment: Mapping[str, str] = os.environ) -> dict[str,
 def _joined(environment: Mapping[str, str]) -> World:
     size, rank = _number(environment, "WORLD_SIZE"), _number(environment, "RANK")
     local_size = _number(environment, "LOCAL_WORLD_SIZE", size)
+    nodes = _number(environment, "GROUP_WORLD_SIZE", -(-size // local_size))  # torchrun says it
     how = environment.get("HFKIT_STARTED_BY") or ("torchrun" if "TORCHELASTIC_RUN_ID" in environment else "environment")
     if not 0 <= rank < size:
         raise UsageError(f"RANK={rank} does not fit WORLD_SIZE={size}", "ranks count from 0 to WORLD_SIZE - 1")
-    return World(rank, size, _number(environment, "LOCAL_RANK"), local_size, max(1, size // local_size), how)
+    local_rank = _number(environment, "LOCAL_RANK")
+    return World(rank, size, local_rank, local_size, nodes, how, even=nodes * local_size == size)
 
 
 def _slurm(environment: Mapping[str, str]) -> World:
     size = srun_tasks(environment)
     nodes = _number(environment, "SLURM_STEP_NUM_NODES", _number(environment, "SLURM_NNODES", 1))
+    counts = _tasks_of_nodes(environment, size, nodes)
+    even = len(set(counts)) == 1
+    here = counts[0 if even else _number(environment, "SLURM_NODEID")]
     local = _number(environment, "SLURM_LOCALID", 0)
-    return World(_number(environment, "SLURM_PROCID"), size, local, max(1, size // nodes), nodes, "slurm")
+    return World(_number(environment, "SLURM_PROCID"), size, local, here, nodes, "slurm", even)
+
+
+def _tasks_of_nodes(environment: Mapping[str, str], size: int, nodes: int) -> list[int]:
+    """How many of the `size` tasks of a step run on each of its nodes.
+
+    Slurm writes `2(x3),1` for three nodes of two tasks and one of one; what it says of the job may not hold for the
+    step. Raises UsageError where nothing says it and the tasks do not divide evenly.
+    """
+    for name in ("SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE"):
+        parts = re.findall(r"(\d+)(?:\(x(\d+)\))?", environment.get(name) or "")
+        counts = [int(tasks) for tasks, times in parts for _ in range(int(times or 1))]
+        if len(counts) == nodes and sum(counts) == size:
+            return counts
+    if size % nodes:
+        raise UsageError(
+            f"srun started {size} tasks on {nodes} nodes, and SLURM_STEP_TASKS_PER_NODE does not say how many on each",
+            "start as many on each: srun --ntasks-per-node N",
+        )
+    return [size // nodes] * nodes
 
 
 def _pod(environment: Mapping[str, str], devices: int, given: list[str]) -> World | Launch:
@@ -164,7 +196,8 @@ def _pod(environment: Mapping[str, str], devices: int, given: list[str]) -> Worl
 
 
 def _checked(world: World, processes: int | None) -> World:
-    if processes is not None and processes not in (world.size, world.local_size):
+    # Where machines have unequally many, all must come to the same answer, or some wait for those that refused.
+    if processes is not None and processes not in (world.size, world.local_size if world.even else world.size):
         raise UsageError(
             f"--processes {processes} was asked, but the launcher started {world.size} processes",
             "leave --processes out when a launcher starts them",

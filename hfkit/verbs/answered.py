@@ -22,24 +22,26 @@ from hfkit.models.checkpoint import Part
 from hfkit.models.ensemble import check_part
 from hfkit.tasks.base import Prediction, Task
 from hfkit.tasks.blend import blend_of
+from hfkit.verbs.answering import Answering, Reading, answering, at_hand
 from hfkit.verbs.labels import without_premise
-from hfkit.verbs.trained import Answering, answering, find_trained
+from hfkit.verbs.trained import find_trained
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
 
 
 def answered(
-    found: Checkpoint, task: Task, rows: Rows, *, overrides: Sequence[str], offline: bool, **how: Any
+    found: Checkpoint, task: Task, reading: Reading, *, overrides: Sequence[str], offline: bool, **how: Any
 ) -> Generator[Event, None, Answering]:
-    """The answers of a model or an ensemble to the rows; `how` is what `answering` takes.
+    """The answers of a model or an ensemble to the rows of `reading`; `how` is what `answering` takes.
 
     `overrides` hold for each model of an ensemble, too. Raises UsageError for an ensemble under a launcher.
     """
     if not found.parts:
-        return (yield from answering(found, task, rows, **how))
+        return (yield from answering(found, task, reading, **how))
     if launched():
         raise UsageError("an ensemble is answered by one process", "start hfkit without a launcher")
+    task, rows = yield from reading
     task, resolutions = task.adopt(rows, None)
     for item in resolutions:
         yield resolved(item.key, item.value, item.why)
@@ -65,7 +67,8 @@ def parts_answered(
         check_part(part, member.saved)
         if getattr(task.settings, "hypothesis_only", False):
             bound = without_premise(bound)
-        work = answering(member, blend_of(bound).keeping(), rows, **{**how, "processes": 1})
+        keeping = blend_of(bound).keeping()
+        work = answering(member, keeping, at_hand(keeping, rows), **{**how, "processes": 1})
         one = yield from _said_once(work, said)
         made.append(one.with_answers(_spooled(one.answers)))
     return made

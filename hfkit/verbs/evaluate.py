@@ -19,6 +19,7 @@ from hfkit.run import probe_writable, runs_folder, shown_path, slug
 from hfkit.tasks.analysis import analysis, slice_values
 from hfkit.tasks.scoring import measured, score_columns, score_fields
 from hfkit.verbs.answered import answered
+from hfkit.verbs.answering import Reading
 from hfkit.verbs.columns_file import Evaluated, write_columns
 from hfkit.verbs.labels import check_majority, doubts, majority_baseline, settled, without_premise
 from hfkit.verbs.prepare import rows_of
@@ -26,6 +27,7 @@ from hfkit.verbs.trained import find_trained, precision_of, read_rows, with_shot
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
+    from hfkit.recipe import Data
     from hfkit.tasks.base import Task
 
 
@@ -54,27 +56,26 @@ def evaluate(
     started = time.time()
     precision = precision_of(overrides)
     found, task_name, bound, settings = find_trained(model, task, overrides, offline=offline, used=SCORING)
-    bound = without_premise(bound) if hypothesis_only else with_shots(bound, settings, offline=offline)
+    if hypothesis_only:
+        bound = without_premise(bound)
     if majority:
         check_majority(bound)
-    rows = read_rows(bound, data, settings, gold=True, limit=limit, offline=offline)
-    yield from map(note, describe(rows))
-    scoring_columns(rows, settings.slices, settings.group)
-    with named(rows):
-        if not bound.blocks:
-            raise_failures(duplicate_ids(rows, "failure"))
-        warnings = bound.check(rows, training=False)
-    yield from map(warning, warnings)
-    refuse_without_gold(bound, rows)
-    folder = output_folder(found, rows.name, rows.fingerprint, name, "-hypothesis-only" if hypothesis_only else "")
-    check_room(folder, overwrite=overwrite)
+
+    def folder_of(rows: Rows) -> Path:
+        return output_folder(found, rows.name, rows.fingerprint, name, "-hypothesis-only" if hypothesis_only else "")
+
+    def reading() -> Reading:
+        ready = yield from to_score(bound, data, settings, limit=limit, offline=offline)
+        check_room(folder_of(ready[1]), overwrite=overwrite)
+        return ready
 
     work = yield from answered(
-        found, bound, rows, cpu=cpu, precision=precision, batch_size=batch_size,
+        found, bound, reading(), cpu=cpu, precision=precision, batch_size=batch_size,
         limit=limit or settings.limit, processes=processes, overrides=overrides, offline=offline,
     )  # fmt: skip
     if not work.main:
         return
+    rows, folder = work.rows, folder_of(work.rows)
     fitted, answers, labels = yield from settled(work.task, work.answers, rows)
     with atomic_folder(folder) as place:
         with written(place / "predictions.jsonl", answers) as passing:  # none is held: there may be millions
@@ -109,6 +110,21 @@ def evaluate(
     yield Event("scored", {"name": rows.name, **fields})
     yield Event("saved", {"what": "predictions and metrics", "path": shown_path(folder)})
     yield Event("result", result)
+
+
+def to_score(task: Task, data: Any, settings: Data, *, limit: int | None, offline: bool) -> Reading:
+    """The task with what it takes from data, and the rows to score, checked. Raises DataError."""
+    task = with_shots(task, settings, offline=offline)
+    rows = read_rows(task, data, settings, gold=True, limit=limit, offline=offline)
+    yield from map(note, describe(rows))
+    scoring_columns(rows, settings.slices, settings.group)
+    with named(rows):
+        if not task.blocks:
+            raise_failures(duplicate_ids(rows, "failure"))
+        warnings = task.check(rows, training=False)
+    yield from map(warning, warnings)
+    refuse_without_gold(task, rows)
+    return task, rows
 
 
 def refuse_without_gold(task: Task, rows: Rows) -> None:

@@ -19,6 +19,7 @@ from hfkit.files import atomic_write
 from hfkit.run import shown_path
 from hfkit.tasks.base import Prediction, Task
 from hfkit.verbs.answered import answered
+from hfkit.verbs.answering import Reading
 from hfkit.verbs.submission import check_file, submission
 from hfkit.verbs.trained import find_trained, precision_of, read_rows, with_shots
 
@@ -60,24 +61,28 @@ def predict(
         raise UsageError(
             f"--format squad is for qa, and {found.name} is for {bound.name}", "take --format jsonl or csv"
         )
-    bound = with_shots(bound, settings, offline=offline)
-    source = [one_row(bound, fields)] if fields else data
-    rows = read_rows(bound, source, settings, gold=False, limit=None, offline=offline)
-    if not fields:
-        yield from map(note, describe(rows))
-    with named(rows):
-        if form == "squad":
-            raise_failures(duplicate_ids(rows, "failure"))
-        warnings = bound.check(rows, training=False)
-    yield from map(warning, warnings)
+
+    def reading() -> Reading:
+        task = with_shots(bound, settings, offline=offline)
+        source = [one_row(task, fields)] if fields else data
+        rows = read_rows(task, source, settings, gold=False, limit=None, offline=offline)
+        if not fields:
+            yield from map(note, describe(rows))
+        with named(rows):
+            if form == "squad":
+                raise_failures(duplicate_ids(rows, "failure"))
+            warnings = task.check(rows, training=False)
+        yield from map(warning, warnings)
+        return task, rows
 
     work = yield from answered(
-        found, bound, rows, cpu=cpu, precision=precision, limit=settings.limit,
+        found, bound, reading(), cpu=cpu, precision=precision, limit=settings.limit,
         processes=1 if fields and not launched() else processes, check=not fields,
         overrides=overrides, offline=offline,
     )  # fmt: skip
     if not work.main:
         return
+    rows = work.rows
     result: dict[str, Any] = {"task": task_name, "model": found.name, "data": rows.name}
     if output is None:
         answers = list(work.answers)

@@ -18,6 +18,7 @@ from hfkit.models import Checkpoint
 from hfkit.run import probe_writable, shown_path
 from hfkit.tasks.base import Task
 from hfkit.verbs.answered import answered
+from hfkit.verbs.answering import Reading
 from hfkit.verbs.thresholds import OUT_OF_FOLD, Thresholds, fitted, rows_out_of_fold
 from hfkit.verbs.trained import find_trained, precision_of, read_rows, with_shots
 
@@ -51,25 +52,32 @@ def submission(
     started = time.time()
     precision = precision_of(overrides)
     check_file(output, overwrite=overwrite)
-    table = read_table(sample)
-    check_name(table, output)
     found, task_name, bound, settings = find_trained(model, task, overrides, offline=offline)
-    settings, lines = with_ids_of(table, test, settings, offline=offline)
-    bound = with_shots(bound, settings, offline=offline)
-    rows = read_rows(bound, test, settings, gold=False, limit=None, offline=offline)
-    yield from map(note, [*lines, *describe(rows)])
-    shape = fitting(table, rows)
-    with named(rows):
-        warnings = bound.check(rows, training=False)
-    yield from map(warning, warnings)
-    thresholds = yield from thresholds_for(bound, shape, found, model, oof, metric)
+    shape: Submission | None = None  # known to the process that reads, as the thresholds are
+    thresholds: Thresholds | None = None
+
+    def reading() -> Reading:
+        nonlocal shape, thresholds
+        table = read_table(sample)
+        check_name(table, output)
+        keys, lines = with_ids_of(table, test, settings, offline=offline)
+        asked = with_shots(bound, keys, offline=offline)
+        rows = read_rows(asked, test, keys, gold=False, limit=None, offline=offline)
+        yield from map(note, [*lines, *describe(rows)])
+        shape = fitting(table, rows)
+        with named(rows):
+            warnings = asked.check(rows, training=False)
+        yield from map(warning, warnings)
+        thresholds = yield from thresholds_for(asked, shape, found, model, oof, metric)
+        return asked, rows
 
     work = yield from answered(
-        found, bound, rows, cpu=cpu, precision=precision, limit=settings.limit, processes=processes,
+        found, bound, reading(), cpu=cpu, precision=precision, limit=settings.limit, processes=processes,
         overrides=overrides, offline=offline,
     )  # fmt: skip
-    if not work.main:
+    if shape is None:
         return
+    rows = work.rows
     answers = [thresholds.applied(item) if thresholds else item for item in work.answers]
     yield from map(warning, shape.write(output, answers, own_names(work.task)))
     write_rejected(output.with_name(f"{output.name}.{REJECTED}"), rows)

@@ -1,11 +1,12 @@
-"""Work that the first process of a world does for all. Used by finetune and generate."""
+"""Work that the first process of a world does for all. Used by finetune, generate, eval and predict."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 from hfkit.errors import HfkitError
+from hfkit.events import Event
 
 T = TypeVar("T")
 
@@ -23,3 +24,26 @@ def together(place: Any, work: Callable[[], T]) -> T:
     if failure is not None:
         raise failure
     return outcome
+
+
+def made_for_all(
+    place: Any, name: str, work: Generator[Event, None, T], part: Callable[[T], T]
+) -> Generator[Event, None, T]:
+    """The events of long `work`, and what it returns. `part` of that, or the error that it raises, is told to the
+    others, which wait in `made_by_first`. Raises ResourceError when they cannot see its files."""
+    try:
+        made = yield from work
+    except HfkitError as error:
+        place.tell(name, error)
+        raise
+    place.tell(name, part(made))
+    return made
+
+
+def made_by_first(place: Any, name: str) -> Any:
+    """What the first process made under this name. Raises the error that it met, and ResourceError when it is gone, or
+    its files are not to be seen here."""
+    made = place.hear(name)
+    if isinstance(made, HfkitError):
+        raise made
+    return made

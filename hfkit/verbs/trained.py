@@ -1,28 +1,23 @@
-"""A trained model at work: found, its task with the settings it was trained by, its weights. For eval and predict."""
+"""A trained model found, its task with the settings it was trained by, and rows read for it. For eval and predict."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from hfkit.data import load
-from hfkit.data.few import FEW_ROWS, FewFeatures
 from hfkit.errors import ModelError, UsageError
-from hfkit.events import Event, note, resolved, warning
-from hfkit.models import Checkpoint, check_vocabulary, find
+from hfkit.models import Checkpoint, find
 from hfkit.recipe.keys import MODEL_KEYS, Data, Train
 from hfkit.recipe.load import build, check_override_sections, override_settings, section_from_overrides, split_override
 from hfkit.tasks import suited, task_class
 from hfkit.tasks.base import Task
-from hfkit.verbs.prepare import answers_of, features_of, limited_blocks, sample_texts, strange_words, truncated
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
-    from hfkit.tasks.base import Prediction, Row
+    from hfkit.tasks.base import Row
 
 TASK_OF_HEAD = (
     ("ForQuestionAnswering", "qa"),
@@ -32,32 +27,6 @@ TASK_OF_HEAD = (
     ("ForConditionalGeneration", "seq2seq"),
     ("MTModel", "seq2seq"),  # Marian's
 )
-
-
-@dataclass(frozen=True)
-class Answering:
-    """What one model made of one data set."""
-
-    task: Task  # fitted to the rows
-    rows: Rows
-    features: Any  # Features or FewFeatures
-    precision: str
-    main: bool  # whether this process is the one that shows and writes
-    answers: Iterator[Prediction]  # in row order; empty on other processes
-    seconds: float  # of the model's work
-
-    def with_answers(self, answers: Iterator[Prediction]) -> Answering:
-        """The same with the answers kept elsewhere."""
-        return replace(self, answers=answers)
-
-    def throughput(self, total_seconds: float) -> dict[str, float]:
-        """Rows (blocks of running text) and real tokens per second of the model's work; seconds of the command."""
-        seconds = max(self.seconds, 1e-9)
-        return {
-            "rows_per_s": len(self.features if self.task.blocks else self.rows) / seconds,
-            "tokens_per_s": int(self.features.lengths.sum()) / seconds,
-            "seconds": total_seconds,
-        }
 
 
 def find_trained(
@@ -161,72 +130,6 @@ class _Without(Sequence["Row"]):
 
     def __iter__(self) -> Iterator[Row]:
         return ({k: v for k, v in row.items() if k not in self._hidden} for row in self._rows)
-
-
-def answering(
-    found: Checkpoint,
-    task: Task,
-    rows: Rows,
-    *,
-    cpu: bool,
-    precision: str,
-    batch_size: int | None = None,
-    limit: int | None = None,
-    processes: int | None = None,
-    check: bool = True,
-) -> Generator[Event, None, Answering]:
-    """Load the model, fit the task to the rows, and answer. Yields notes, what was settled, and progress.
-
-    `limit` draws blocks where the rows are one running text, which `read_rows` leaves whole. `check` looks at whether
-    the tokenizer knows the words of the rows. The processes of a world part when all features were read.
-    """
-    from hfkit.engine.packing import packed
-    from hfkit.engine.place import take_place
-    from hfkit.models import load_config, load_model, load_tokenizer
-
-    if task.driver == "decode" and precision == "auto":
-        precision = "float32"  # in which the text does not depend on the batch
-    place = take_place(cpu=cpu, processes=processes, precision=precision)
-    yield note(place.world.line())
-    yield from map(note, found.notes)
-    tokenizer = load_tokenizer(found, task.head)
-    if check:
-        check_vocabulary(tokenizer, sample_texts(task, rows), found.name)
-    config = load_config(found)
-    yield from map(warning, strange_words(tokenizer, config, task, rows))
-    task, resolutions = task.adopt(rows, config)
-    for item in resolutions:
-        yield resolved(item.key, item.value, item.why)
-    features = limited_blocks((yield from _features(rows, task, tokenizer)), rows, limit)
-    yield from map(note, truncated(task, features))
-    dtype = place.precision if task.driver == "decode" else "float32"
-    model, notes = load_model(found, task.head, model_config=task.model_config(), fresh_head="refuse", dtype=dtype)
-    if task.driver == "decode":
-        notes += prepared_to_write(model, tokenizer, task)
-    yield from map(note, notes)
-    model = place.accelerator.prepare_model(packed(model.to(place.device), place), evaluation_mode=True)
-    begun = time.perf_counter()
-    answers = yield from answers_of(
-        model, task, rows, features, place=place, tokenizer=tokenizer, stage="answering",
-        micro_batch_size=batch_size,
-    )  # fmt: skip
-    place.close()
-    return Answering(task, rows, features, place.precision, place.world.main, answers, time.perf_counter() - begun)
-
-
-def prepared_to_write(model: Any, tokenizer: Any, task: Task) -> list[str]:
-    """Give the model the task's language and length; lines on what of its generation config is not followed."""
-    from hfkit.engine.encoder_decoder import left_out, write_in
-
-    write_in(model, tokenizer, task.settings)
-    return left_out(model)
-
-
-def _features(rows: Rows, task: Task, tokenizer: Any) -> Generator[Event, None, Any]:
-    """The features of rows: a few are made at once and forgotten, others are kept in the cache."""
-    if len(rows) > FEW_ROWS or task.blocks:
-        return (yield from features_of(rows, task, tokenizer, "encoding"))
-    return FewFeatures(task.encode(rows, tokenizer))
 
 
 def precision_of(overrides: Sequence[str]) -> str:

@@ -99,6 +99,45 @@ def test_the_step_says_how_many_not_the_allocation() -> None:
     assert find_place(SLURM | step, devices=8, processes=None) == World(3, 4, 3, 4, 1, "slurm")
 
 
+@pytest.mark.parametrize(
+    ("name", "said", "here"),
+    [
+        ("SLURM_STEP_TASKS_PER_NODE", "2(x1),1", [2, 1]),
+        ("SLURM_TASKS_PER_NODE", "2,1", [2, 1]),
+        ("SLURM_TASKS_PER_NODE", "1(x2),2,1(x1)", [1, 1, 2, 1]),
+    ],
+)
+def test_slurm_nodes_of_unequally_many_tasks(name: str, said: str, here: list[int]) -> None:
+    nodes, size = len(here), sum(here)
+    step = {"SLURM_STEP_NUM_TASKS": str(size), "SLURM_STEP_NUM_NODES": str(nodes), "SLURM_LOCALID": "0", name: said}
+    for node, tasks in enumerate(here):
+        own = SLURM | step | {"SLURM_NODEID": str(node), "SLURM_PROCID": str(sum(here[:node]))}
+        world = find_place(own, devices=8, processes=None)
+        assert world == World(sum(here[:node]), size, 0, tasks, nodes, "slurm", even=False)
+        assert find_place(own, devices=8, processes=size) == world
+        with pytest.raises(UsageError, match=f"--processes {tasks}"):  # on all nodes, or none
+            find_place(own, devices=8, processes=tasks)
+    assert World(0, 3, 0, 2, 2, "slurm", even=False).line() == "world 3 = 2 nodes, 2 processes on the first (slurm)"
+
+
+def test_slurm_tasks_that_nothing_deals_out_are_refused() -> None:
+    """What holds for the job and not for the step says nothing: 16 tasks on two nodes, three of them in the step."""
+    step = {"SLURM_STEP_NUM_TASKS": "3", "SLURM_TASKS_PER_NODE": "8(x2)"}
+    with pytest.raises(UsageError, match="3 tasks on 2 nodes") as caught:
+        find_place(SLURM | step, devices=8, processes=None)
+    assert "--ntasks-per-node" in str(caught.value.hint)
+    assert find_place(SLURM | step | {"SLURM_STEP_NUM_TASKS": "4"}, devices=8, processes=None) == World(
+        9, 4, 1, 2, 2, "slurm"
+    )
+
+
+def test_torchrun_says_how_many_machines() -> None:
+    uneven = TORCHRUN | {"RANK": "0", "WORLD_SIZE": "3", "GROUP_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "x"}
+    world = find_place(uneven, devices=2, processes=None)
+    assert isinstance(world, World)
+    assert world.line() == "world 3 = 2 nodes, 2 processes on the first (torchrun)"
+
+
 def test_launched_by_the_same_signs() -> None:
     assert launched(TORCHRUN) and launched(POD) and launched(SLURM)
     assert not launched({})

@@ -14,11 +14,12 @@ from hfkit.files import remove_folder, write_json
 from hfkit.recipe import Recipe
 from hfkit.run import Run
 from hfkit.tasks.blend import blend_of
+from hfkit.verbs.answering import answering, at_hand
 from hfkit.verbs.compete.clock import Clock, watched
 from hfkit.verbs.compete.members import DONE, TEST, facts_of
 from hfkit.verbs.cv.training import passed_on
 from hfkit.verbs.finetune import finetune
-from hfkit.verbs.trained import answering, find_trained
+from hfkit.verbs.trained import find_trained
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
@@ -51,8 +52,9 @@ def run(recipe: Recipe, folder: Path, how: How) -> Generator[Event, None, dict[s
     trained = time.monotonic()
     remove_folder(folder / "checkpoints")
     found, _, task, _ = find_trained(str(folder), None, [], offline=how.offline)
+    keeping = blend_of(task).keeping()
     work_on_test = answering(
-        found, blend_of(task).keeping(), how.test, cpu=how.cpu, precision=recipe.train.precision, processes=1
+        found, keeping, at_hand(keeping, how.test), cpu=how.cpu, precision=recipe.train.precision, processes=1
     )
     answers = yield from watched(bar_only(work_on_test), how.clock)
     write_predictions(folder / TEST, answers.answers)

@@ -15,7 +15,7 @@ from hfkit.card import model_card
 from hfkit.data import load_training
 from hfkit.data.validators import named
 from hfkit.engine.pace import parse_time
-from hfkit.engine.world import launched
+from hfkit.engine.world import several
 from hfkit.errors import Stopped
 from hfkit.events import Event, note, warning
 from hfkit.lock import Hold
@@ -149,7 +149,7 @@ def begun(
     check_metric(recipe, task)
     check_pseudo(recipe, task)
     place = None
-    if launched():  # the others are here already, and need not read what the first process reads
+    if several(processes):  # only the first of them reads, not the one that starts them either
         from hfkit.verbs.finetune.reading import told, told_to_others
 
         place = place_for(recipe, cpu=cpu, processes=processes)
@@ -183,7 +183,7 @@ def read(
     task = suited(task, found.config)
     check_parts(recipe, found)
     check_tricks(recipe, task)
-    # Where this process only starts others, they say the rest: nothing is shown before its place is known.
+    # Where this process only starts one for each GPU, they say the rest: nothing is shown before its place is known.
     place = place or place_for(recipe, cpu=cpu, processes=processes)
     yield note(place.world.line())
     if starts:

@@ -20,11 +20,11 @@ from hfkit.errors import ModelError
 from hfkit.events import Event, note, resolved, warning
 from hfkit.models import load_model, locate
 from hfkit.run import Run
+from hfkit.verbs.answering import prepared_to_write
 from hfkit.verbs.finetune.fit import Fit
 from hfkit.verbs.finetune.folder import refuse_changed
 from hfkit.verbs.finetune.parts import choose_parts
 from hfkit.verbs.finetune.ready import Ready
-from hfkit.verbs.trained import prepared_to_write
 
 MICRO_TOKENS = {"cpu": 1536, "cuda": 16384}  # tokens that pass through the model at once
 WORTH_TOKENS = 512  # on a CPU a thread of its own is worth it for so many

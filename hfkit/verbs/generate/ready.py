@@ -12,9 +12,9 @@ from hfkit.errors import UsageError
 from hfkit.events import Event, note, resolved
 from hfkit.recipe.keys import Generate, Recipe
 from hfkit.recipe.load import build
+from hfkit.verbs.answering import prepared_to_write
 from hfkit.verbs.generate.prompts import Prompts
 from hfkit.verbs.generate.reader import Reader
-from hfkit.verbs.trained import prepared_to_write
 
 if TYPE_CHECKING:
     from hfkit.models import Checkpoint
