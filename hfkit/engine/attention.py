@@ -7,7 +7,6 @@ every token see the whole row, and says nothing; here a batch without the bounda
 from __future__ import annotations
 
 import inspect
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from hfkit.engine.cpu import attention as cpu
 from hfkit.engine.cpu.attention import Pattern
 
 NAME = "hfkit_packed"
+_varlen_works: dict[torch.device, bool] = {}  # what `look_for_varlen` found
 
 
 def register() -> None:
@@ -57,9 +57,9 @@ def packed_attention(
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     pattern = Pattern(scaling, bool(getattr(module, "is_causal", False)), _window(module), dropout)
     q, k, v = (_same(x, value).squeeze(0).transpose(0, 1) for x in (query, key, value))
-    if q.device.type == "cpu":
+    if q.device.type == "cpu" and not torch.compiler.is_compiling():  # lengths as numbers are not known then
         out = cpu.attention(q, k, v, cu_seq_lens_q.diff().tolist(), pattern)
-    elif not dropout and q.dtype != torch.float32 and q.is_cuda and _varlen_works(q.device):
+    elif not dropout and q.dtype != torch.float32 and q.is_cuda and look_for_varlen(q.device):
         out = _varlen(q, k, v, cu_seq_lens_q, max_length_q, pattern)
     else:
         out = _padded(q, k, v, cu_seq_lens_q, max_length_q, pattern)
@@ -77,9 +77,17 @@ def _window(module: nn.Module) -> int | None:
     return None if window is None else int(window) - 1
 
 
-@lru_cache(maxsize=8)
-def _varlen_works(device: torch.device) -> bool:
-    """torch's variable-length attention needs compute capability 8.0; before 2.11 it lacks what is passed to it."""
+def look_for_varlen(device: torch.device) -> bool:
+    """Whether torch's variable-length attention works: it needs compute capability 8.0, and torch 2.11.
+
+    Looked up once, and before layers are compiled, which can read the answer, but not find it.
+    """
+    if device not in _varlen_works:
+        _varlen_works[device] = device.type == "cuda" and _has_varlen(device)
+    return _varlen_works[device]
+
+
+def _has_varlen(device: torch.device) -> bool:
     if torch.version.hip or torch.cuda.get_device_capability(device) < (8, 0):
         return False
     try:

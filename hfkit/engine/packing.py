@@ -26,15 +26,16 @@ from hfkit.models.families import ENCODER_DECODERS, OFFSET_POSITIONS, PACKED
 if TYPE_CHECKING:
     from hfkit.engine.place import Place
 
+ALIGNED = 16  # of tokens: kernels of padded attention take masks whose width is a multiple of it
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def packed(model: Any, place: Place, *, masks: int = 1) -> nn.Module:
+def packed(model: Any, place: Place, *, masks: int = 1, compiled: bool = False) -> nn.Module:
     """`model` as the engine runs it: in packed rows where its family's parity is tested, else as it is, padded.
 
     `masks` are the dropout masks that a classification head draws for each feature in training (engine/heads.py).
     On a CPU its layers are replaced by the lean ones of engine/cpu, which hold the same parameters, unless the weights
-    will be shared out (engine/shard.py).
+    will be shared out (engine/shard.py) or the layers `compiled` (engine/regional.py).
     """
     if place.device.type == "cpu":
         keep_freed_memory()
@@ -45,9 +46,9 @@ def packed(model: Any, place: Place, *, masks: int = 1) -> nn.Module:
         return Headed(model, masks) if classifies(model) and unlike else model
     attention.register()
     model.set_attn_implementation(attention.NAME)
-    if place.device.type == "cpu" and not place.sharded:
+    if place.device.type == "cpu" and not place.sharded and not compiled:
         lean(model, DTYPES[place.precision], alone=place.world.size == 1)
-    return Packed(model, masks)
+    return Packed(model, masks, autocast=compiled)
 
 
 def can_pack(model: Any) -> bool:
@@ -91,20 +92,22 @@ class Packed(nn.Module):
     """Runs a padded batch as a packed row.
 
     The batch holds what engine/collate.py makes: `token_index` (tokens,), the place of each real token on the flattened
-    grid, and `cu_seq_lens` (features + 1,), where each feature begins.
+    grid, and `cu_seq_lens` (features + 1,), where each feature begins. `autocast` says that on a CPU, too, layers leave
+    the number format to autocast. `compiled` is set while the layers are (engine/regional.py).
     """
 
-    def __init__(self, model: Any, masks: int = 1) -> None:
+    def __init__(self, model: Any, masks: int = 1, *, autocast: bool = False) -> None:
         super().__init__()
         self.model, self.masks = model, masks
+        self.autocast, self.compiled = autocast, False
         config = model.config
         self.first_position = 0 if config.model_type not in OFFSET_POSITIONS else int(config.pad_token_id) + 1
 
     def forward(self, batch: Mapping[str, torch.Tensor]) -> ModelOutput:
         """What the model gives for the padded batch, except that logits of padding are 0."""
-        if batch["input_ids"].device.type != "cpu":
+        if batch["input_ids"].device.type != "cpu" or self.autocast:
             return self._outputs(batch)
-        # On CPUs the layers know their own format; autocast would cast every weight again at every call.
+        # On CPUs lean layers know their own format; autocast would cast every weight again at every call.
         with torch.autocast("cpu", enabled=False):
             try:
                 return self._outputs(batch)
@@ -112,10 +115,15 @@ class Packed(nn.Module):
                 forget(self)  # out of memory, the step is repeated in the room that this leaves
                 raise
 
+    def hidden(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """What goes into the head for each real token, (tokens, size)."""
+        found: torch.Tensor = self.model.base_model(**self._row(batch))[0][0]
+        return found
+
     def _outputs(self, batch: Mapping[str, torch.Tensor]) -> ModelOutput:
         if classifies(self.model):
-            hidden = self.model.base_model(**self._row(batch))[0][0]
-            return heads.classified(self.model, self._vectors(hidden, batch), self.masks if self.training else 1)
+            vectors = self._vectors(self.hidden(batch), batch)
+            return heads.classified(self.model, vectors, self.masks if self.training else 1)
         if "asked_index" in batch:
             return asked_only(self.model, lambda: self.model(**self._row(batch)), batch["asked_index"])
         outputs = self.model(**self._row(batch))
@@ -146,8 +154,11 @@ class Packed(nn.Module):
             row["token_type_ids"] = batch["token_type_ids"].flatten()[index][None]
         if "use_cache" in accepted(type(self.model.base_model).forward):
             row["use_cache"] = False
-        boundaries = {"cu_seq_lens_q": batch["cu_seq_lens"], "cu_seq_lens_k": batch["cu_seq_lens"]}
-        return {**row, **boundaries, "max_length_q": width, "max_length_k": width}
+        begins = batch["cu_seq_lens"]
+        if self.compiled and self.training:  # torch makes other code for one sequence, and for some widths
+            begins = begins if len(begins) > 2 else torch.cat([begins, begins[1:]])  # an empty one behind it
+            width = -(-width // ALIGNED) * ALIGNED
+        return {**row, "cu_seq_lens_q": begins, "cu_seq_lens_k": begins, "max_length_q": width, "max_length_k": width}
 
 
 def on_grid(values: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:

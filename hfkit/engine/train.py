@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from hfkit.engine.parts import leaves_unused
 from hfkit.engine.perturb import perturbation
 from hfkit.engine.place import Place
 from hfkit.engine.plan import epoch_order, micro_batches, share_of
+from hfkit.engine.regional import eager
 from hfkit.engine.shard import local
 from hfkit.engine.threads import training_threads
 from hfkit.errors import DivergenceError, ResourceError
@@ -49,7 +50,10 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
 
 
 class Training:
-    """A model, its optimizer and the plan of its steps. `advance` does one step; `finished` tells what came of them."""
+    """A model, its optimizer and the plan of its steps. `advance` does one step; `finished` tells what came of them.
+
+    `alone` keeps it on one thread: torch.compile is not made for several.
+    """
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class Training:
         place: Place,
         pad_id: int,
         tricks: Tricks = NO_TRICKS,
+        alone: bool = False,
     ) -> None:
         self.bare = model  # not wrapped: processes may call it unequally often, as evaluations do
         if place.world.size > 1 and not place.sharded:
@@ -74,7 +79,7 @@ class Training:
                 task,
                 {k: v.to(place.device) for k, v in collate(seen(task, features, [0], seed, 0), pad_id).items()},
             )
-        size = training_threads(model, place, batch_size)
+        size = 1 if alone else training_threads(model, place, batch_size)
         twins = [twin(model) for _ in range(size - 1)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch 2.13 renames an argument that 2.10 needs
@@ -127,9 +132,28 @@ class Training:
         """Micro-batches of a full step on each process."""
         return -(-self.batch_size // (self.micro_batch_size * self.place.world.size))
 
-    def averaged(self) -> AbstractContextManager[None]:
-        """Inside, the weights are those to be scored and kept: their average, where the recipe asks for one."""
-        return nullcontext() if self.average is None else self.average.in_place()
+    @property
+    def compiled(self) -> bool:
+        """Whether steps run through compiled layers."""
+        return isinstance(self.bare, Packed) and self.bare.compiled
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the model is what is scored and kept: its weights their average, where the recipe asks for one.
+
+        Compiled layers run as they do outside of training.
+        """
+        in_place = self.average.in_place() if self.average is not None else nullcontext()
+        with in_place, eager() if self.compiled else nullcontext():
+            yield
+
+    def passed(self, step: int) -> bool:
+        """Do the passes of a step and forget its gradients: nothing has moved. False when memory ran out."""
+        done = self._gradients(step, self._indices(step), ask=False) is not None
+        self.optimizer.zero_grad(set_to_none=True)
+        if not done:
+            give_back(self.place.device)
+        return done
 
     @property
     def full_step(self) -> int:

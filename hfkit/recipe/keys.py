@@ -74,6 +74,9 @@ class Train(Section):
     gradient_checkpointing: bool = key(
         False, "compute activations again in the backward pass: less memory, about a third more work"
     )
+    compile: Auto | bool = key(
+        "auto", "run the repeated layers through torch.compile; auto: on GPUs where a trial shows that it pays"
+    )
     freeze_layers: int | None = key(
         None, "keep the embeddings and this many of the lowest layers as they are; 0: the embeddings alone", ge=0
     )

@@ -6,7 +6,8 @@ Random weights of the real shapes, features made in memory: needs torch, transfo
 pydantic, no downloads, no network. --data is a local SQuAD-style JSON whose questions and contexts give the lengths of
 the windows (its words become random pieces); without it lengths are drawn like SQuAD's (mean 159, at most 384).
 
-Sides: hfkit (bfloat16, packed), hfkit without attention dropout, Trainer tuned (bfloat16, grouped by length, fused
+Sides: hfkit (bfloat16, packed), hfkit without attention dropout, on request both with compiled layers (hfkit-compiled,
+hfkit-nodrop-compiled: whether train.compile pays), Trainer tuned (bfloat16, grouped by length, fused
 AdamW), Trainer compile. Each runs in a process of its own, in turn (A B A B), with the same batch and steps. Columns:
 examples and real tokens a second of the steps after the first --skip, share of the bfloat16 rate of matrix products
 measured in the same process, peak memory of the device, loss of the last steps, and hfkit's ratio to the side: median
@@ -50,6 +51,7 @@ TINY: dict[str, dict[str, Any]] = {
 }
 BATCH = {"bert-base": 64, "bert-large": 32, "gpt2": 32}
 SIDES = ("hfkit", "hfkit-nodrop", "tuned", "compile")
+COMPILED = ("hfkit-compiled", "hfkit-nodrop-compiled")
 
 
 class Spans:
@@ -129,7 +131,7 @@ def make_model(a: argparse.Namespace) -> Any:
 
     torch.manual_seed(0)
     shape = (TINY if a.tiny else SHAPES)[a.shape]
-    attention = {"hfkit-nodrop": 0.0}.get(a.side, 0.1)
+    attention = 0.0 if a.side.startswith("hfkit-nodrop") else 0.1
     if a.shape == "gpt2":
         return GPT2LMHeadModel(GPT2Config(**shape, attn_pdrop=attention, bos_token_id=0, eos_token_id=0))
     return BertForQuestionAnswering(BertConfig(**shape, attention_probs_dropout_prob=attention))
@@ -148,17 +150,25 @@ def train_ours(a: argparse.Namespace, features: Listed) -> dict[str, float]:
     from hfkit.engine.optimize import Schedule, build_optimizer
     from hfkit.engine.packing import packed
     from hfkit.engine.place import take_place
+    from hfkit.engine.regional import Regions
     from hfkit.engine.train import Training
 
     place = take_place(cpu=a.cpu, processes=1, precision="bfloat16")
     model = make_model(a).to(place.device)
     optimizer = build_optimizer(model, 1e-4, 0.0)
     task: Any = NextTokens() if a.shape == "gpt2" else Spans()
+    compiled = a.side in COMPILED
     made = Training(
-        packed(model, place), optimizer, task, features, schedule=Schedule(1e-4, a.steps, 0, "linear"),
+        packed(model, place, compiled=compiled), optimizer, task, features,
+        schedule=Schedule(1e-4, a.steps, 0, "linear"),
         batch_size=a.batch_size, micro_batch_size=a.micro_batch_size or a.batch_size, max_grad_norm=1.0, seed=0,
-        place=place, pad_id=0,
+        place=place, pad_id=0, alone=compiled,
     )  # fmt: skip
+    if compiled:
+        regions = Regions(made.bare, place, tokens=made.micro_batch_size * float(features.lengths.mean()))
+        begun = clock(place.device)
+        regions.compile()
+        print(f"compiling took {clock(place.device) - begun:.1f} s", file=sys.stderr)
     done, begun = [], 0.0
     for step in range(a.steps):
         if step == a.skip:
@@ -255,7 +265,7 @@ def one_side(a: argparse.Namespace) -> None:
 def options() -> argparse.Namespace:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
-    p.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
+    p.add_argument("--sides", nargs="+", choices=SIDES + COMPILED, default=list(SIDES))
     p.add_argument("--data", type=Path, help="a SQuAD-style JSON for the lengths of the windows")
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--steps", type=int, default=60)
@@ -265,7 +275,7 @@ def options() -> argparse.Namespace:
     p.add_argument("--tiny", action="store_true", help="small shapes, 4 steps, one round")
     p.add_argument("--cpu", action="store_true", help="also taken where there is no GPU")
     p.add_argument("--json", type=Path, help="write every figure of every round here")
-    p.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    p.add_argument("--side", choices=SIDES + COMPILED, help=argparse.SUPPRESS)
     p.add_argument("--shape", choices=SHAPES, help=argparse.SUPPRESS)
     a = p.parse_args()
     if a.tiny:

@@ -240,3 +240,13 @@ def test_packed_and_padded_steps_lead_to_the_same_weights(small: Path, task: Any
 
 def test_the_tokenizer_of_the_small_checkpoint_loads(small: Path) -> None:
     assert load_tokenizer(locate(str(small / "bert")), "sequence-classification").pad_token_id == 0
+
+
+def test_passes_of_a_trial_move_nothing(small: Path, task: Classify) -> None:
+    """Steps after them are, to the bit, those of a training that tried nothing."""
+    tried, other = (training(small, task, features(24), dropout=0.1, micro=4) for _ in range(2))
+    assert tried.passed(0) and tried.passed(1)
+    assert all(p.grad is None for p in tried.bare.parameters())
+    assert [done.loss for done in run(tried, 3)] == [done.loss for done in run(other, 3)]
+    for ours, theirs in zip(tried.bare.parameters(), other.bare.parameters(), strict=True):
+        assert torch.equal(ours, theirs)

@@ -27,6 +27,7 @@ from hfkit.stopping import saving_first
 from hfkit.tasks import suited, task_class
 from hfkit.tasks.base import Task
 from hfkit.verbs.finetune.closing import closing, finish, next_commands
+from hfkit.verbs.finetune.compiling import check_compile
 from hfkit.verbs.finetune.folder import (
     changed_since,
     ending,
@@ -182,6 +183,7 @@ def read(
     found = find(recipe.model, revision=recipe.model_revision, convert=recipe.convert, offline=offline)
     task = suited(task, found.config)
     check_parts(recipe, found)
+    check_compile(recipe, found)
     check_tricks(recipe, task)
     # Where this process only starts one for each GPU, they say the rest: nothing is shown before its place is known.
     place = place or place_for(recipe, cpu=cpu, processes=processes)

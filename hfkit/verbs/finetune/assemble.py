@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from hfkit.engine.checkpoint import bare, find_newest, load_average, load_optimizer, load_trained, read_state
 from hfkit.engine.optimize import Schedule, auto_lr, build_optimizer, warmup_steps
+from hfkit.engine.pace import parse_time
 from hfkit.engine.packing import packed
 from hfkit.engine.parts import rate_shares
 from hfkit.engine.perturb import epsilon_of
@@ -21,6 +22,7 @@ from hfkit.events import Event, note, resolved, warning
 from hfkit.models import load_model, locate
 from hfkit.run import Run
 from hfkit.verbs.answering import prepared_to_write
+from hfkit.verbs.finetune.compiling import compile_layers, compiled_layers
 from hfkit.verbs.finetune.fit import Fit
 from hfkit.verbs.finetune.folder import refuse_changed
 from hfkit.verbs.finetune.parts import choose_parts
@@ -78,15 +80,17 @@ def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Genera
             yield resolved(key, value, reason)
     per_epoch = steps_per_epoch(len(ready.train), settings.batch_size)
     steps = settings.max_steps or max(1, math.ceil(settings.epochs * per_epoch))
-    trained = packed(model, place, masks=masks_of(ready))
+    compiled = compiled_layers(ready, model, resume_from)
+    trained = packed(model, place, masks=masks_of(ready), compiled=compiled is not False)
     trained = shard(trained, place) if place.sharded else trained
     shares = rate_shares(model, settings.layer_lr_decay, (settings.head_lr or lr) / lr)
     training = Training(
         trained, build_optimizer(model, float(lr), settings.weight_decay, shares), ready.task, ready.train,
         schedule=Schedule(float(lr), steps, warmup_steps(settings.warmup, steps), settings.schedule),
         batch_size=settings.batch_size, micro_batch_size=micro, max_grad_norm=settings.max_grad_norm,
-        seed=settings.seed, place=place, pad_id=ready.pad_id, tricks=tricks,
+        seed=settings.seed, place=place, pad_id=ready.pad_id, tricks=tricks, alone=compiled is not False,
     )  # fmt: skip
+    yield from compile_layers(training, ready, compiled, parse_time(settings.time) if settings.time else None)
     fit = Fit(ready, training, started=started)
     if checkpoint is not None:
         state = read_state(checkpoint)

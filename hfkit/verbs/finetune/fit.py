@@ -61,7 +61,8 @@ class Fit:
             if self.step:
                 yield note(f"continuing at step {self.step} of {self.steps}")
             elif settings.eval_first:
-                yield from self.validation.before()
+                with self.training.averaged():
+                    yield from self.validation.before()
             if self.evaluation_due:
                 yield from self._pause(run)
             yield from self._steps(run)
@@ -98,11 +99,11 @@ class Fit:
                 saved_at = yield from self._pause(run)
 
     def _record_batches(self, run: Run) -> None:
-        """Into run.json: examples of a step, examples at once, micro-batches of a step on each process."""
+        """Into run.json: examples of a step, at once, micro-batches of a step on each process; whether compiled."""
         if self.ready.place.world.main:
             made = self.training
             sizes = {"batch_size": made.batch_size, "micro_batch_size": made.micro_batch_size}
-            run.update(batches={**sizes, "accumulation": made.accumulation()})
+            run.update(batches={**sizes, "accumulation": made.accumulation()}, compiled=made.compiled)
 
     def _leave(self, run: Run) -> Events:
         """Asked to stop: save where the training stands, then raise Stopped. On all processes together."""

@@ -37,6 +37,7 @@ def plan_items(fit: Fit) -> dict[str, str]:
         **({"tricks": tricks} if (tricks := tricks_text(ready.recipe.tricks, epsilon_of(ready.recipe.tricks))) else {}),
         "precision": ready.place.precision,
         "batches": batches_text(fit.training),
+        **({"layers": "compiled"} if fit.training.compiled else {}),
         "device": ready.place.describe(),
         "evaluation": f"every {fit.evaluate_every:,} steps, best by {ready.metric}",
     }

@@ -70,6 +70,7 @@ SIMPLE = {
     "save_total_limit": "train.keep_checkpoints",
     "full_determinism": "train.deterministic",
     "early_stopping_patience": "train.patience",
+    "torch_compile": "train.compile",
 }
 
 # older names of flags
