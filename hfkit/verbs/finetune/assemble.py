@@ -80,7 +80,7 @@ def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Genera
             yield resolved(key, value, reason)
     per_epoch = steps_per_epoch(len(ready.train), settings.batch_size)
     steps = settings.max_steps or max(1, math.ceil(settings.epochs * per_epoch))
-    compiled = compiled_layers(ready, model, resume_from)
+    compiled, why = compiled_layers(ready, model, resume_from)
     trained = packed(model, place, masks=masks_of(ready), compiled=compiled is not False)
     trained = shard(trained, place) if place.sharded else trained
     shares = rate_shares(model, settings.layer_lr_decay, (settings.head_lr or lr) / lr)
@@ -90,7 +90,9 @@ def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Genera
         batch_size=settings.batch_size, micro_batch_size=micro, max_grad_norm=settings.max_grad_norm,
         seed=settings.seed, place=place, pad_id=ready.pad_id, tricks=tricks, alone=compiled is not False,
     )  # fmt: skip
-    yield from compile_layers(training, ready, compiled, parse_time(settings.time) if settings.time else None)
+    yield from compile_layers(
+        training, ready, compiled, why, parse_time(settings.time) if settings.time else None
+    )
     fit = Fit(ready, training, started=started)
     if checkpoint is not None:
         state = read_state(checkpoint)

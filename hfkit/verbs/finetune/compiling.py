@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 KEY = "train.compile"
 TRIED_ON = ("cuda",)  # on CPUs the lean layers are faster (guide/speed.md), so nothing is tried
 BACKEND: Any = "inductor"
-AS_BEGUN = "as the run began"
 
 
 def check_compile(recipe: Recipe, found: Checkpoint) -> None:
@@ -37,8 +36,8 @@ def check_compile(recipe: Recipe, found: Checkpoint) -> None:
         raise UsageError(f"{KEY}=true: models of type {kind} {why}; only packed rows are compiled", "leave it out")
 
 
-def compiled_layers(ready: Ready, model: Any, prior: Run | None) -> bool | None:
-    """Whether layers are compiled; None where that is to be tried. A run goes on as it began.
+def compiled_layers(ready: Ready, model: Any, prior: Run | None) -> tuple[bool | None, str]:
+    """Whether layers are compiled, None where that is to be tried, and why. A run goes on as it began.
 
     Raises UsageError where the recipe asks for it and the model's head cannot.
     """
@@ -50,14 +49,18 @@ def compiled_layers(ready: Ready, model: Any, prior: Run | None) -> bool | None:
     if asked is True and not possible:
         raise UsageError(f"{KEY}=true: this head runs in padded batches; only packed rows are compiled", "leave it out")
     if asked != "auto":
-        return asked
+        return asked, "given"
     facts = {} if prior is None else prior.facts()
     if "batches" in facts:  # its steps had begun
-        return bool(facts.get("compiled"))
-    return None if possible and place.device.type in TRIED_ON else False
+        return bool(facts.get("compiled")), "as the run began"
+    if not possible:
+        return False, "only layers of packed rows are, each with weights of its own and whole on every process"
+    return (None, "") if place.device.type in TRIED_ON else (False, "on this device it does not pay")
 
 
-def compile_layers(training: Training, ready: Ready, asked: bool | None, limit: float | None) -> Iterator[Event]:
+def compile_layers(
+    training: Training, ready: Ready, asked: bool | None, why: str, limit: float | None
+) -> Iterator[Event]:
     """Put into effect what `compiled_layers` said, trying it where it said None. Yields what `auto` became, and why.
 
     Raises ResourceError when layers that must be compiled cannot be.
@@ -66,7 +69,6 @@ def compile_layers(training: Training, ready: Ready, asked: bool | None, limit: 
     from hfkit.engine.trial import problem_of, tried
 
     auto = ready.recipe.train.compile == "auto"
-    why = AS_BEGUN
     if asked is not False:
         tokens = training.micro_batch_size * float(ready.train.lengths.mean())
         regions = Regions(training.bare, ready.place, tokens=tokens, backend=BACKEND)
