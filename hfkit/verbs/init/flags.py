@@ -71,6 +71,7 @@ SIMPLE = {
     "full_determinism": "train.deterministic",
     "early_stopping_patience": "train.patience",
     "torch_compile": "train.compile",
+    "gradient_checkpointing": "train.gradient_checkpointing",
 }
 
 # older names of flags
@@ -111,7 +112,6 @@ IGNORED = {
     "max_predict_samples": "predict answers all rows",
     "ignore_mismatched_sizes": "train.reset_head=true gives a fresh head",
     "optim": "the optimizer is AdamW",
-    "gradient_checkpointing": "there is no such key",
     "group_by_length": "batches are planned by length",
     "streaming": "big files are read without filling memory",
     "disable_tqdm": "--quiet shows warnings alone",
