@@ -112,7 +112,12 @@ def row_lengths(tokens: int) -> list[int]:
 
 
 def cached_in(folder: Path) -> None:
-    """Keep what is compiled in `folder`, unless the user's environment names another place."""
+    """Keep what is compiled in `folder`, unless the user's environment names another place.
+
+    torch writes its own default into the environment when it is first asked for; that is no wish of the user.
+    """
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
     given = os.environ.get(VARIABLE)
-    if given is None or Path(given).parent.name == FOLDER:
+    if given is None or Path(given).parent.name == FOLDER or given == os.path.abspath(default_cache_dir()):
         os.environ[VARIABLE] = str(folder)

@@ -17,6 +17,7 @@ import tiny_models as tiny
 import torch
 import transformers
 from torch._dynamo.testing import CompileCounter, CompileCounterWithBackend
+from torch._inductor.runtime.cache_dir_utils import cache_dir
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfkit.engine import trial
@@ -132,6 +133,7 @@ def test_real_code_is_made_once_and_kept_in_the_cache(place: Place) -> None:
 
     plain = found()
     regions = Regions(body, place, tokens=10)  # type: ignore[arg-type]
+    cache_dir()  # torch says where it would keep it, which is nobody's wish
     made = []
     for _ in range(2):
         regions.compile()
