@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
-from accelerate.utils import gather_object
+from accelerate.utils import InitProcessGroupKwargs, gather_object
 from torch.distributed import DistError, distributed_c10d
 
 from hfkit.engine.launch import launch
@@ -26,6 +26,7 @@ from hfkit.errors import ResourceError, UsageError
 from hfkit.machine import cpus
 
 PATIENCE = timedelta(days=7)  # the longest that the first process may take to read and encode
+MEETING = timedelta(minutes=30)  # the longest wait in a collective, over NCCL as well: some last as long as scoring
 HEARING = timedelta(seconds=30)  # how long it waits for the others' answer before it goes on, or ends
 PIECE = 4 << 20  # bytes; the store refuses a value of more than 8 MB
 HEARD = b"heard"
@@ -236,7 +237,10 @@ def _accelerator(cpu: bool, mixed: str, trackers: Sequence[str] = ()) -> Acceler
             mixed_precision=mixed,
             log_with=list(trackers) or None,
             project_dir=".",  # the run's folder once it is known, see track()
-            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True, broadcast_buffers=False)],
+            kwargs_handlers=[
+                DistributedDataParallelKwargs(gradient_as_bucket_view=True, broadcast_buffers=False),
+                InitProcessGroupKwargs(timeout=MEETING),
+            ],
         )
 
 
