@@ -120,7 +120,7 @@ def test_an_unknown_task_and_recipe(tmp_path: Path) -> None:
 
 
 def test_big_files_and_alias_bombs_are_refused_fast(tmp_path: Path) -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     bomb = "a: &a [x, x, x]\n" + "".join(
         f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
     )
@@ -131,7 +131,7 @@ def test_big_files_and_alias_bombs_are_refused_fast(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_bytes(b"task: \xff\xfe\n")
     with pytest.raises(UsageError):
         load(str(tmp_path / "mine.yaml"))
-    assert time.monotonic() - begun < 3
+    assert time.process_time() - begun < 3
 
 
 def test_overrides_are_checked_as_the_file_is(tmp_path: Path) -> None:
