@@ -54,12 +54,16 @@ class Answering:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a model is asked: the task fitted to the rows, the rows, their features."""
+    """What a model is asked: the task fitted to the rows, the rows, their features.
+
+    Place and tokenizer are each process's own: they are not told to others.
+    """
 
     task: Task
     rows: Rows
     features: Any
     place: Any
+    tokenizer: Any
 
 
 def at_hand(task: Task, rows: Rows) -> Reading:
@@ -96,7 +100,9 @@ def answering(
 
     place = join() if several(processes) else None
     if place is not None and not place.world.main:
-        asked = replace(made_by_first(place, KEY), place=place)
+        from hfkit.models import load_tokenizer
+
+        asked = replace(made_by_first(place, KEY), place=place, tokenizer=load_tokenizer(found, task.head))
     else:
         work = _made_ready(found, reading, (lambda: place) if place else join, limit=limit, check=check)
         asked = yield from (made_for_all(place, KEY, work, _needed) if place else work)
@@ -130,7 +136,7 @@ def _made_ready(
         yield resolved(item.key, item.value, item.why)
     features = limited_blocks((yield from _features(rows, task, tokenizer)), rows, limit)
     yield from map(note, truncated(task, features))
-    return Asked(task, rows, features, place)
+    return Asked(task, rows, features, place, tokenizer)
 
 
 def _read(reading: Reading, events: list[Event]) -> tuple[Task, Rows]:
@@ -151,17 +157,16 @@ def _features(rows: Rows, task: Task, tokenizer: Any) -> Generator[Event, None, 
 
 def _needed(asked: Asked) -> Asked:
     """What the other processes need."""
-    return replace(asked, rows=asked.rows.without_rows(), place=None)
+    return replace(asked, rows=asked.rows.without_rows(), place=None, tokenizer=None)
 
 
 def _answered(found: Checkpoint, asked: Asked, batch_size: int | None) -> Generator[Event, None, Answering]:
     """The model loaded and the features passed through it, by all processes, which part then."""
     from hfkit.engine.packing import packed
     from hfkit.engine.watch import lost
-    from hfkit.models import load_model, load_tokenizer
+    from hfkit.models import load_model
 
-    task, place = asked.task, asked.place
-    tokenizer = load_tokenizer(found, task.head)
+    task, place, tokenizer = asked.task, asked.place, asked.tokenizer
     dtype = place.precision if task.driver == "decode" else "float32"
     model, notes = load_model(found, task.head, model_config=task.model_config(), fresh_head="refuse", dtype=dtype)
     if task.driver == "decode":
