@@ -185,7 +185,8 @@ def test_two_threads_give_the_answers_of_one(
 def test_a_step_worth_it_has_a_micro_batch_for_two_threads_whatever_there_are() -> None:
     assert [auto_micro_batch(160, 16, device) for device in ("cpu", "cuda")] == [8, 16]
     assert auto_micro_batch(160, 64, "cpu") == 9 and auto_micro_batch(160, 1, "cpu") == 1
-    assert auto_micro_batch(25, 32, "cpu") == 32  # 400 tokens in a half
+    assert auto_micro_batch(25, 32, "cpu") == 16
+    assert auto_micro_batch(5, 32, "cpu") == 32  # 80 tokens in a half
 
 
 def test_what_cannot_be_shared_stays_on_one_thread(checkpoints: Any, task: Classify) -> None:

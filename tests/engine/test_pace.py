@@ -56,11 +56,12 @@ def test_steps_that_fit_hold_their_evaluations(clock: list[float]) -> None:
     for _ in range(10):
         clock[0] += 1
         pace.add(4, 100)
-    assert pace.evaluation_seconds(1000) == 5.0
-    assert pace.steps_that_fit(110, 5.0, None) == 97
-    every = pace.steps_that_fit(110, 5.0, 20)
-    assert every + (1 + every // 20) * 5 <= 110
-    assert pace.steps_that_fit(3, 5.0, None) == 0
+    assert pace.evaluation_seconds(1000) == pytest.approx(4.0)
+    assert pace.steps_that_fit(110, 5.0, lambda steps: 1) == 101
+    assert pace.steps_that_fit(110, 5.0, lambda steps: 2) == 97
+    every = pace.steps_that_fit(110, 5.0, lambda steps: -(-steps // 20))
+    assert every + -(-every // 20) * 5 <= 110
+    assert pace.steps_that_fit(3, 5.0, lambda steps: 1) == 0
     assert pace.can_fit(60)
     assert not Pace().can_fit(60)
 

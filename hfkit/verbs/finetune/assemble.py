@@ -29,7 +29,7 @@ from hfkit.verbs.finetune.parts import choose_parts
 from hfkit.verbs.finetune.ready import Ready
 
 MICRO_TOKENS = {"cpu": 1536, "cuda": 16384}  # tokens that pass through the model at once
-WORTH_TOKENS = 512  # on a CPU a thread of its own is worth it for so many
+WORTH_TOKENS = 128  # on a CPU a thread of its own is worth it for so many
 
 
 def assemble(ready: Ready, *, started: float, resume_from: Run | None) -> Generator[Event, None, Fit]:

@@ -33,7 +33,7 @@ class Fit:
         self.pace = Pace()
         self.step = 0
         self.per_epoch = steps_per_epoch(len(ready.train), ready.recipe.train.batch_size)
-        self.evaluate_every = self._evaluation_interval()
+        self.evaluate_every = self._evaluation_interval(self.steps)
         self.evaluation_due = False  # of the step that was just done
         self.alone = ready.place.world.size == 1
         training.pulse = self._between
@@ -204,31 +204,36 @@ class Fit:
         evaluation = self.pause_seconds or self.pace.evaluation_seconds(int(self.ready.validation.lengths.sum()))
         if not self.pace.can_fit(left):
             return None
-        if self.fitted:  # and yet late, when steps take longer than those that were measured
-            ahead = self.training.passes(self.step, self.steps, self.steps)
-            if ahead * self.pace.seconds_per_pass() + evaluation <= left or self.step + 1 >= self.steps:
-                return None
-        given = self.ready.recipe.train.eval_steps
 
         def passes(steps: int) -> int:
             """Of so many more steps, which then are the last: what begins late begins at a share of all."""
             end = self.step + steps
             return self.training.passes(self.step, end, end)
 
-        every = given if isinstance(given, int) else None
-        return self.step + self.pace.steps_that_fit(left, evaluation, every, passes)
+        def evaluations(steps: int) -> int:
+            """Of so many more steps, which then are the last."""
+            end = self.step + steps
+            every = self._evaluation_interval(end)
+            return max(1, -(-end // every) - self.step // every)
+
+        if self.fitted:  # and yet late, when steps take longer than those that were measured
+            ahead = self.steps - self.step
+            needed = passes(ahead) * self.pace.seconds_per_pass() + evaluations(ahead) * evaluation
+            if needed <= left or ahead <= 1:
+                return None
+        return self.step + self.pace.steps_that_fit(left, evaluation, evaluations, passes)
 
     def _end_at(self, steps: int) -> None:
         warm = warmup_steps(self.ready.recipe.train.warmup, steps)
         self.training.schedule = replace(self.training.schedule, steps=steps, warmup_steps=warm)
-        self.evaluate_every = self._evaluation_interval()
+        self.evaluate_every = self._evaluation_interval(self.steps)
 
-    def _evaluation_interval(self) -> int:
-        """eval_steps; auto is each epoch, and at least twice; null is at the end."""
+    def _evaluation_interval(self, steps: int) -> int:
+        """Of a run of so many steps: eval_steps; auto is each epoch, and at least twice; null is at the end."""
         given = self.ready.recipe.train.eval_steps
         if given == "auto":
-            return min(self.per_epoch, max(1, math.ceil(self.steps / 2)))
-        return self.steps if given is None else int(given)
+            return min(self.per_epoch, max(1, math.ceil(steps / 2)))
+        return max(1, steps) if given is None else int(given)
 
     def _save(self, run: Run) -> Events:
         begun, ready = time.time(), self.ready
