@@ -124,7 +124,7 @@ def _made_ready(
     yield note(place.world.line())
     yield from map(note, found.notes)
 
-    from hfkit.models import load_config, load_tokenizer
+    from hfkit.models import load_config, load_tokenizer, max_positions
 
     tokenizer = load_tokenizer(found, task.head)
     if check:
@@ -135,7 +135,7 @@ def _made_ready(
     for item in resolutions:
         yield resolved(item.key, item.value, item.why)
     features = limited_blocks((yield from _features(rows, task, tokenizer)), rows, limit)
-    yield from map(note, truncated(task, features))
+    yield from map(note, truncated(task, features, max_positions(config)))
     return Asked(task, rows, features, place, tokenizer)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hfkit.engine.place import Place
 
 MANY = 20_000  # texts looked at
+MANY_CUT = 0.01  # of rows; training cuts about so many when it chooses the length itself
 T = TypeVar("T")
 Report = Callable[[int, int], None]
 
@@ -44,8 +45,11 @@ def strange_words(tokenizer: Any, config: Any, task: Task | type[Task], rows: Se
     return unused_embeddings(tokenizer, config) + special_texts(tokenizer, sample_texts(task, rows, MANY))
 
 
-def truncated(task: Task, features: Any) -> list[str]:
-    """A line when rows fill all the tokens that are read, where what is beyond them is cut off and not windowed."""
+def truncated(task: Task, features: Any, positions: int) -> list[str]:
+    """A line when rows fill all the tokens that are read, where what is beyond them is cut off and not windowed.
+
+    It names the setting where many do and the model has `positions` for more: training chose the length for its rows.
+    """
     if task.driver == "decode":
         return sources_cut(task, features)
     length = getattr(task.settings, "max_length", None)
@@ -53,7 +57,10 @@ def truncated(task: Task, features: Any) -> list[str]:
         return []
     full = int((features.lengths >= length).sum())
     what, cut = ("prompts", "their beginning") if task.driver == "likelihood" else ("rows", "what is beyond")
-    return [f"{full:,} of {len(features):,} {what} fill all {length} tokens: {cut} is not read"] if full else []
+    longer = min(4 * length, positions)
+    many = full > MANY_CUT * len(features) and longer > length
+    more = f"; {task.name}.max_length={longer} would read more" if many else ""
+    return [f"{full:,} of {len(features):,} {what} fill all {length} tokens: {cut} is not read{more}"] if full else []
 
 
 def sources_cut(task: Task, features: Any) -> list[str]:

@@ -279,3 +279,19 @@ def test_baselines_are_one_flag_each(run, write, pairs, texts):
         run("3-two", labelled, hypothesis_only=True)
     with pytest.raises(UsageError, match="one label a row"):
         run("4-many", [dict(row, label=["new"]) for row in texts], majority=True)
+
+
+def test_many_rows_that_are_cut_name_the_setting_that_reads_more(run, write):
+    rows = [
+        {"premise": " ".join(["river"] * count), "hypothesis": "a boat", "label": "neutral"} for count in (2, 9, 40, 40)
+    ]
+    data = str(write("long.jsonl", rows))
+
+    def said(length: int) -> list[str]:
+        events = run("2-nli", data, overrides=[f"nli.max_length={length}"], name=str(length))[1]
+        return [e.fields["text"] for e in events if "fill all" in str(e.fields.get("text"))]
+
+    cut = "2 of 4 rows fill all {} tokens: what is beyond is not read"
+    assert said(16) == [cut.format(16) + "; nli.max_length=64 would read more"]
+    assert said(20) == [cut.format(20) + "; nli.max_length=80 would read more"]
+    assert said(64) == []
