@@ -36,7 +36,8 @@ def _cells(stage: Mapping[str, Any]) -> list[str]:
 
 
 def _gain(gain: Mapping[str, Any]) -> list[str]:
-    """Cells: the gain with its interval, and on what."""
+    """Cells: the gain with its interval, and on what; the metric too, where it is not the competition's."""
     bounds = gain["ci95"]
     interval = f" ({bounds[0]:+.2f} to {bounds[1]:+.2f})" if bounds else ""
-    return [f"{gain['difference']:+.2f}{interval}", safe(gain["against"])]
+    of = f" {safe(gain['metric'])}" if gain.get("metric") else ""
+    return [f"{gain['difference']:+.2f}{of}{interval}", safe(gain["against"])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import pytest
 import torch
 
 from hfkit.data.submission import Submission
-from hfkit.errors import ModelError, Stopped
+from hfkit.errors import DataError, ModelError, Stopped
 from hfkit.events import Event
 from hfkit.recipe.load import build
 from hfkit.verbs import compete as verb
@@ -157,3 +158,45 @@ def test_memory_that_does_not_suffice_costs_its_stage_only(tmp_path: Path, monke
     assert [(entry["name"], entry["status"]) for entry in journal.ended()] == [("quick-a", "failed")]
     with pytest.raises(RuntimeError, match="shapes"):
         failing(RuntimeError("shapes do not match"))
+
+
+def test_what_scoring_and_averaging_fail_by_costs_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands stays; the stage, or the average, is passed over, also where its answers cannot be handed in."""
+    work: Any = importlib.import_module("hfkit.verbs.compete.work")  # the package has a function of that name
+    journal = Journal.open(tmp_path)
+    recipe, judge = build({"task": "classify"}), SimpleNamespace(metric="accuracy")
+    contest: Any = Contest(tmp_path, recipe, judge, None, {}, tmp_path / "s", Clock(900), journal, None)  # type: ignore[arg-type]
+
+    def failing(error: Exception) -> Callable[..., Any]:
+        def failed(contest, stage, entry):
+            entry |= {"score": 1.0, "taken": True}
+            raise error
+            yield
+
+        return failed
+
+    def nothing(contest, stage):
+        return None
+        yield
+
+    monkeypatch.setattr(work, "_runs", nothing)
+    for name, error in (
+        ("cv-a", torch.OutOfMemoryError("CUDA out of memory.\nSee")),
+        ("cv-b", DataError("not finite")),
+    ):
+        monkeypatch.setattr(work, "_scored", failing(error))
+        list(perform(contest, Stage(name, "folds", Member(name, "a", 2, (0, 1), 42), None)))
+    ends = {entry["name"]: entry for entry in journal.ended()}
+    assert [ends[name]["status"] for name in ("cv-a", "cv-b")] == ["failed", "failed"]
+    assert not ends["cv-a"]["taken"] and ends["cv-a"]["note"] == "out of memory: CUDA out of memory."
+    assert contest.members() == [] and ends["cv-b"]["note"] == "not finite"
+
+    for name in ("cv-c", "cv-d"):
+        journal.add({**ends["cv-a"], "name": name, "member": Member(name, "a", 2, (0, 1), 1).entry(), "status": "done"})
+    monkeypatch.setattr(work, "_averaged", failing(MemoryError()))
+    shown = list(work.average(contest))
+    assert journal.ended()[-1]["name"] == "ensemble-2" and journal.ended()[-1]["status"] == "failed"
+    assert any(event.kind == "warning" for event in shown) and list(work.average(contest)) == [], "not done again"
+    with pytest.raises(RuntimeError, match="shapes"):
+        monkeypatch.setattr(work, "_scored", failing(RuntimeError("shapes do not match")))
+        list(perform(contest, Stage("cv-e", "folds", Member("cv-e", "a", 2, (0, 1), 42), None)))

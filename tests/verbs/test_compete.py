@@ -27,10 +27,11 @@ from hfkit.verbs.compete.journal import Journal
 from hfkit.verbs.compete.judge import Gain, Judge
 from hfkit.verbs.compete.members import DONE, Member, resumed_or
 from hfkit.verbs.compete.recognise import Recognised, recognised
+from hfkit.verbs.compete.report import gain_words
 from hfkit.verbs.compete.stages import Known, Rate, called, following, upcoming
-from hfkit.verbs.compete.standing import Contender, replaces
+from hfkit.verbs.compete.standing import Contender, replaces, submitted
 from hfkit.verbs.compete.state import resumed
-from hfkit.verbs.compete.work import Contest, contend, limit_of
+from hfkit.verbs.compete.work import Contest, contend, limit_of, put_back
 from hfkit.verbs.submission import own_names
 from hfkit.verbs.trained import read_rows
 
@@ -259,9 +260,9 @@ def test_folds_are_as_many_as_the_time_allows() -> None:
     assert following(replace(known, left=400)).name == "single-seed-43"  # type: ignore[union-attr]
     longer = following(replace(known, left=400, cut=True))
     assert longer is not None and longer.name == "long-a" and longer.member.folds == 10
-    assert following(replace(known, left=250)) is None
-    words = [stage.why for stage in upcoming(replace(known, left=250))]
-    assert words[:2] == ["the first run had all its epochs", "it needs 280 s, 250 s were left"]
+    assert following(replace(known, left=180)) is None
+    words = [stage.why for stage in upcoming(replace(known, left=180))]
+    assert words[:2] == ["the first run had all its epochs", "it needs 280 s, 180 s were left"]
     assert following(replace(known, left=1300, given_folds=4)).member.folds == 4  # type: ignore[union-attr]
 
 
@@ -281,6 +282,20 @@ def test_other_models_then_settings_and_seeds() -> None:
     assert names(known)[:2] == ["set-train.epochs-6.0", "seed-43-set-train.lr-0.0001"]
     setting = following(known)
     assert setting is not None and setting.member.changes == {"train.lr": 1e-4, "train.epochs": 6.0}
+
+
+def test_time_in_which_no_whole_stage_fits_goes_to_one_shorter_seed() -> None:
+    """Of at least 0.6 of the epochs, as folds that are shortened have; no setting, which is compared at equal ones."""
+    known = replace(QUICK, rates={"a": Rate(100, 10)})  # holding out a tenth takes 280 seconds, shortened 172
+    stage = following(replace(known, left=250))
+    assert stage is not None and stage.name == "single-seed-43" and stage.seconds == pytest.approx(230)
+    assert stage.why == "shortened: all epochs would take 280 s, 250 s are left"
+    done = known.done | {"cv-a"}
+    known = replace(known, done=done, folds=5, best=CV, candidates=(Change("dropout", 0.0, 1.0),))
+    assert names(replace(known, left=1400))[:2] == ["set-dropout-0.0", "seed-43-cv-a"]  # 5 * (10 + 3 * 80) = 1250
+    assert names(replace(known, left=1000)) == ["seed-43-cv-a"], "the others come after it"
+    assert names(replace(known, left=1000, done=done | {"seed-43-cv-a"})) == ["seed-44-cv-a"]
+    assert names(replace(known, left=800)) == [], "5 * (10 + 3 * 0.6 * 80) = 770 are more than 0.92 of it"
 
 
 def test_settings_whose_keys_are_not_there_are_left_out() -> None:
@@ -312,6 +327,9 @@ def test_folds_that_were_begun_are_gone_on_with_in_little_time(tmp_path: Path) -
         (run / DONE).write_text("{}", encoding="utf-8")
     stage = resumed(journal, late, tmp_path)
     assert stage is not None and stage.member == CV and stage.fits
+    stage = resumed(journal, replace(late, left=200), tmp_path)
+    assert stage is not None and stage.member == CV, "the last run of 260 seconds may have 0.6 of its epochs"
+    assert resumed(journal, replace(late, left=170), tmp_path) is None and not (tmp_path / "cv-a").exists()
 
 
 def left_behind(run: Path, member: Member, seconds: float) -> None:
@@ -390,6 +408,33 @@ def test_a_gain_is_positive_where_it_is_better(kind: str, metric: str, tmp_path:
     assert worse.value == -gain.value and not worse.pays
     one, other = judge.score(likely, some.keys()), judge.score(some)
     assert judge.sign * (other.value - one.value) == pytest.approx(gain.value) and one.rows == other.rows == 40
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric", "instead"),
+    [("number", "pearson", "rmse"), ("number", "qwk", "rmse"), ("several", "roc_auc", "micro_f1")],
+)
+def test_a_metric_that_is_not_defined_for_what_is_the_same_everywhere(
+    kind: str, metric: str, instead: str, tmp_path: Path
+) -> None:
+    """The answer without a model has no correlation with anything; a model is compared with it by another metric."""
+    found, _, sample = found_in(tmp_path, kind, metric=metric)
+    task, gold = opening.likely_rows(found, offline=True)
+    from hfkit.data import load
+
+    rows = load(found.recipe.data.train, columns=task.columns, settings=found.recipe.data, need_gold=True)
+    bound, _ = task.adopt(rows, None)
+    judge = Judge(bound, rows, metric, None, Submission.read(sample))
+    likely = {item["id"]: item for item in prior(task, gold, list(rows))}
+    assert judge.score(likely).entry() == {"score": None, "ci95": None, "rows": 60}
+    right = dict(likely)
+    for row in list(rows)[:30]:
+        flags = {name: int(row["label"][name]) for name in LABELS} if kind == "several" else {}
+        said = [name for name, flag in flags.items() if flag] if flags else float(row["label"])
+        right[row["id"]] = {**likely[row["id"]], "prediction": said}
+    gain = judge.gain(right, likely, "prior")
+    assert gain.value > 0 and gain.pays and gain.entry()["metric"] == instead
+    assert f" {instead} on prior" in gain_words(gain.entry())
 
 
 def test_numbers_are_judged_as_they_are_handed_in(tmp_path: Path) -> None:
@@ -488,3 +533,41 @@ def test_rows_that_would_stop_training_are_repaired_and_divided(kind: str, tmp_p
         assert len(plan.rows) == opening.most_folds(plan) == 60
     if kind == "single":
         assert plan.recipe.settings.labels == ["bread", "mill", "salt"], "all of them, for every run"
+
+
+@pytest.mark.parametrize("shares", [{}, {"cv-a": 1.0}, {"cv-a": 0.75, "cv-b": 0.25}])
+def test_a_submission_that_was_moved_away_is_put_back(shares: dict[str, float], tmp_path: Path) -> None:
+    rows = Rows([{"id": str(n), "text": "a", "label": n % 5} for n in range(40)], name="r", fingerprint="0" * 64)
+    asked = Submission.read(table(tmp_path / "sample.csv", ["id", "label"], [[n, "0.5"] for n in range(40)]))
+    judge = Judge(Classify(ClassifySettings(target="regression")), rows, "rmse", None, asked)
+    output, journal = tmp_path / "submission.csv", Journal.open(tmp_path)
+    recipe, how = build({"task": "classify"}), SimpleNamespace(test=rows)
+    contest = Contest(tmp_path, recipe, judge, asked, {}, output, Clock(900), journal, how)  # type: ignore[arg-type]
+    likely = [{"id": row["id"], "prediction": 2.0} for row in rows]
+
+    def said(off: float) -> list[dict[str, Any]]:
+        return [{"id": row["id"], "prediction": row["label"] + off} for row in rows]
+
+    offs = {"cv-a": 0.5, "cv-b": 1.5}
+    for name, off in offs.items():
+        member = Member(name, name, 2, (0, 1), 42)
+        for _, run in member.runs(tmp_path):
+            run.mkdir(parents=True)
+            (run / DONE).write_text("{}", encoding="utf-8")
+            lines(run / "test.jsonl", said(off))
+        journal.add({"event": "ended", "name": name, "member": member.entry(), "status": "done"})
+    test = said(sum(offs[name] * share for name, share in shares.items())) if shares else likely
+    entry: dict[str, Any] = {"event": "ended", "name": "best", "member": None, "status": "done"}
+    held = {item["id"]: item for item in test}
+    list(contend(contest, Contender("best", held, test, shares), entry, runs=2))
+    journal.add(entry)
+    before = output.read_bytes()
+    output.unlink()
+    told = [event.fields.get("text", "") for event in put_back(contest, likely)]
+    assert output.read_bytes() == before and "the submission of best is written again" in told[0]
+    assert standing_name(journal, output) == "best"
+
+
+def standing_name(journal: Journal, output: Path) -> str | None:
+    entry = submitted(journal.entries, output)
+    return None if entry is None else str(entry["name"])

@@ -31,7 +31,7 @@ from hfkit.verbs.compete.recognise import recognised
 from hfkit.verbs.compete.stages import following, left_out, next_words, upcoming
 from hfkit.verbs.compete.standing import Contender, announced
 from hfkit.verbs.compete.state import Frame, known, resumed
-from hfkit.verbs.compete.work import Contest, average, contend, perform
+from hfkit.verbs.compete.work import Contest, average, contend, perform, put_back
 from hfkit.verbs.finetune.folder import ending
 from hfkit.verbs.prior import prior_of
 from hfkit.verbs.submission import own_names
@@ -73,7 +73,8 @@ def compete(
     if before is not None:
         clock = Clock(clock.budget, clock.spent + Journal(before.path).spent())  # not opened: it may be another's
         done = before.facts().get("result")
-        if done and before.facts().get("status") == "done" and clock.budget <= done["budget"]:
+        there = opening.submission_path(found, before.path).exists()
+        if done and there and before.facts().get("status") == "done" and clock.budget <= done["budget"]:
             yield note(f"{before.path} is done; more --time goes on")
             yield Event("result", done)
             return
@@ -103,7 +104,8 @@ def work(end: Ending, *, cpu: bool, offline: bool) -> Generator[Event, None, Non
     kind_task, gold = opening.likely_rows(found, offline=offline)
     test = read_rows(kind_task, end.test, found.test_keys, gold=False, limit=None, offline=offline)
     shape = opening.shape_of(found, test)
-    if not end.path.exists():
+    gone = not end.path.exists()
+    if gone and not journal.ended():
         write_sample(shape, end.path)
     if not gold:
         raise DataError(f"{end.train}: no row has gold that could be learnt from", "check the columns: data.columns")
@@ -122,6 +124,8 @@ def work(end: Ending, *, cpu: bool, offline: bool) -> Generator[Event, None, Non
     contest = Contest(run.path, plan.recipe, judge, shape, names, end.path, clock, journal, how)
     if not journal.ended():
         yield from first_entry(contest, prior(kind_task, gold, list(plan.rows)), likely)
+    elif gone:
+        yield from put_back(contest, likely)
     frame = Frame(plan.recipe, found.models, found.given, opening.most_folds(plan), run.path)
     yield from until_time_is_up(contest, frame, end)
 

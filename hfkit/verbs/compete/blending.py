@@ -44,11 +44,17 @@ def blended(name: str, members: Sequence[Member], judge: Judge, test: Rows, fold
     if len(weights) < 2:
         return None
     used = [member for member in members if member.name in weights]
-    test_rows: list[Row] = list(test)
-    blend = blend_of(judge.task)
-    answers = [of_test(member.finished(folder), blend, test_rows) for member in used]
-    shares = list(weights.values())
-    averaged: list[Prediction] = [
-        blend.blend(row, each, shares) for row, *each in zip(test_rows, *answers, strict=True)
-    ]
+    averaged = answers_of(used, list(weights.values()), judge, test, folder)
     return Contender(name, dict(zip(ids, found.predictions, strict=True)), averaged, weights)
+
+
+def answers_of(
+    members: Sequence[Member], shares: Sequence[float], judge: Judge, test: Rows, folder: Path
+) -> list[Prediction]:
+    """The weighted mean of what members say of the test rows; of a single one what it says."""
+    rows: list[Row] = list(test)
+    blend = blend_of(judge.task)
+    answers = [of_test(member.finished(folder), blend, rows) for member in members]
+    if len(answers) == 1:
+        return answers[0]
+    return [blend.blend(row, each, shares) for row, *each in zip(rows, *answers, strict=True)]

@@ -85,9 +85,10 @@ def cells(stage: Mapping[str, Any]) -> list[str]:
 
 
 def gain_words(gain: Mapping[str, Any] | None) -> str:
-    """`+1.2 on cv-starter (+0.3 to +2.1)`."""
+    """`+1.2 on cv-starter (+0.3 to +2.1)`; the metric too, where it is not the competition's."""
     if not gain:
         return ""
     bounds = gain["ci95"]
     interval = f" ({bounds[0]:+.4g} to {bounds[1]:+.4g})" if bounds else ""
-    return f"{gain['difference']:+.4g} on {gain['against']}{interval}"
+    of = f" {gain['metric']}" if gain.get("metric") else ""
+    return f"{gain['difference']:+.4g}{of} on {gain['against']}{interval}"

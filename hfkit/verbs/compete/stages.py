@@ -17,6 +17,7 @@ QUICK_FOLDS = 10  # one tenth is held out from a single run, as a plain fine-tun
 FOLDS = (5, 3)  # the most that fit the time are taken
 ROOM = 0.92  # share of the time left that a stage may be expected to fill: rates are not exact
 SHORTEST = 0.6  # folds that get less than this share of their epochs bring less than one long run
+SHORTENED = ("folds", "seed")  # kinds whose runs may have fewer epochs: a setting is compared at equal ones
 LONGER = 1.3  # times as long as a run that was cut another one must be, to be worth it
 SEEDS = 8  # of the best settings, at most
 SETTINGS_FIRST = 2  # settings tried before the first further seed
@@ -136,14 +137,27 @@ def _on_folds(known: Known, model: str, folds: int, *, shortest: float = 1.0) ->
     rate = known.rate(model)
     if rate is None:
         return Stage(member.name, "folds", member, None, fits=False, why="it was not measured how long a run takes")
-    seconds = folds * rate.run(known.epochs, folds)
+    return _in_time(known, "folds", member, rate, shortest=shortest)
+
+
+def _in_time(known: Known, kind: Kind, member: Member, rate: Rate, *, shortest: float = 1.0) -> Stage:
+    """All runs of a member, where they fit; with `shortest` their epochs may be cut to that share of them."""
+    runs, epochs = len(member.held), epochs_of(known, member)
+    seconds = runs * rate.run(epochs, member.folds)
     if seconds <= ROOM * known.left:
-        return Stage(member.name, "folds", member, seconds)
-    least = folds * rate.run(shortest * known.epochs, folds)
-    if shortest < 1 and least <= ROOM * known.left:
+        return Stage(member.name, kind, member, seconds)
+    if shortest < 1 and runs * rate.run(shortest * epochs, member.folds) <= ROOM * known.left:
         why = f"shortened: all epochs would take {seconds:.0f} s, {known.left:.0f} s are left"
-        return Stage(member.name, "folds", member, ROOM * known.left, why=why)
-    return Stage(member.name, "folds", member, seconds, fits=False, why=_short_of(seconds, known.left))
+        return Stage(member.name, kind, member, ROOM * known.left, why=why)
+    return Stage(member.name, kind, member, seconds, fits=False, why=_short_of(seconds, known.left))
+
+
+def _seeds(known: Known, kind: Kind, members: Sequence[Member], rate: Rate) -> list[Stage]:
+    """Further seeds. The first that is not done may be shortened, so that time in which no whole one fits is used."""
+    first = next((member.name for member in members if member.name not in known.done), None)
+    return [
+        _in_time(known, kind, member, rate, shortest=SHORTEST if member.name == first else 1.0) for member in members
+    ]
 
 
 def _single_runs(known: Known, model: str) -> Iterator[Stage]:
@@ -158,22 +172,23 @@ def _single_runs(known: Known, model: str) -> Iterator[Stage]:
     fits = known.cut and known.left >= LONGER * first
     why = _short_of(LONGER * first, known.left) if known.cut else "the first run had all its epochs"
     yield Stage(longer.name, "single", longer, min(whole, known.left), fits=fits, why="" if fits else why)
-    for seed in range(known.seed + 1, known.seed + SEEDS):
-        again = replace(longer, name=f"single-seed-{seed}", seed=seed)
-        fits = whole <= ROOM * known.left
-        why = "" if fits else _short_of(whole, known.left)
-        yield Stage(again.name, "single", again, whole, fits=fits, why=why)
+    seeds = range(known.seed + 1, known.seed + SEEDS)
+    yield from _seeds(known, "single", [replace(longer, name=f"single-seed-{seed}", seed=seed) for seed in seeds], rate)
 
 
 def _improved(known: Known, best: Member) -> Iterator[Stage]:
-    """Settings one at a time on the best member's folds, and seeds of it: a setting or two first, then a seed."""
+    """Settings one at a time on the best member's folds, and seeds of it: a setting or two first, then a seed.
+
+    None of them takes less time than a seed, so where one has to be shortened no setting fits.
+    """
     rate = known.rate(best.model)
     if rate is None:
         return
     settings = [_setting(known, best, change, rate) for change in known.candidates if change.key not in best.changes]
     ended = sum(1 for name in known.done if name.startswith("set-"))
     ahead = max(0, SETTINGS_FIRST - ended)
-    seeds = [_seed(known, best, seed, rate) for seed in range(known.seed + 1, known.seed + SEEDS)]
+    numbers = range(known.seed + 1, known.seed + SEEDS)
+    seeds = _seeds(known, "seed", [replace(best, name=f"seed-{seed}-{best.name}", seed=seed) for seed in numbers], rate)
     open_settings = [stage for stage in settings if stage.name not in known.done]
     yield from open_settings[:ahead]
     yield from seeds[:1]
@@ -188,13 +203,6 @@ def _setting(known: Known, best: Member, change: Change, rate: Rate) -> Stage:
     fits = seconds <= ROOM * known.left
     why = "" if fits else _short_of(seconds, known.left)
     return Stage(name, "setting", member, seconds, fits=fits, why=why, change=change.name)
-
-
-def _seed(known: Known, best: Member, seed: int, rate: Rate) -> Stage:
-    member = replace(best, name=f"seed-{seed}-{best.name}", seed=seed)
-    seconds = best.folds * rate.run(epochs_of(known, best), best.folds)
-    fits = seconds <= ROOM * known.left
-    return Stage(member.name, "seed", member, seconds, fits=fits, why="" if fits else _short_of(seconds, known.left))
 
 
 def epochs_of(known: Known, member: Member) -> float:

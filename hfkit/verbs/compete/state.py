@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from hfkit.tasks.base import LOWER_IS_BETTER
 from hfkit.verbs.compete.candidates import changes_to_try
 from hfkit.verbs.compete.journal import Journal
 from hfkit.verbs.compete.members import Member, facts_of, goes_on
-from hfkit.verbs.compete.stages import ROOM, Known, Rate, Stage, epochs_of, upcoming
+from hfkit.verbs.compete.stages import ROOM, SHORTENED, SHORTEST, Known, Rate, Stage, epochs_of, upcoming
 
 Entries = Sequence[Mapping[str, Any]]
 
@@ -64,8 +65,8 @@ def known(frame: Frame, entries: Entries, *, budget: float, left: float) -> Know
 
 def resumed(journal: Journal, now: Known, folder: Path) -> Stage | None:
     """The stage that was at work when the last attempt ended, with the folds that it began with, if the runs that it
-    lacks fit; a single run goes on from its checkpoint in what time there is. Else None, and what it had is removed:
-    under its name another plan may need other folds."""
+    lacks fit, shortened where a stage may be; a single run goes on from its checkpoint in what time there is. Else
+    None, and what it had is removed: under its name another plan may need other folds."""
     begun = journal.begun()
     if begun is not None and now.folds is None and (own := Member.of(begun["member"])).whole:
         now = replace(now, folds=own.folds)  # planned anew for the time that is left, they might be fewer, or none
@@ -75,7 +76,8 @@ def resumed(journal: Journal, now: Known, folder: Path) -> Stage | None:
     member = Member.of(begun["member"])
     rate = now.rate(member.model)
     lacking = len(member.held) - len(member.finished(folder))
-    if rate is None or lacking * rate.run(epochs_of(now, member), member.folds) <= ROOM * now.left:
+    epochs = epochs_of(now, member) * (SHORTEST if stage.kind in SHORTENED else 1.0)
+    if rate is None or lacking * rate.run(epochs, member.folds) <= ROOM * now.left:
         return replace(stage, member=member, fits=True, why="")
     if len(member.held) == 1 and all(goes_on(run) for _, run in member.runs(folder)):
         return replace(stage, member=member, fits=True, why=f"from its checkpoint, in the {now.left:.0f} s left")
@@ -99,7 +101,11 @@ def best_of(entries: Entries, metric: str) -> Member | None:
     if not whole:
         return None
     sign = -1 if metric in LOWER_IS_BETTER else 1
-    return Member.of(max(whole, key=lambda entry: sign * entry["score"])["member"])
+
+    def worth(entry: Mapping[str, Any]) -> float:
+        return -math.inf if entry["score"] is None else sign * float(entry["score"])
+
+    return Member.of(max(whole, key=worth)["member"])
 
 
 def rate_of(members: Sequence[Member], folder: Path) -> Rate | None:

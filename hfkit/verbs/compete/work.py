@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hfkit.data.submission import Submission
-from hfkit.errors import DivergenceError, ModelError, ResourceError, UsageError
+from hfkit.errors import DataError, DivergenceError, HfkitError, ModelError, ResourceError, UsageError
 from hfkit.events import Event, note, warning
 from hfkit.recipe import Recipe
+from hfkit.tasks.base import Prediction
 from hfkit.tasks.blend import blend_of
 from hfkit.verbs.compete import cell
-from hfkit.verbs.compete.blending import blended, together
+from hfkit.verbs.compete.blending import answers_of, blended, together
 from hfkit.verbs.compete.clock import Clock, TimeUp
 from hfkit.verbs.compete.journal import Journal
 from hfkit.verbs.compete.judge import Gain, Judge
 from hfkit.verbs.compete.members import Member, held_out, of_test, resumed_or
+from hfkit.verbs.compete.report import gain_words
 from hfkit.verbs.compete.stages import Stage
 from hfkit.verbs.compete.standing import Contender, announced, replaces, standing, submit, submitted
 from hfkit.verbs.compete.state import after_seconds, best_of, trained
 
+T = TypeVar("T")
 Work = Generator[Event, None, None]
 SHORTEST_RUN = 2.0  # seconds of training without which no run is begun
 UNKNOWN_AFTER = 0.15  # share of a run's time for what comes behind its training, before that was measured
 SAFE_AFTER = 1.5  # times what it was measured to take, afterwards
 # Of a run: a setting may be one that the model or the task refuses.
 PASSED_OVER = (DivergenceError, ModelError, ResourceError, UsageError)
+OF_ANSWERS = (*PASSED_OVER, DataError)  # of scoring and averaging: answers that cannot be handed in
 
 
 @dataclass(frozen=True)
@@ -61,20 +65,13 @@ def perform(contest: Contest, stage: Stage) -> Work:
         "event": "ended", "name": stage.name, "kind": stage.kind, "what": stage.member.said(),
         "member": stage.member.entry(), "status": "done", "note": stage.why,
     }  # fmt: skip
-    try:
-        dropped = yield from _runs(contest, stage)
-    except (*PASSED_OVER, RuntimeError, MemoryError) as error:
-        dropped = None
-        entry |= {"status": "failed", "note": passed_over(error)}
-        yield warning(f"{stage.name}: {entry['note']}")
-    if entry["status"] == "failed":
-        gc.collect()  # what its run held is room for the next
+    dropped = yield from _passing_over(_runs(contest, stage), entry, PASSED_OVER)
     if dropped is not None:
         entry |= {"status": "dropped", "gain": dropped.entry(), "pays": False}
         entry["note"] = f"given up after {dropped.rows:,} rows: no better than {dropped.against} there"
     if entry["status"] == "done":
         closing = time.monotonic()
-        yield from _scored(contest, stage, entry)
+        yield from _passing_over(_scored(contest, stage, entry), entry, OF_ANSWERS)
         contest.clock.closing_took(time.monotonic() - closing)
     entry["seconds"] = round(time.monotonic() - began, 1)
     contest.journal.add(entry)
@@ -82,14 +79,28 @@ def perform(contest: Contest, stage: Stage) -> Work:
     yield note(said(entry, contest.judge.metric))
 
 
-def passed_over(error: Exception) -> str:
-    """Why a stage fails, of an error that only it fails by; the others go on. Raises any other error again.
+def _passing_over(
+    work: Generator[Event, None, T], entry: dict[str, Any], kinds: tuple[type[HfkitError], ...]
+) -> Generator[Event, None, T | None]:
+    """Work for a stage, and what it returns. An error that only the stage fails by is written into its `entry`, and
+    what stands as the submission goes on standing: a file is replaced whole or not at all."""
+    try:
+        return (yield from work)
+    except (*kinds, RuntimeError, MemoryError) as error:
+        entry |= {"status": "failed", "note": passed_over(error, kinds), "taken": False, "pays": False}
+        yield warning(f"{entry['name']}: {entry['note']}")
+    gc.collect()  # what it held is room for the next
+    return None
 
-    Memory that did not suffice for one row at a time, in an evaluation or for the test rows, is among them.
+
+def passed_over(error: Exception, kinds: tuple[type[HfkitError], ...]) -> str:
+    """Why a stage fails, of an error of these kinds, or of too little memory; raises any other error again.
+
+    Memory may not suffice for one row at a time, in an evaluation or for the test rows, nor for all answers at once.
     """
     from hfkit.engine.memory import out_of_memory
 
-    if isinstance(error, PASSED_OVER):
+    if isinstance(error, kinds):
         return error.message
     if out_of_memory(error):
         return f"out of memory: {str(error).partition(chr(10))[0]}"
@@ -150,17 +161,40 @@ def average(contest: Contest) -> Work:
     entry: dict[str, Any] = {
         "event": "ended", "name": name, "kind": "ensemble", "what": "", "member": None, "status": "done", "note": "",
     }  # fmt: skip
-    used = together(members)
-    found = blended(name, used, contest.judge, contest.how.test, contest.folder)
-    if found is None:
-        entry["note"] = "no average of the members is better than one of them"
-    else:
-        entry["what"] = ", ".join(f"{share:.2f} {member}" for member, share in found.shares.items())
-        yield from contend(contest, found, entry, runs=sum(len(member.held) for member in used))
+    yield from _passing_over(_averaged(contest, together(members), entry), entry, OF_ANSWERS)
     seconds = time.monotonic() - began
     contest.clock.closing_took(seconds)
     contest.journal.add(entry | {"seconds": round(seconds, 1)})
     yield note(said(entry, contest.judge.metric))
+
+
+def _averaged(contest: Contest, members: Sequence[Member], entry: dict[str, Any]) -> Work:
+    found = blended(entry["name"], members, contest.judge, contest.how.test, contest.folder)
+    if found is None:
+        entry["note"] = "no average of the members is better than one of them"
+        return
+    entry["what"] = ", ".join(f"{share:.2f} {member}" for member, share in found.shares.items())
+    yield from contend(contest, found, entry, runs=sum(len(member.held) for member in members))
+
+
+def put_back(contest: Contest, likely: Sequence[Prediction]) -> Work:
+    """Write the submission that stands once more: its file was there, and is gone, moved away to be handed in.
+
+    `likely` is what it says without a model.
+    """
+    entry = submitted(contest.journal.entries, contest.output)
+    stands = standing(contest.folder, entry)
+    if entry is None or stands is None:
+        return
+    shares: dict[str, float] = entry.get("shares") or {}
+    members = [member for member in contest.members() if member.name in shares]
+    test = likely
+    if shares:
+        weights = [shares[member.name] for member in members]
+        test = answers_of(members, weights, contest.judge, contest.how.test, contest.folder)
+    yield note(f"{contest.output} is gone; the submission of {stands.stage} is written again")
+    contender = Contender(stands.stage, stands.held, test, shares)
+    yield from submit(contender, contest.judge, contest.shape, contest.names, contest.folder, contest.output)
 
 
 def contend(contest: Contest, contender: Contender, entry: dict[str, Any], *, runs: int) -> Work:
@@ -181,11 +215,10 @@ def contend(contest: Contest, contender: Contender, entry: dict[str, Any], *, ru
 
 def said(entry: dict[str, Any], metric: str) -> str:
     """How a stage ended, in a line."""
-    if entry.get("score") is None:
+    if entry["status"] != "done" or "score" not in entry:
         return f"{entry['name']}: {entry['note'] or entry['status']}"
-    words = f"{entry['name']}: {metric} {entry['score']:.4g} on {entry['rows']:,} held-out rows"
-    gain = entry.get("gain")
-    if gain:
-        bounds = gain["ci95"]
-        words += f", {gain['difference']:+.4g} on {gain['against']} ({bounds[0]:+.4g} to {bounds[1]:+.4g})"
+    score = "not defined" if entry["score"] is None else f"{entry['score']:.4g}"
+    words = f"{entry['name']}: {metric} {score} on {entry['rows']:,} held-out rows"
+    if gain := gain_words(entry.get("gain")):
+        words += f", {gain}"
     return f"{words}: {'submitted' if entry['taken'] else 'not submitted'}"
