@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import time
@@ -10,11 +11,14 @@ from pathlib import Path
 
 import engine_helpers as helpers
 import pytest
+import torch
 
-from hfkit.errors import Stopped
-from hfkit.verbs.sweep import search
+from hfkit.errors import DivergenceError, Stopped
+from hfkit.recipe.load import build
+from hfkit.verbs.sweep import search, study, trial
 from hfkit.verbs.sweep.search import Budget
 from hfkit.verbs.sweep.study import Search, folder_of
+from hfkit.verbs.sweep.trial import Outcome
 
 Command = Callable[..., list[str]]
 
@@ -42,7 +46,7 @@ def test_a_grid_names_its_winner_whose_recipe_runs(command: Command, tmp_path: P
     noise = result["noise"]
     assert len(noise["winner"]["each"]) == len(noise["default"]["each"]) == 2 and noise["sentence"] in err
     seeds = sorted(p.name for p in (folder / "seeds").iterdir())
-    assert seeds == ["default-43", "default-44", "winner-43", "winner-44"]
+    assert seeds == ["default-43", "default-44", "trial-001-43", "trial-001-44"]
     assert json.loads((folder / "run.json").read_text("utf-8"))["status"] == "done"
     assert "<svg" in (folder / "sweep.svg").read_text("utf-8")
     winner = Path(result["winner"])
@@ -253,3 +257,50 @@ def test_a_combination_killed_while_its_values_were_taken_is_queued_whole(tmp_pa
     assert sorted(values["train.epochs"] + values["train.lr"] for _, values in taken if values) == sorted(
         each["train.epochs"] + each["train.lr"] for each in grid
     )
+
+
+def test_the_seeds_of_another_winner_have_runs_of_their_own(tmp_path: Path, monkeypatch) -> None:
+    """A sweep that goes on may find another; on several devices a run that diverges costs no other run its place."""
+    recipe = build({"task": "classify"})
+    places: list[str] = []
+
+    def trained(recipe, place, **how):
+        places.append(place.name)
+        return Outcome("done", {"accuracy": 50.0 + len(places)}, "accuracy")
+        yield
+
+    def diverging(jobs, slots):
+        raise DivergenceError("the loss is not finite")
+        yield
+
+    monkeypatch.setattr(search, "run", trained)
+    monkeypatch.setattr("hfkit.engine.jobs.run_jobs", diverging)
+    how = search.Searching(recipe, tmp_path, None, Budget(4, None, 4), cpu=True, offline=True)  # type: ignore[arg-type]
+    for number, slots in ((0, ()), (3, ({}, {}))):
+        best = {"number": number, "metric": "accuracy", "better": "higher", "score": 60.0}
+        work = search.noise_of(dataclasses.replace(how, slots=slots), recipe, best, 2)
+        with pytest.raises(StopIteration) as end:
+            while True:
+                next(work)
+        assert end.value.value["seeds"] == {"winner": 2, "default": 2}
+    assert places[:4] == ["trial-000-43", "default-43", "trial-000-44", "default-44"]
+    assert places[4:] == ["trial-003-43", "default-43", "trial-003-44", "default-44"]
+
+
+def test_a_trial_without_memory_fails_alone(tmp_path: Path, monkeypatch) -> None:
+    def failing(error: Exception):
+        def finetune(*given, **how):
+            raise error
+            yield
+
+        monkeypatch.setattr(trial, "finetune", finetune)
+        work = trial.run(build({"task": "classify"}), tmp_path / "trial-000", cpu=True, offline=True)
+        with pytest.raises(StopIteration) as end:
+            next(work)
+        return end.value.value
+
+    ended = failing(torch.OutOfMemoryError("CUDA out of memory. Tried 2 GiB.\nSee"))
+    assert ended.state == "failed" and ended.error.message == "out of memory: CUDA out of memory. Tried 2 GiB."
+    assert ended.error.code in study.PASSING, "it is tried once more at --resume"
+    with pytest.raises(RuntimeError, match="shapes"):
+        failing(RuntimeError("shapes do not match"))

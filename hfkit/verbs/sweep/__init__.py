@@ -89,9 +89,7 @@ def sweep(
         yield from searched(Searching(recipe, output, search, budget, cpu=cpu, offline=offline))
         yield Event("result", {"run": str(output)})
         return
-    prior = prior_of(
-        identity, output, resume=resume, overwrite=overwrite, kind="sweep", of="another recipe or values"
-    )
+    prior = prior_of(identity, output, resume=resume, overwrite=overwrite, kind="sweep", of="another recipe or values")
 
     from hfkit.engine.jobs import slots_for
 

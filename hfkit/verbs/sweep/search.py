@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from hfkit.errors import DivergenceError, Stopped, error_of
+from hfkit.errors import DivergenceError, HfkitError, Stopped, error_of
 from hfkit.events import Event, note, progress
 from hfkit.recipe import Recipe
 from hfkit.verbs.sweep.noise import SIDES, compared
@@ -172,10 +172,18 @@ def noise_of(
     recipes = dict(zip(SIDES, (winner, how.recipe), strict=True))
     first = how.recipe.train.seed + 1
     place = how.folder / "seeds"
-    runs = [(side, seed, place / f"{side}-{seed}") for seed in range(first, first + seeds) for side in SIDES]
+    # A sweep that goes on may have another winner, whose runs are not those of the one before.
+    named = dict(zip(SIDES, (f"trial-{best['number']:03d}", "default"), strict=True))
+    runs = [(side, seed, place / f"{named[side]}-{seed}") for seed in range(first, first + seeds) for side in SIDES]
     if len(how.slots) > 1:
         files = dict(zip(SIDES, ("winner.yaml", "recipe.yaml"), strict=True))
-        yield from in_processes(how, [finetune_job(how, how.folder / files[side], seed, at) for side, seed, at in runs])
+        jobs = [finetune_job(how, how.folder / files[side], seed, at) for side, seed, at in runs]
+        try:
+            yield from in_processes(how, jobs)
+        except Stopped:
+            raise
+        except HfkitError as error:  # one that diverges must not cost the table, nor the others
+            yield note(f"{why(error)}; the others go on here")
     values: dict[str, list[float]] = {side: [] for side in SIDES}
     for side, seed, place in runs:
         if how.budget.until is not None and time.time() > how.budget.until:

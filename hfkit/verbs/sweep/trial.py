@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hfkit.errors import DivergenceError, HfkitError, Stopped
+from hfkit.errors import DivergenceError, HfkitError, ResourceError, Stopped
 from hfkit.events import Event
 from hfkit.files import remove_folder
 from hfkit.recipe import Recipe
@@ -55,7 +55,8 @@ def run(
     """Train `recipe` in `folder`, or go on there; yields what moves a bar, and scores on the way.
 
     `watch` hears of each evaluation; `until` is the time (seconds since the epoch) at which the run is left. Of a run
-    that ended checkpoints are removed, model/ stays. Raises Stopped; other errors are how the run ended.
+    that ended checkpoints are removed, model/ stays. Raises Stopped; other errors, also of memory, are how the run
+    ended.
     """
     begun, steps = time.time(), 0
     failure: HfkitError | None = None
@@ -82,6 +83,9 @@ def run(
         raise
     except HfkitError as error:
         state, failure = "failed", error
+    except (RuntimeError, MemoryError) as error:  # of an evaluation, down to one row at a time
+        failure = of_memory(error)
+        state = "failed"
     facts = Run(folder).facts()
     if state in ("done", "pruned"):
         remove_folder(folder / "checkpoints")
@@ -92,6 +96,15 @@ def run(
     return Outcome(
         state, result.get("metrics") or {}, metric, facts.get("better", "higher"), time.time() - begun, ci95, failure
     )
+
+
+def of_memory(error: Exception) -> ResourceError:
+    """The error of a run that had too little memory; raises any other error again."""
+    from hfkit.engine.memory import out_of_memory
+
+    if not out_of_memory(error):
+        raise error
+    return ResourceError(f"out of memory: {str(error).partition(chr(10))[0]}", "shorten the rows, or take less")
 
 
 def why(error: HfkitError | None) -> str:
