@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from hfkit.data import describe
 from hfkit.data.predictions import REJECTED, write_predictions, write_rejected
+from hfkit.data.submission.table import csv_line
 from hfkit.data.validators import duplicate_ids, named, raise_failures
 from hfkit.engine.world import launched
 from hfkit.errors import UsageError
@@ -127,16 +127,15 @@ def write_csv(path: Path, predictions: Iterator[Prediction]) -> int:
     """Columns id and prediction (or one for each of several numbers), then one for each label's probability."""
     count = 0
     with atomic_write(path) as handle:
-        writer = csv.writer(handle, lineterminator="\n")
         for count, item in enumerate(predictions, start=1):
             answer, shares = item["prediction"], item.get("probabilities") or {}
             several = answer if isinstance(answer, Mapping) else {"prediction": answer}
             if count == 1:
-                writer.writerow(["id", *several, *shares])
+                handle.write(csv_line(["id", *several, *shares]))
             cells = [
                 json.dumps(cell, ensure_ascii=False) if isinstance(cell, list) else cell for cell in several.values()
             ]
-            writer.writerow([item["id"], *cells, *shares.values()])
+            handle.write(csv_line([item["id"], *cells, *shares.values()]))
     return count
 
 

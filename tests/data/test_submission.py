@@ -64,6 +64,11 @@ def test_a_column_for_each_label(fill):
     assert fill("id,good\nr0,0.5\n", [row]) == ["id,good", "r0,0.75"]
 
 
+def test_a_carriage_return_stays_within_its_cell(fill):
+    made = fill("id,answer\nr0,x\n", [{"prediction": "old\rwet"}])
+    assert made == ["id,answer", 'r0,"old', 'wet"']
+
+
 def test_several_labels(fill):
     row = {"prediction": ["old", "wet"], "probabilities": {"new": 0.1, "old": 0.9, "wet": 0.6}}
     assert fill("id,new,old,wet\nr0,0,0,0\n", [row]) == ["id,new,old,wet", "r0,0,1,1"]

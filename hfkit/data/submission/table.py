@@ -73,10 +73,8 @@ def table_of(path: Path, content: bytes) -> Table:
 def render(table: Table) -> bytes:
     """The bytes of a file with this content, inside a zip where it has a member."""
     if table.form in ("csv", "tsv"):
-        stream = io.StringIO()
-        writer = csv.writer(stream, delimiter=_DELIMITERS[table.form], lineterminator="\n")
-        writer.writerows([*([table.header] if table.header else []), *table.rows])
-        text = stream.getvalue()
+        rows = [*([table.header] if table.header else []), *table.rows]
+        text = "".join(csv_line(row, _DELIMITERS[table.form]) for row in rows)
     elif table.form == "map":
         text = json.dumps(dict(table.rows), ensure_ascii=False, allow_nan=False) + "\n"  # type: ignore[arg-type]
     else:
@@ -111,6 +109,14 @@ def check_name(sample: Table, output: Path) -> None:
 
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
+
+
+def csv_line(row: Sequence[Any], delimiter: str = ",") -> str:
+    """A row as one line. A carriage return within a cell is quoted, as it is where lines end with one, or readers would
+    take it for the end of the row."""
+    stream = io.StringIO()
+    csv.writer(stream, delimiter=delimiter, lineterminator="\r\n").writerow(row)
+    return stream.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _lines(path: Path, form: Form, text: str) -> Table:

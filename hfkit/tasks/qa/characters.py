@@ -115,12 +115,16 @@ def spans_of(kept: Kept, n_best: int) -> list[Span]:
         return []
     starts, opening, reach = (np.asarray(column) for column in zip(*kept["start"], strict=True))
     ends, ending = (np.asarray(column) for column in zip(*kept["end"], strict=True))
-    score = opening[:, None] + ending
-    first, last = np.nonzero((starts[:, None] < ends) & (ends <= reach[:, None]))
-    order = np.lexsort((ends[last], starts[first], -score[first, last]))[:n_best]
+    # Of each start the ends within its reach alone: all pairs of a context of many windows would not fit into memory.
+    low, high = (np.searchsorted(ends, limit, side="right") for limit in (starts, reach))
+    counts = np.maximum(high - low, 0)
+    first = np.repeat(np.arange(len(starts)), counts)
+    last = np.arange(len(first)) + np.repeat(low - (np.cumsum(counts) - counts), counts)
+    score = opening[first] + ending[last]
+    order = np.lexsort((ends[last], starts[first], -score))[:n_best]
     return [
-        Span(int(starts[one]), int(ends[other]), float(score[one, other]))
-        for one, other in zip(first[order].tolist(), last[order].tolist(), strict=True)
+        Span(int(starts[one]), int(ends[other]), float(value))
+        for one, other, value in zip(first[order].tolist(), last[order].tolist(), score[order].tolist(), strict=True)
     ]
 
 

@@ -174,3 +174,27 @@ def test_what_weights_are_fitted_by() -> None:
 def test_nothing_is_kept_unasked() -> None:
     rows = [row("a cat", ("cat", 2))]
     assert KEY not in answered("wordpiece", rows, keep_characters=False)[0]
+
+
+def test_spans_of_a_long_context_take_memory_by_what_can_be_said() -> None:
+    """4,000 starts and ends, of which no start reaches more than 30 characters: not 16 million pairs of them."""
+    import tracemalloc
+
+    random = np.random.default_rng(0)
+    places, ends = np.arange(0, 8000, 2), np.arange(1, 8001, 2)
+    opening, ending = random.normal(size=(2, 4000))
+    kept = {
+        "start": [[int(at), float(value), int(at) + 30] for at, value in zip(places, opening, strict=True)],
+        "end": [[int(at), float(value)] for at, value in zip(ends, ending, strict=True)],
+    }
+    tracemalloc.start()
+    found = spans_of(kept, 5)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6, f"{peak / 1e6:.0f} MB"
+    pairs = [
+        (-(opening[one] + ending[other]), int(places[one]), int(ends[other]))
+        for one in range(4000)
+        for other in range(one, min(one + 15, 4000))
+    ]
+    assert [(span.start, span.end) for span in found] == [(start, end) for _, start, end in sorted(pairs)[:5]]
