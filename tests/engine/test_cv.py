@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -127,6 +128,28 @@ def test_seeds_are_averaged_and_rows_without_gold_left_out(
     assert code == 3 and "1 ids are not those of fold 1" in result["error"]["message"]
     facts = json.loads((out / "run.json").read_text("utf-8"))
     assert facts["status"] == "failed" and facts["exit_code"] == 3
+
+
+def test_a_folder_found_by_its_name_goes_on_with_all_its_seeds(
+    crossing: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[list[str]] = []
+
+    def stopping(cells: Any, *given: Any, **how: Any) -> Any:
+        begun.append([cell.name for cell in cells])
+        raise Stopped("stopped by SIGTERM", code=143)
+        yield
+
+    monkeypatch.setattr(importlib.import_module("hfkit.verbs.cv"), "trained", stopping)
+    monkeypatch.setenv("HFKIT_RUNS", str(tmp_path / "runs"))
+    words = crossing(tmp_path / "out")
+    place = words.index("-o")
+    words = [*words[:place], *words[place + 2 :]]
+    assert helpers.call([*words, "--seeds", "2"])[0] == 143
+    assert helpers.call([*words, "--resume"])[0] == 143
+    assert begun[0] == begun[1] == [f"fold-{fold}-seed-{seed}" for seed in (42, 43) for fold in (0, 1)]
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert json.loads((folder / "run.json").read_text("utf-8"))["seeds"] == [42, 43]
 
 
 def job(*arguments: str) -> jobs.Job:

@@ -108,3 +108,13 @@ def test_notes_that_are_wrong_are_refused(here, capsys):
     assert "notes.json: cannot be read" in capsys.readouterr().err
     assert (folder / "notes.json").read_text(encoding="utf-8") == "{", "nothing is lost"
     assert main(["runs", "list"]) == 0
+
+
+@pytest.mark.parametrize("command", ["finetune", "cv", "sweep", "compete"])
+def test_show_offers_to_go_on_where_the_folder_alone_says_how(command, here, capsys):
+    made(here, "a", None, status="interrupted", command=command)
+    assert main(["runs", "show", "a"]) == 0
+    said = capsys.readouterr()
+    shown = said.out + said.err
+    assert (f"hfkit {command} " in shown and "--resume" in shown) == (command in ("finetune", "cv"))
+    assert "hfkit finetune " not in shown or command == "finetune"

@@ -71,6 +71,8 @@ def cv(
     data = data_of(plan, unlabelled)
     if prior is not None:
         refuse_changed(prior, data)
+        if seeds is None:  # also of a folder that was found by its name
+            plan = plan.with_seeds(max(len(plan.seeds), len(prior.facts().get("seeds", []))))
     with Hold() as hold:
         run = opened(plan, data, prior, output, hold, overwrite=overwrite)
         cells = list(plan.cells(run.path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,9 +48,7 @@ class Cell:
         """The recipe of this run."""
         labels = {"pseudo_labels": str(self.pseudo)} if self.pseudo is not None else {}
         data = recipe.data.model_copy(update={"fold": self.fold, **labels})
-        return recipe.model_copy(
-            update={"data": data, "train": recipe.train.model_copy(update={"seed": self.seed})}
-        )
+        return recipe.model_copy(update={"data": data, "train": recipe.train.model_copy(update={"seed": self.seed})})
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,11 @@ class Plan:
     folds: int
     seeds: list[int]
     how: str  # how the folds were made
+
+    def with_seeds(self, count: int) -> Plan:
+        """The same plan with so many seeds."""
+        first = self.seeds[0]
+        return replace(self, seeds=list(range(first, first + count)))
 
     def cells(self, folder: Path) -> Iterator[Cell]:
         """Every run, seed by seed, so that a whole set of folds is there early."""

@@ -9,6 +9,8 @@ from hfkit.events import Event
 from hfkit.verbs.runs import evaluations, facts_of, find
 from hfkit.verbs.runs.listing import summary
 
+GOES_ON = ("finetune", "cv")  # commands that go on by the recipe of their folder alone
+
 
 def show_run(name: str) -> Iterator[Event]:
     """One run: its summary, what became of each auto, its evaluations, its warnings, the facts of run.json."""
@@ -31,8 +33,9 @@ def show_run(name: str) -> Iterator[Event]:
     shown["evaluations"] = evaluations(run)
     shown["facts"] = facts
     commands = [f"hfkit eval {run.path.name} --data D"] if run.model.is_dir() else []
-    if shown["status"] not in ("done", "running"):
-        command = "cv" if facts.get("command") == "cv" else "finetune"
+    command = facts.get("command") or "finetune"
+    # what a sweep searches, and what is competed for, stands in no recipe
+    if shown["status"] not in ("done", "running") and command in GOES_ON:
         commands = [f"hfkit {command} {run.path / 'recipe.yaml'} -o {run.path} --resume"]
     yield Event("next", {"commands": commands or [f"hfkit runs show {run.path.name} --json"]})
     yield Event("result", {"run": shown})
