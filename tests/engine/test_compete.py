@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib
 import json
 import os
@@ -21,6 +22,7 @@ from hfkit.data.submission import Submission
 from hfkit.errors import DataError, ModelError, Stopped
 from hfkit.events import Event
 from hfkit.recipe.load import build
+from hfkit.run import Run
 from hfkit.verbs import compete as verb
 from hfkit.verbs.compete import candidates, cell, stages
 from hfkit.verbs.compete.clock import Clock
@@ -200,3 +202,24 @@ def test_what_scoring_and_averaging_fail_by_costs_no_more(tmp_path: Path, monkey
     with pytest.raises(RuntimeError, match="shapes"):
         monkeypatch.setattr(work, "_scored", failing(RuntimeError("shapes do not match")))
         list(perform(contest, Stage("cv-e", "folds", Member("cv-e", "a", 2, (0, 1), 42), None)))
+
+
+def test_a_night_between_two_attempts_is_no_time_of_a_run(tmp_path: Path) -> None:
+    """Stopped between its evaluation and its model; counted, the night would leave no run any time to train."""
+    run = Run(tmp_path)
+    run.update(batches={"batch_size": 10}, result={"throughput": {"seconds": 8.0}})
+    night, scored = 40_000.0, {"metrics": {}}
+    told = [
+        (0, 0.0, "resolved", {}, None),
+        (0, 25.0, "step", {"rows_per_s": 2.0, "epoch": 1.0}, 5),
+        (0, 30.0, "scored", scored, 5),
+        (0, 32.0, "saved", {}, 5),
+        (1, night, "note", {}, None),
+        (1, night + 3.0, "saved", {}, 5),
+        (1, night + 4.0, "scored", scored, None),
+    ]
+    for attempt, at, kind, fields, step in told:
+        dataclasses.replace(run, attempt=attempt).append(Event(kind, fields, step=step, time=at))  # type: ignore[arg-type]
+    found = cell.facts(run, build({"task": "classify", "train": {"epochs": 1}}), 8.0, 1.5)
+    assert found["after_seconds"] == 1.5 + 2.0 + 4.0 and found["steps_seconds"] == 25.0
+    assert found["other_seconds"] == 32.0 + 8.0 + 1.5 - 25.0 and not found["cut"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -80,18 +81,25 @@ def facts(run: Run, recipe: Recipe, training: float, answering: float) -> dict[s
     its evaluation, where its time limit ends, `resolved`: what every auto became.
     """
     events = list(run.events())
+    earlier = [event for event in events if event["attempt"] < events[-1]["attempt"]]
     last = next(event for event in reversed(events) if event["kind"] == "step")
-    scored = next(event for event in reversed(events) if event["kind"] == "scored" and event["step"] is not None)
+    scored = max(n for n, event in enumerate(events) if event["kind"] == "scored" and event["step"] is not None)
     said = run.facts()
     steps_seconds = last["step"] * said["batches"]["batch_size"] / max(1e-9, last["fields"]["rows_per_s"])
     inside = float(said["result"]["throughput"]["seconds"])
-    whole = max(training, inside) + answering  # of a run that went on, all attempts
+    whole = lasted(earlier) + max(training, inside) + answering
     epochs = float(last["fields"]["epoch"])
     return {
         "epochs": epochs,
         "cut": epochs < 0.97 * recipe.train.epochs and recipe.train.max_steps is None,
         "steps_seconds": steps_seconds,
         "other_seconds": max(0.0, whole - steps_seconds),
-        "after_seconds": answering + events[-1]["time"] - scored["time"],
+        "after_seconds": answering + lasted(events[scored:]),
         "resolved": said.get("resolved", {}),
     }
+
+
+def lasted(events: Sequence[Mapping[str, Any]]) -> float:
+    """Seconds from the first of events to the last, without those between attempts, which may be a night."""
+    pairs = pairwise(events)
+    return sum(after["time"] - before["time"] for before, after in pairs if before["attempt"] == after["attempt"])
