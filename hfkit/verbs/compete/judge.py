@@ -107,8 +107,8 @@ class Judge:
         metric = next(each for each in (self.metric, self.task.headline[0], *drawn) if each in drawn)
         found, sign = drawn[metric], sign_of(metric)
         bounds = sorted(sign * end for end in found["ci95"])  # type: ignore[union-attr]
-        other = None if metric == self.metric else metric
-        return Gain(sign * float(found["difference"]), bounds, len(pair[0]), name, other)  # type: ignore[arg-type]
+        instead = None if metric == self.metric else metric
+        return Gain(sign * float(found["difference"]), bounds, len(pair[0]), name, instead)  # type: ignore[arg-type]
 
     def _columns(self, found: Measured) -> tuple[dict[str, np.ndarray], int]:
         """The statistics that the metric needs, without those that are a column for every label if it can be, and how

@@ -84,9 +84,10 @@ def _passing_over(
 ) -> Generator[Event, None, T | None]:
     """Work for a stage, and what it returns. An error that only the stage fails by is written into its `entry`, and
     what stands as the submission goes on standing: a file is replaced whole or not at all."""
+    caught: tuple[type[Exception], ...] = (*kinds, RuntimeError, MemoryError)
     try:
         return (yield from work)
-    except (*kinds, RuntimeError, MemoryError) as error:
+    except caught as error:
         entry |= {"status": "failed", "note": passed_over(error, kinds), "taken": False, "pays": False}
         yield warning(f"{entry['name']}: {entry['note']}")
     gc.collect()  # what it held is room for the next
