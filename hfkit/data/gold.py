@@ -19,24 +19,23 @@ MANY = 100  # different values: then they are rather numbers to predict, or text
 
 def label_counts(rows: Sequence[Row]) -> Counter[str]:
     """Rows by label, as text; members of lists and columns that are 1 count by their names, null as ""."""
-    from hfkit.tasks.labels import label_text
-
     counts: Counter[str] = Counter()
     for row in rows:
-        value = row.get("label")
-        if isinstance(value, Mapping):
-            counts.update(name for name, cell in value.items() if label_text(cell) == "1")
-        elif isinstance(value, (list, tuple)):
-            counts.update(map(label_text, value))
-        else:
-            counts[label_text(value)] += 1
+        counts.update(_names(row.get("label")))
     return counts
+
+
+def _names(value: object) -> list[str]:
+    """The labels of one row, as text."""
+    from hfkit.tasks.labels import label_text
+
+    if isinstance(value, Mapping):
+        return [name for name, cell in value.items() if label_text(cell) == "1"]
+    return list(map(label_text, value)) if isinstance(value, (list, tuple)) else [label_text(value)]
 
 
 def rare_labels(rows: Sequence[Row], counts: Counter[str]) -> Iterator[Finding]:
     """Labels with under 5 rows where others have many; one that is nearly another's name is called a slip."""
-    from hfkit.tasks.labels import label_text
-
     if not 2 <= len(counts) <= MANY:
         return
     ordered = sorted(counts.values())
@@ -50,7 +49,7 @@ def rare_labels(rows: Sequence[Row], counts: Counter[str]) -> Iterator[Finding]:
     for name, times in sorted(rare.items())[:8]:
         near = difflib.get_close_matches(name, common, 1, cutoff=0.8)
         shown.append(f"{name} {times}" + (f" (a slip for {near[0]}?)" if near else ""))
-    places = [row["id"] for row in rows if label_text(row.get("label")) in rare]
+    places = [row["id"] for row in rows if not rare.keys().isdisjoint(_names(row.get("label")))]
     more = f", and {len(rare) - 8} more" if len(rare) > 8 else ""
     message = f"labels with fewer than {FEW} rows: {', '.join(shown)}{more} {first_ids(places, len(places))}"
     yield Finding("warning", "rare_labels", message, len(places), tuple(places[:SHOWN]))

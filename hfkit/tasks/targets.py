@@ -109,6 +109,15 @@ def decide(found: Survey, wanted: str) -> tuple[Target, str]:
     )
 
 
+def are_amounts(rows: Iterable[Row], wanted: str) -> bool:
+    """Whether the labels are numbers to predict, of which each may stand once; False where they do not go together."""
+    try:
+        found = survey(rows)
+        return found.gold and decide(found, wanted)[0] == "regression"
+    except DataError:
+        return False
+
+
 def numbers_of(value: Any, names: Iterable[str], row_id: str, what: str = "label") -> list[float]:
     """The numbers of one row, in the order of `names`. Raises DataError for what is not a finite number."""
     names = list(names)

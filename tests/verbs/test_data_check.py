@@ -60,7 +60,7 @@ def test_sound_rows_raise_no_alarm(task: str, bert: Path, finish: Any) -> None:
     assert found(result) == {}
     assert "error" not in result
     assert {"null_text", "duplicate_ids", "repeated_rows", "overlap"} <= {part["code"] for part in result["passed"]}
-    assert events[-2].fields["commands"] == [f"hfkit finetune {task} --train train.jsonl"]
+    assert events[-2].fields["commands"] == [" ".join([f"hfkit finetune {task} --train train.jsonl", *keys])]
 
 
 def test_the_unit_of_offsets_and_the_counts_are_said(bert: Path, finish: Any) -> None:
@@ -212,3 +212,49 @@ def test_both_sides_of_a_translation_have_a_language() -> None:
     *_, last = check(put("pairs.jsonl", rows), task="seq2seq")
     assert last.fields["counts"]["languages"] == {"source": {"English": 20}, "target": {"Chinese": 19, "English": 1}}
     assert found(last.fields)["language_mix"] == 1
+
+
+def amounts(prefix: str, count: int) -> list[Any]:
+    return [
+        {"id": f"{prefix}{n}", "text": f"{prefix} says number {n}", "label": f"{n % 37 + 0.25}"} for n in range(count)
+    ]
+
+
+def test_numbers_to_predict_are_no_labels_that_must_stand_in_training() -> None:
+    train, dev = amounts("train", 300), [{"id": "d", "text": "unlike all", "label": "2.375"}]
+    result = list(check(put("train.jsonl", train), task="classify", validation=put("dev.jsonl", dev)))[-1].fields
+    assert not result["failures"] and "labels" not in result["counts"]
+    as_classes = list(
+        check("train.jsonl", task="classify", validation="dev.jsonl", overrides=["classify.target=single"])
+    )[-1].fields
+    assert found(as_classes)["unseen_labels"] == 1
+
+
+def test_a_rare_label_of_several_is_told_with_its_rows() -> None:
+    rows = [
+        {"id": str(n), "text": f"comment number {n}", "toxic": n % 2, "insult": n % 3 == 0, "threat": n in (5, 9)}
+        for n in range(300)
+    ]
+    rows = [{name: int(value) if isinstance(value, bool) else value for name, value in row.items()} for row in rows]
+    columns = "data.columns.label=[toxic, insult, threat]"
+    result = list(check(put("several.jsonl", rows), task="classify", overrides=[columns]))[-1].fields
+    (rare,) = [finding for finding in result["warnings"] if finding["code"] == "rare_labels"]
+    assert (rare["count"], rare["ids"]) == (2, ("5", "9")) and "threat 2 (ids '5', '9')" in rare["message"]
+
+
+def test_the_commands_that_follow_have_the_keys_that_were_given(capsys: Any) -> None:
+    rows = [{"body": f"text number {n}", "a": n % 2, "b": n % 3 // 2} for n in range(40)]
+    put("own.jsonl", rows)
+    put("again.jsonl", [*rows, rows[0]])
+    columns = ["data.columns.text=body", "data.columns.label=[a, b]"]
+    typed = "data.columns.text=body 'data.columns.label=[a, b]'"
+
+    def following(data: str, *more: str) -> list[str]:
+        assert main(["data", "check", data, "--task", "classify", *columns, *more]) == 0
+        return [line.strip() for line in capsys.readouterr().err.splitlines() if line.startswith("  hfkit ")]
+
+    assert following("own.jsonl") == [f"hfkit finetune classify --train own.jsonl {typed}"]
+    assert following("again.jsonl") == [f"hfkit data check again.jsonl --task classify --fix repaired.jsonl {typed}"]
+    fixed = following("again.jsonl", "--fix", "repaired.jsonl")
+    assert fixed == ["hfkit finetune classify --train repaired.jsonl 'data.columns.label=[a, b]'"]
+    assert main(["data", "check", "repaired.jsonl", "--task", "classify", "data.columns.label=[a, b]"]) == 0

@@ -22,6 +22,7 @@ from hfkit.recipe.keys import MODEL_KEYS, Data
 from hfkit.recipe.load import check_override_sections, override_settings, section_from_overrides, split_override
 from hfkit.tasks import task_class
 from hfkit.tasks.base import Task
+from hfkit.tasks.targets import are_amounts
 from hfkit.verbs.data.reading import Reader, reader_of, text_columns
 from hfkit.verbs.data.repair import REPAIRED, check_target, repaired, write_repaired
 from hfkit.verbs.data.tokens import token_findings
@@ -87,7 +88,7 @@ def check(
         kept, changes = repaired(bound, rows, other)
         fixed = write_repaired(fix, kept, changes)
         yield Event("saved", {"what": "repaired rows", "path": str(fix)})
-    yield Event("next", {"commands": next_commands(data, task, findings, fix)})
+    yield Event("next", {"commands": next_commands(data, task, findings, fix, overrides)})
     yield Event("result", result(task, rows, reader, findings, counts, fixed, time.time() - started))
 
 
@@ -132,8 +133,9 @@ def row_findings(task: Task, rows: Rows, other: Rows | None) -> tuple[list[Findi
         counts["unanswerable"] = sum(row.get("answers") == [] for row in rows)
     elif gold == "label":
         labels = label_counts(rows)
-        counts["labels"] = dict(labels.most_common(LABELS_SHOWN))
-        findings += rare_labels(rows, labels)
+        if not predicts_amounts(task, rows):
+            counts["labels"] = dict(labels.most_common(LABELS_SHOWN))
+            findings += rare_labels(rows, labels)
     findings += broken_characters(rows, texts)
     if not rows.stream:
         findings += repeats(rows, texts, gold)
@@ -156,12 +158,17 @@ def between(rows: Rows, other: Rows, texts: Sequence[str], group: str | None) ->
 
 def validation_findings(task: Task, rows: Rows, other: Rows, gold: str) -> Iterator[Finding]:
     """What would stop training at the validation rows; look at their other faults by checking them alone."""
-    if gold == "label" and type(task).name == "classify":
+    if gold == "label" and type(task).name == "classify" and not predicts_amounts(task, rows):
         yield from unseen_labels(label_counts(rows), other)
     for finding in task.findings(other, training=True, train_rows=rows):
         if finding.level == "failure":
             message = f"validation: {finding.message}"
             yield Finding("failure", finding.code, message, finding.count, finding.ids, finding.hint)
+
+
+def predicts_amounts(task: Task, rows: Rows) -> bool:
+    """Whether labels are amounts: nobody asks that each value stands often, or in training and validation both."""
+    return type(task).name == "classify" and are_amounts(rows, task.settings.target)
 
 
 def unreadable(rows: Rows) -> Iterator[Finding]:
@@ -196,17 +203,33 @@ def clean(findings: Sequence[Finding], rows: Rows, task: Task, other: Rows | Non
     ]
 
 
-def next_commands(data: Any, task: str, findings: Sequence[Finding], fix: Path | None) -> list[str]:
-    """What to type now."""
+def next_commands(
+    data: Any, task: str, findings: Sequence[Finding], fix: Path | None, overrides: Sequence[str] = ()
+) -> list[str]:
+    """What to type now, with the keys that were given; repaired rows need none of those that say how a file is read.
+
+    Of several label columns that is not so: they are written as they were.
+    """
     if not isinstance(data, str):
         return []
     if fix is not None:
-        return [f"hfkit finetune {task} --train {shlex.quote(str(fix))}"]
+        rest = [text for text in overrides if not text.startswith("data.") or _names_labels(text)]
+        return [_command(f"hfkit finetune {task} --train {shlex.quote(str(fix))}", rest)]
     if any(finding.code in REPAIRED for finding in findings if finding.level != "good"):
-        return [f"hfkit data check {shlex.quote(data)} --task {task} --fix repaired.jsonl"]
+        return [_command(f"hfkit data check {shlex.quote(data)} --task {task} --fix repaired.jsonl", overrides)]
     if any(finding.level == "failure" for finding in findings):
         return []
-    return [f"hfkit finetune {task} --train {shlex.quote(data)}"]
+    return [_command(f"hfkit finetune {task} --train {shlex.quote(data)}", overrides)]
+
+
+def _names_labels(text: str) -> bool:
+    """Whether an override names several label columns."""
+    key, value = split_override(text)
+    return key == "data.columns.label" and isinstance(value, list)
+
+
+def _command(words: str, overrides: Sequence[str]) -> str:
+    return " ".join([words, *map(shlex.quote, overrides)])
 
 
 def result(
