@@ -193,3 +193,12 @@ def test_a_command_line_as_typed(capsys: Any) -> None:
     assert "hfkit finetune squad.yaml --processes 2 -o /tmp/debug_squad --overwrite" in shown.err
     assert parse(Path("squad.yaml").read_text(encoding="utf-8"))["task"] == "qa"
     assert main(["init", "data.csv", "--from", QA]) == 2
+
+
+@pytest.mark.parametrize(
+    "flag", ["--max_steps $STEPS", "--per_device_train_batch_size $BS", "--validation_split_percentage 5%",
+             "--warmup_steps x", "--eval_steps y", "--save_steps z", "--learning_rate"],
+)  # fmt: skip
+def test_a_flag_that_is_no_number_is_named(flag: str) -> None:
+    with pytest.raises(UsageError, match=f"--from: {flag.split()[0]} is .*, not a number"):
+        translate(f"python run_clm.py --train_file a.txt {flag}")

@@ -29,6 +29,13 @@ DEFAULTS = {
 }  # fmt: skip
 
 
+# flags that are reckoned with here
+NUMBERS = (
+    *DEFAULTS, "max_steps", "max_train_steps", "warmup_ratio", "warmup_proportion", "num_warmup_steps", "eval_steps",
+    "save_steps", "validation_split_percentage",
+)  # fmt: skip
+
+
 def translate(command: str) -> Draft:
     """The recipe that does what `command` does, with the script's defaults where they differ; the rest is listed.
 
@@ -45,6 +52,7 @@ def translate(command: str) -> Draft:
         )
     name = PurePath(words[at]).name
     flags, loose = _flags(words[at + 1 :])
+    _check_numbers(flags)
     launch, _ = _flags(words[:at])
     if "mixed_precision" in launch:
         flags.setdefault("mixed_precision", launch["mixed_precision"])
@@ -82,6 +90,14 @@ def _flags(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
             value = rest.pop(0) if rest and not re.match(r"--[A-Za-z]", rest[0]) else "true"
         found[ALIASES.get(flag, flag)] = _value(value)
     return found, loose
+
+
+def _check_numbers(flags: dict[str, Any]) -> None:
+    """Raise UsageError for a flag whose value is no number, such as a variable of a shell script."""
+    for flag in NUMBERS:
+        value = flags.get(flag, 0)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise UsageError(f"--from: --{flag} is {value!r}, not a number", "write numbers in place of variables")
 
 
 def _value(text: str) -> Any:
