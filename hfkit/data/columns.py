@@ -152,15 +152,15 @@ def mapper(
     def row_of(number: int, raw: dict[str, Any]) -> dict[str, Any] | Bad:
         row: dict[str, Any] = {"id": str(number)}
         if isinstance(id_column, str):
-            value = raw.get(id_column)
+            value = cell(raw, id_column)
             if value is None:
                 return Bad(f"column '{id_column}' is {'null' if id_column in raw else 'missing'}")
             row["id"] = value if type(value) is str else str(value)
         for name, source in plan:
             if isinstance(source, list):
-                absent = [part for part in source if part not in raw]
+                absent = [part for part in source if part not in raw and _inside(raw, part) is None]
                 if not absent:
-                    row[name] = {part: raw[part] for part in source}
+                    row[name] = {part: cell(raw, part) for part in source}
                 elif name not in optional:
                     return Bad(f"column '{absent[0]}' is missing")
             elif source in raw:

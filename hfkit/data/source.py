@@ -49,10 +49,18 @@ def _records(spec: Any) -> Sequence[Mapping[str, Any]]:
     if not hasattr(spec, "to_dict"):
         return spec
     records: list[dict[str, Any]] = spec.to_dict("records")
-    # A frame writes a missing value as NaN, also in columns of text.
-    return [
-        {str(key): None if isinstance(v, float) and v != v else v for key, v in record.items()} for record in records
-    ]
+    return [{str(key): _plain(value) for key, value in record.items()} for record in records]
+
+
+def _plain(value: Any) -> Any:
+    """A frame's value as files have it: missing ones (NaN, also in columns of text; NA, NaT) null, arrays as lists."""
+    if type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value):
+        return None
+    if type(value).__name__ == "ndarray":
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list) else value
 
 
 def _locate_one(spec: str, split: str | None) -> list[Place]:

@@ -10,6 +10,8 @@ from hfkit.data import load
 from hfkit.errors import DataError, UsageError
 from hfkit.recipe.keys import Data
 from hfkit.tasks.base import Column
+from hfkit.tasks.classify import Classify
+from hfkit.tasks.qa.task import QA
 
 NLI = (
     Column("id", False, ("pairID",)),
@@ -137,3 +139,29 @@ def test_a_key_inside_a_column_of_objects_is_a_column() -> None:
             settings=Data(columns={**settings.columns, "source": "translation.fr"}),
             need_gold=True,
         )
+
+
+def test_frames_with_arrays_and_other_missing_values() -> None:
+    pd = pytest.importorskip("pandas")
+    np = pytest.importorskip("numpy")
+    answers = {"text": np.array(["Ada"], dtype=object), "answer_start": np.array([0])}
+    frame = pd.DataFrame({"question": ["Who?"], "context": ["Ada did."], "answers": [answers]})
+    (row,) = rows_of(frame, columns=QA.columns)
+    assert row["answers"] == [{"text": "Ada", "start": 0}]
+    frame = pd.DataFrame(
+        {"premise": ["a", pd.NA], "hypothesis": ["b", "c"], "label": pd.array([1, None], dtype="Int64")}
+    )
+    frame["when"] = [pd.Timestamp("2020"), pd.NaT]
+    assert [row["premise"] for row in rows_of(frame)] == ["a", None]
+    assert rows_of(frame)[1]["label"] is None and rows_of(frame)[1]["when"] is None
+    lists = rows_of(pd.DataFrame({"text": ["a"], "label": [np.array(["x", "y"])]}), columns=Classify.columns)
+    assert lists[0]["label"] == ["x", "y"]
+
+
+def test_ids_and_several_labels_may_stand_in_columns_of_objects() -> None:
+    row = {"text": "a", "meta": {"id": "q7"}, "marks": {"x": 1, "y": 0}}
+    named = Data(columns={"id": "meta.id", "label": ["marks.x", "marks.y"]})
+    (found,) = load([row], columns=Classify.columns, settings=named, need_gold=True)
+    assert found["id"] == "q7" and found["label"] == {"marks.x": 1, "marks.y": 0}
+    with pytest.raises(DataError, match="'meta.id' is missing"):
+        load([{**row, "meta": {}}], columns=Classify.columns, settings=named, need_gold=True)
