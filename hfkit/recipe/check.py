@@ -61,7 +61,7 @@ def checked(
         found: dict[str, str] = {}  # the branches of a union, "auto or a number", are one problem
         for item in error.errors():
             dotted = prefix + ".".join(str(part) for part in item["loc"] if not _is_branch(part))
-            place = COMMAND_LINE if any(dotted == key or dotted.startswith(f"{key}.") for key in typed) else where
+            place = COMMAND_LINE if any(_within(dotted, key) or _within(key, dotted) for key in typed) else where
             if dotted in found:
                 found[dotted] += f", or {item['msg'].removeprefix('Input should be ')}"
             else:
@@ -75,6 +75,11 @@ def _problem(model: type[BaseModel], item: Mapping[str, Any], dotted: str, where
         near = [ours] if ours else difflib.get_close_matches(dotted, _all_keys(model, prefix, task), n=1, cutoff=0.7)
         return f"{where}: unknown key '{dotted}'" + (f"; did you mean '{near[0]}'?" if near else "")
     return f"{where}: {dotted} = {item['input']!r}: {_lower_first(item['msg'])}"
+
+
+def _within(dotted: str, key: str) -> bool:
+    """Whether a key is another, or stands below it."""
+    return dotted == key or dotted.startswith(f"{key}.")
 
 
 def _is_branch(part: Any) -> bool:

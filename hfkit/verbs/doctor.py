@@ -42,6 +42,7 @@ EXTRAS = {
     "texts": "sacrebleu",
 }
 OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
+YES = ("1", "true", "yes", "on")  # what Hugging Face's libraries take for it
 HUB = "https://huggingface.co"
 MIRROR = "https://hf-mirror.com"
 PROBE_SECONDS = 5.0
@@ -205,7 +206,7 @@ def place_check(name: str, path: Path, variable: str) -> Check:
 def network(offline: bool) -> list[Check]:
     """The Hub, unless it may not be asked."""
     endpoint = os.environ.get("HF_ENDPOINT") or HUB
-    switched = [f"{name}={os.environ[name]}" for name in OFFLINE if os.environ.get(name)]
+    switched = [f"{name}={os.environ[name]}" for name in OFFLINE if os.environ.get(name, "").lower() in YES]
     if offline or switched:
         hint = "unset it to download models and data" if switched and not offline else None
         return [Check("hub", "ok", f"not asked: {'--offline' if offline else ', '.join(switched)}", hint)]

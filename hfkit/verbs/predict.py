@@ -115,7 +115,8 @@ def one_row(task: Task, fields: Mapping[str, str]) -> dict[str, str]:
     missing = [c.name for c in task.columns if c.required and not c.gold and c.name not in fields]
     unknown = [name for name in fields if name not in asked]
     if missing or unknown:
-        problem = f"missing: {', '.join(missing)}" if missing else f"no such column: {', '.join(unknown)}"
+        parts = (("no such column", unknown), ("missing", missing))
+        problem = "; ".join(f"{what}: {', '.join(names)}" for what, names in parts if names)
         raise UsageError(
             f"{task.name} reads {', '.join(c for c in asked if c != 'id')}; {problem}",
             "type " + " ".join(f"{c}='...'" for c in asked if c != "id"),

@@ -219,6 +219,9 @@ def test_the_hub_is_not_asked_offline(monkeypatch, capsys):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     [found] = doctor.network(False)
     assert "HF_HUB_OFFLINE=1" in found.found
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # which the libraries take for no
+    monkeypatch.setattr(doctor, "probe", lambda endpoint: None)
+    assert doctor.network(offline=False)[0].found.endswith("answers")
 
 
 def test_a_hub_that_does_not_answer_names_a_mirror(monkeypatch):

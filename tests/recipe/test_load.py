@@ -278,3 +278,9 @@ def test_a_file_older_than_a_key_means_its_default(tmp_path: Path) -> None:
     assert differences(values, tmp_path / "recipe.yaml") == ([], [])
     values["tricks"]["r_drop"] = 1.0
     assert differences(values, tmp_path / "recipe.yaml") == (["tricks.r_drop: 0.0 -> 1.0"], [])
+
+
+def test_a_typo_in_the_middle_of_a_typed_key_is_put_to_the_command_line() -> None:
+    with pytest.raises(UsageError) as caught:
+        load("classify", ["data.column.text=body"])
+    assert caught.value.message == "command line: unknown key 'data.column'; did you mean 'data.columns'?"

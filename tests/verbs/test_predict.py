@@ -89,6 +89,8 @@ def test_one_row_leaves_nothing_behind(run, monkeypatch, tmp_path):
 def test_a_column_missing_or_unknown(run):
     with pytest.raises(UsageError, match="missing: context"):
         run("1-qa", fields={"question": "who?"})
+    with pytest.raises(UsageError, match="no such column: queston; missing: question"):
+        run("1-qa", fields={"queston": "who?", "context": "the old mill"})
     with pytest.raises(UsageError, match="no such column: label"):
         run("2-nli", fields={"premise": "a", "hypothesis": "b", "label": "neutral"})
 
