@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hfkit.data.answers import answers_of
 from hfkit.data.records import Bad
 from hfkit.errors import DataError, UsageError
 from hfkit.tasks.base import Column
@@ -134,22 +134,59 @@ def shown(source: str | list[str] | None) -> str:
     return source if isinstance(source, str) else ", ".join(source or ())
 
 
+def _unread(columns: Sequence[Column], mapping: Mapped, given: Mapping[str, str | list[str]]) -> dict[str, Column]:
+    """The columns of the task that nothing was mapped to, by the names in lower case that they may come under."""
+    found: dict[str, Column] = {}
+    for column in columns:
+        asked = given.get(column.name)
+        if column.name not in mapping:
+            for name in (column.name, *column.aliases) if asked is None else [asked] if isinstance(asked, str) else ():
+                found.setdefault(name.lower(), column)
+    return found
+
+
 def mapper(
-    mapping: Mapped, columns: Sequence[Column], *, need_gold: bool
+    mapping: Mapped,
+    columns: Sequence[Column],
+    *,
+    need_gold: bool,
+    have: Sequence[str],
+    given: Mapping[str, str | list[str]],
 ) -> Callable[[int, dict[str, Any]], dict[str, Any] | Bad]:
     """A function (row number, data row) -> the task's row: task columns, then the data's others by their own names.
 
     `id` is always a string, the row's number where the data has none; `answers` become a list of {"text", "start"};
     several label columns become {column: value}. A row that lacks a mapped column that it must have is Bad.
+
+    `have` and `given` are what `mapping` was made of: columns of the first rows, data.columns. A column of the task
+    that comes later is added to `mapping` where rows may lack it (gold that is not needed); else the row is Bad,
+    since the rows before were read without it.
     """
     optional = {column.name for column in columns if column.gold and not need_gold}
+    unread, known = _unread(columns, mapping, given), set(have)
     taken = {name for source in mapping.values() for name in ([source] if isinstance(source, str) else source)}
     taken |= {column.name for column in columns}
     plan = [(name, source) for name, source in mapping.items() if name != "id"]
     id_column = mapping.get("id")
-    answered = "answers" in mapping
+
+    def late(raw: dict[str, Any]) -> Bad | None:
+        """What to make of columns that the first rows did not have: others than the task's are kept like any."""
+        for name in raw.keys() - known:
+            column = unread.get(str(name).strip().lower())
+            if column is None or raw[name] is None:
+                continue
+            if column.name not in optional:
+                called = "" if name == column.name else f" (the task's {column.name})"
+                return Bad(f"has a column '{name}'{called} that the first rows lack: give it to all rows, or to none")
+            if column.name not in mapping:
+                mapping[column.name] = name
+                plan.append((column.name, name))
+                taken.add(name)
+        return None
 
     def row_of(number: int, raw: dict[str, Any]) -> dict[str, Any] | Bad:
+        if unread and not known.issuperset(raw) and (bad := late(raw)) is not None:
+            return bad
         row: dict[str, Any] = {"id": str(number)}
         if isinstance(id_column, str):
             value = cell(raw, id_column)
@@ -169,7 +206,7 @@ def mapper(
                 row[name] = value
             elif name not in optional:
                 return Bad(f"column '{source}' is missing")
-        if answered and "answers" in row:
+        if "answers" in row:
             answers = answers_of(row["answers"], raw.get("answer_start"))
             if answers is None:
                 del row["answers"]
@@ -183,58 +220,3 @@ def mapper(
         return row
 
     return row_of
-
-
-def answers_of(value: Any, start: Any = None) -> list[dict[str, Any]] | Bad | None:
-    """Gold answers in any published form as [{"text", "start"}, ...]; None when there is no gold.
-
-    Forms: SQuAD's list of {"text", "answer_start"}, Hugging Face's {"text": [...], "answer_start": [...]} (also as JSON
-    in a text field), a list of texts, or one text with its start in a column of its own (an empty text is no answer).
-    """
-    try:
-        return _answers_of(value, start)
-    except (TypeError, ValueError, OverflowError):  # infinity is no whole number either
-        return Bad("an answer_start is not a whole number")
-
-
-def _answers_of(value: Any, start: Any) -> list[dict[str, Any]] | Bad | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        if value[:1] in ("{", "["):
-            try:
-                return answers_of(json.loads(value))
-            except (ValueError, RecursionError):
-                if value.startswith(("{'", "[{'", "['")):
-                    return Bad("answers are written as Python prints them, not as JSON")
-        return [{"text": value, "start": _start(start)}] if value else []
-    if isinstance(value, dict):
-        texts, starts = value.get("text"), value.get("answer_start", value.get("start"))
-        if isinstance(texts, str):
-            texts, starts = [texts], [starts] if not isinstance(starts, list) else starts
-        if not isinstance(texts, list) or (
-            starts is not None and (not isinstance(starts, list) or len(starts) != len(texts))
-        ):
-            return Bad("answers need as many answer_start as text")
-        pairs = list(zip(texts, starts if starts is not None else [None] * len(texts), strict=True))
-    elif isinstance(value, list):
-        pairs = []
-        for item in value:
-            if isinstance(item, dict):
-                pairs.append((item.get("text"), item.get("answer_start", item.get("start"))))
-            else:
-                pairs.append((item, None))
-    else:
-        return Bad(f"answers are neither a list nor an object but {type(value).__name__}")
-    if not all(isinstance(text, str) for text, _ in pairs):
-        return Bad("an answer has no text")
-    return [{"text": text, "start": _start(position)} for text, position in pairs]
-
-
-def _start(value: Any) -> int | None:
-    """An offset as published (may be negative); None when absent. Raises ValueError or TypeError."""
-    if value is None or value == "":
-        return None
-    if isinstance(value, float) and value != int(value):
-        raise ValueError(value)
-    return int(value)

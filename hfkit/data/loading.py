@@ -23,7 +23,8 @@ from hfkit.files import sha256_of
 from hfkit.recipe.keys import Data
 from hfkit.tasks.base import Column, Row
 
-FORMAT = 1  # of rows kept on disk; counts up when reading or mapping changes
+FORMAT = 1  # of rows, part of their fingerprint; counts up when the same file gives other rows
+KEPT = 2  # of rows kept on disk; counts up when reading notes, refuses or gives anything else
 SPOOL_BYTES = 16 << 20  # sets above this many bytes of files are kept on disk instead of in memory
 FEW_BAD = 10  # rows that data.max_bad_rows lets pass however few there are in all
 KEPT_BAD = 10_000  # skipped rows of which more than the count is kept
@@ -96,7 +97,7 @@ class Loading:
         settings = [getattr(self.settings, key) for key in keys]
         names = [[column.name, column.required, column.gold, *column.aliases] for column in self.columns]
         where = [place.name for place in self.places]  # stands in the notes
-        return _digest([FORMAT, self.content, where, settings, names, self.need_gold])
+        return _digest([FORMAT, KEPT, self.content, where, settings, names, self.need_gold])
 
     def _facts(self) -> dict[str, Any]:
         """What is known once all rows are read. Raises DataError when too little is left."""
@@ -142,7 +143,9 @@ class Loading:
             self._stop_at(place, head)
             readable = any(isinstance(values, dict) for _, values in head)
             mapping = self._map(place, have) if readable else {}
-            row_of = mapping_of.mapper(mapping, self.columns, need_gold=self.need_gold)
+            row_of = mapping_of.mapper(
+                mapping, self.columns, need_gold=self.need_gold, have=have, given=self.settings.columns
+            )
             for line, values in itertools.chain(head, records):
                 row = row_of(number, values) if isinstance(values, dict) else values
                 if isinstance(row, Bad):

@@ -21,8 +21,10 @@ NLI = (
 )
 
 
-def rows_of(spec: Any, *, need_gold: bool = True, columns: tuple[Column, ...] = NLI, **settings: Any) -> Any:
-    return load(spec, columns=columns, settings=Data(**settings), need_gold=need_gold)
+def rows_of(
+    spec: Any, *, need_gold: bool = True, columns: tuple[Column, ...] = NLI, asked: Any = None, **settings: Any
+) -> Any:
+    return load(spec, columns=columns, settings=Data(columns=asked or {}, **settings), need_gold=need_gold)
 
 
 def test_well_known_names_are_mapped_and_the_rest_is_kept() -> None:
@@ -165,3 +167,36 @@ def test_ids_and_several_labels_may_stand_in_columns_of_objects() -> None:
     assert found["id"] == "q7" and found["label"] == {"marks.x": 1, "marks.y": 0}
     with pytest.raises(DataError, match="'meta.id' is missing"):
         load([{**row, "meta": {}}], columns=Classify.columns, settings=named, need_gold=True)
+
+
+@pytest.mark.parametrize("name", ["text_pair", "sentence2", "Text_Pair"])
+@pytest.mark.parametrize("memory", [False, True])
+def test_a_task_column_that_comes_late_is_not_dropped(tmp_path: Path, name: str, memory: bool) -> None:
+    rows = [{"text": f"t{number}", "label": number % 2, name: None} for number in range(150)]
+    for row in rows[:120]:
+        del row[name]
+    spec = tmp_path / "a.jsonl"
+
+    def read() -> Any:
+        spec.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return rows_of(rows if memory else str(spec), columns=Classify.columns)
+
+    assert len(read()) == 150, "null is nothing"
+    rows[130][name] = "second"
+    place = "rows in memory: row 131" if memory else r"a\.jsonl:131"
+    with pytest.raises(DataError, match=rf"{place}: has a column '{name}'.* that the first rows lack") as caught:
+        read()
+    assert "on_bad_row=skip" in str(caught.value.hint)
+
+
+def test_gold_that_comes_late_is_read_where_it_may_be_absent() -> None:
+    rows = [{"text": f"t{number}"} for number in range(120)] + [{"text": "last", "gold": 1, "note": "x"}]
+    read = rows_of(rows, columns=Classify.columns, need_gold=False, asked={"label": "gold"})
+    assert read[120] == {"id": "120", "text": "last", "label": 1, "note": "x"}
+    assert "label" not in read[0]
+    assert read.mapping == {"text": "text", "label": "gold"}
+
+
+def test_other_columns_may_come_late() -> None:
+    rows = [{"text": f"t{number}", "label": 0} for number in range(120)] + [{"text": "x", "label": 1, "note": "n"}]
+    assert rows_of(rows, columns=Classify.columns)[120] == {"id": "120", "text": "x", "label": 1, "note": "n"}

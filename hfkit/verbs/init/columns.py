@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hfkit.data.columns import answers_of, cell, well_known
+from hfkit.data.answers import answers_of
+from hfkit.data.columns import cell, well_known
 from hfkit.data.peek import Peek
 from hfkit.data.records import Bad
 from hfkit.data.submission import Submission
