@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from hfkit.data.answers import answers_of
 from hfkit.data.records import Bad
@@ -77,6 +77,19 @@ def well_known(column: Column, have: Sequence[str]) -> str | None:
         if len(same) == 1:
             return same[0]
     return None
+
+
+def holds_names(raw: Any, mapping: Mapped, columns: Sequence[Column]) -> TypeGuard[Mapping[str, Any]]:
+    """Whether a row is a header taken for a row: where each mapped column but the id should have a value, its name."""
+    read = [(column, mapping[column.name]) for column in columns if column.name in mapping and column.name != "id"]
+    return (
+        isinstance(raw, Mapping)
+        and bool(read)
+        and all(
+            isinstance(source, str) and well_known(column, [str(raw.get(source))]) is not None
+            for column, source in read
+        )
+    )
 
 
 def _missing(

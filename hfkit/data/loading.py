@@ -14,7 +14,7 @@ from hfkit.data import hub
 from hfkit.data.columns import Mapped
 from hfkit.data.json_reader import has_lone_surrogate
 from hfkit.data.place import HubName, Place
-from hfkit.data.readers import form_of, read, read_pair
+from hfkit.data.readers import form_of, header_there, read, read_pair
 from hfkit.data.records import Bad, Reading, Record
 from hfkit.data.rows import Rows
 from hfkit.data.validators import rows_text
@@ -143,6 +143,9 @@ class Loading:
             self._stop_at(place, head)
             readable = any(isinstance(values, dict) for _, values in head)
             mapping = self._map(place, have) if readable else {}
+            line, first = head[0]
+            if self.how.names is not None and mapping_of.holds_names(first, mapping, self.columns):
+                raise header_there(self._at(place, line), map(str, first.values()))
             row_of = mapping_of.mapper(
                 mapping, self.columns, need_gold=self.need_gold, have=have, given=self.settings.columns
             )
@@ -184,13 +187,13 @@ class Loading:
             "correct it, or skip and count such rows with data.on_bad_row=skip",
         )
 
-    def _at(self, place: Place, line: int, bad: Bad) -> str:
+    def _at(self, place: Place, line: int, bad: Bad | None = None) -> str:
         lined = place.files and form_of(place.files[0]) in ("jsonl", "csv", "tsv", "txt")
         path = str(place.files[0]) if place.files else place.name
         shown = _relative(path) if place.files else path
         if not lined:
             return f"{shown}: row {line}"
-        return f"{shown}:{line}" + (f":{bad.column}" if bad.column else "")
+        return f"{shown}:{line}" + (f":{bad.column}" if bad and bad.column else "")
 
     def _map(self, place: Place, have: list[str]) -> Mapped:
         """The mapping of one place; places of one set must agree on which of the task's columns they have."""

@@ -7,7 +7,7 @@ import gzip
 import io
 import itertools
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -90,7 +90,7 @@ def _open(path: Path, encoding: str) -> io.TextIOWrapper:
 def _csv(path: Path, handle: IO[str], how: Reading, say: Callable[[str], None]) -> Iterator[Record]:
     csv.field_size_limit(2**31 - 1)
     reader = csv.reader(handle, strict=True)
-    names: list[str] | None = None if how.names is None else list(how.names)
+    names: list[str] | None = None
     while True:
         line = reader.line_num + 1
         try:
@@ -105,9 +105,10 @@ def _csv(path: Path, handle: IO[str], how: Reading, say: Callable[[str], None]) 
         if not fields:
             continue
         if names is None:
-            names = _header(path, fields)
-            continue
-        yield line, _fields(fields, names)
+            names = _names(path, line, fields, how)
+            if how.names is None:
+                continue
+        yield line, _fields(fields, names, how)
 
 
 def _csv_problem(error: csv.Error) -> str:
@@ -120,31 +121,46 @@ def _csv_problem(error: csv.Error) -> str:
 
 def _tsv(path: Path, handle: IO[str], how: Reading, say: Callable[[str], None]) -> Iterator[Record]:
     """Fields between tabs, quotes are text: GLUE's files hold bare ones."""
-    names: list[str] | None = None if how.names is None else list(how.names)
+    names: list[str] | None = None
     for number, line in enumerate(handle, 1):
         text = line.rstrip("\r\n")
         if not text:
             continue
         fields = text.split("\t")
         if names is None:
-            names = _header(path, fields)
-            continue
-        yield number, _fields(fields, names)
+            names = _names(path, number, fields, how)
+            if how.names is None:
+                continue
+        yield number, _fields(fields, names, how)
 
 
-def _header(path: Path, fields: list[str]) -> list[str]:
+def _names(path: Path, line: int, fields: list[str], how: Reading) -> list[str]:
+    """The columns' names: data.names, else the header, which `fields` are then. Raises DataError."""
+    if how.names is not None:
+        if {name.strip().lower() for name in how.names} <= {field.strip().lower() for field in fields}:
+            raise header_there(f"{path}:{line}", fields)
+        return list(how.names)
     twice = [name for name in fields if fields.count(name) > 1]
     if twice:
         raise DataError(
-            f"{path}:1: the header names '{twice[0]}' twice",
+            f"{path}:{line}: the header names '{twice[0]}' twice",
             "rename one, or give data.names when the file has no header",
         )
     return fields
 
 
-def _fields(fields: list[str], names: list[str]) -> dict[str, Any] | Bad:
+def header_there(where: str, fields: Iterable[str]) -> DataError:
+    """The error for data.names given to a file whose first row holds names of columns."""
+    return DataError(
+        f"{where}: data.names is for files without a header, and this row looks like one: {cut(','.join(fields))}",
+        "leave data.names out; which column is which is said by e.g. data.columns.text=NAME",
+    )
+
+
+def _fields(fields: list[str], names: list[str], how: Reading) -> dict[str, Any] | Bad:
     if len(fields) != len(names):
-        return Bad(f"{len(fields)} fields where the header has {len(names)}: {cut(','.join(fields))}")
+        having = "the header has" if how.names is None else "data.names has"
+        return Bad(f"{len(fields)} fields where {having} {len(names)}: {cut(','.join(fields))}")
     return dict(zip(names, fields, strict=True))
 
 

@@ -120,6 +120,29 @@ def test_names_of_a_headerless_file(tmp_path: Path) -> None:
     assert "data.names" in refusal(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("text,label\ngood,1\n", ["text", "label"]),
+        ("Text,Label\ngood,1\n", ["text", "label"]),
+        ("id,text,label\na,good,1\n", ["text", "label"]),
+        ("Sentence,category\ngood,1\n", ["text", "label"]),
+        ("tweet,sentence,label\n7,good,1\n", ["id", "text", "label"]),
+    ],
+)
+def test_names_for_a_file_with_a_header_are_refused(tmp_path: Path, content: str, names: list[str]) -> None:
+    said = refusal(written(tmp_path / "a.csv", content), names=names)
+    assert f"a.csv:1: data.names is for files without a header, and this row looks like one: {content[:4]}" in said
+    assert "leave data.names out" in said
+    tabs = written(tmp_path / "a.tsv", content.replace(",", "\t"))
+    assert "a.tsv:1: data.names is for" in refusal(tabs, names=names, on_bad_row="skip")
+
+
+def test_a_wrong_number_of_names_is_not_put_to_a_header(tmp_path: Path) -> None:
+    said = refusal(written(tmp_path / "a.csv", "7,good,1\n"), names=["text", "label"])
+    assert "a.csv:1: 3 fields where data.names has 2: 7,good,1" in said
+
+
 def test_running_text_is_read_exactly(tmp_path: Path) -> None:
     text = " a\r\n\n b\tc\u2028\x0c end without newline"
     rows = read(written(tmp_path / "a.txt", text), LM)
