@@ -12,6 +12,7 @@ from hfkit.data.split import by, column_of, divided, group_keys
 from hfkit.data.validators import rows_text
 from hfkit.errors import DataError, UsageError
 from hfkit.recipe.keys import Data
+from hfkit.tasks.base import Column
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,10 +46,10 @@ def check_folds(settings: Data) -> None:
         )
 
 
-def fold(rows: Rows, settings: Data, group: str | None) -> tuple[Rows, Rows, str]:
+def fold(rows: Rows, settings: Data, group: str | None, *, columns: Sequence[Column]) -> tuple[Rows, Rows, str]:
     """Train and validation rows for data.fold, and the line that says what is held out."""
     assert settings.fold is not None
-    numbers, count, how = fold_numbers(rows, settings, group)
+    numbers, count, how = fold_numbers(rows, settings, group, columns=columns)
     if settings.fold >= count:
         raise _beyond(settings.fold, count)
     inside = numbers == settings.fold
@@ -56,11 +57,14 @@ def fold(rows: Rows, settings: Data, group: str | None) -> tuple[Rows, Rows, str
     return divided(rows, inside, f"validation: fold {settings.fold} of {count}, {held} of train{how}")
 
 
-def fold_numbers(rows: Rows, settings: Data, group: str | None) -> tuple[np.ndarray, int, str]:
+def fold_numbers(
+    rows: Rows, settings: Data, group: str | None, *, columns: Sequence[Column]
+) -> tuple[np.ndarray, int, str]:
     """The fold of each row (rows,) from 0, how many folds there are, and words on how they were made.
 
-    Folds depend on the values of the rows, not on their order. Raises DataError when a fold would be empty, UsageError
-    when data.fold_column has other folds than data.folds says.
+    Groups stay in one fold, or without one rows whose texts (of the task's `columns`) are equal. Folds depend on the
+    values of the rows, not on their order. Raises DataError when a fold would be empty, UsageError when
+    data.fold_column has other folds than data.folds says.
     """
     if settings.fold_column is not None:
         return _given(rows, settings)
@@ -68,7 +72,7 @@ def fold_numbers(rows: Rows, settings: Data, group: str | None) -> tuple[np.ndar
     import numpy as np
 
     name = settings.group or group
-    _, owners, sizes = np.unique(group_keys(rows, name), return_inverse=True, return_counts=True)
+    _, owners, sizes = np.unique(group_keys(rows, name, columns), return_inverse=True, return_counts=True)
     if len(sizes) < settings.folds:
         raise DataError(
             f"{rows.name}: {len(sizes)} groups cannot make {settings.folds} folds{by(name)}", "use fewer folds"

@@ -54,7 +54,7 @@ def load_training(
     train = load(settings.train, columns=columns, settings=settings, split="train", need_gold=True, offline=offline)
     lines = describe(train)
     if folds.asks_for_folds(settings):
-        train, validation, line = folds.fold(splitting.limited(train, settings.limit), settings, group)
+        train, validation, line = folds.fold(splitting.limited(train, settings.limit), settings, group, columns=columns)
         lines += [line, *_idle(settings, ("validation_share",), "a fold is held out")]
         if settings.fold_column is not None:
             lines += _idle(settings, ("group",), "data.fold_column says what is held out")
@@ -69,7 +69,7 @@ def load_training(
             lines += [f"validation {line}" for line in describe(validation)]
             lines += _idle(settings, ("validation_share", "group"), "validation data is there")
         else:
-            train, validation, line = splitting.share(train, settings, group)
+            train, validation, line = splitting.share(train, settings, group, columns=columns)
             lines.append(line)
     lines += _overlap(train, validation, columns, settings.max_overlap)
     return splitting.limited(train, settings.limit), splitting.limited(validation, settings.limit), lines

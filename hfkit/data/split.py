@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hfkit.data.rows import Rows
 from hfkit.data.validators import rows_text
 from hfkit.errors import DataError
 from hfkit.recipe.keys import Data
+from hfkit.tasks.base import Column
 
 if TYPE_CHECKING:
     import numpy as np
 
 SALT = b"hfkit validation 1"
 LIMIT_SEED = 20240229
-GOLD = ("id", "answers", "label")  # not looked at when rows are told apart without a group
 
 
 def limited(rows: Rows, limit: int | None) -> Rows:
@@ -29,17 +30,17 @@ def limited(rows: Rows, limit: int | None) -> Rows:
     return rows.subset(np.sort(chosen).tolist())
 
 
-def share(rows: Rows, settings: Data, group: str | None) -> tuple[Rows, Rows, str]:
+def share(rows: Rows, settings: Data, group: str | None, *, columns: Sequence[Column]) -> tuple[Rows, Rows, str]:
     """Train and validation rows, data.validation_share held out, and the line that says so.
 
-    Groups stay together; which are held out depends on their values alone, not on the order of rows. Running text gives
-    its tail.
+    Groups stay together, or without one rows whose texts (of the task's `columns`) are equal; which are held out
+    depends on their values alone, not on the order of rows. Running text gives its tail.
     """
     part = settings.validation_share
     if settings.group is None and group is None and _is_running_text(rows):
         return _tail(rows, part)
     name = settings.group or group
-    keys = group_keys(rows, name)
+    keys = group_keys(rows, name, columns)
     values, counts = _ordered(keys)
     if len(values) < 2:
         raise DataError(
@@ -70,13 +71,17 @@ def _nothing_to_split(rows: Rows, name: str | None) -> str:
     return f"all rows share one {name}" if name else f"{rows_text(len(rows))} cannot be split"
 
 
-def group_keys(rows: Rows, name: str | None) -> np.ndarray:
-    """A 64-bit hash of each row's group; without one, of all that is not gold: equal texts stay together."""
+def group_keys(rows: Rows, name: str | None, columns: Sequence[Column]) -> np.ndarray:
+    """A 64-bit hash of each row's group (rows,); without one, of what a model reads: equal texts stay together.
+
+    Columns that the task does not have are not looked at: a number of each row's own would part equal texts.
+    """
     import numpy as np
 
     column = column_of(rows, name, "data.group") if name is not None else None
+    texts = [own.name for own in columns if not own.gold and own.name != "id"]
     values = (
-        (row.get(column) if column is not None else {k: v for k, v in row.items() if k not in GOLD}) for row in rows
+        row.get(column) if column is not None else {text: row[text] for text in texts if text in row} for row in rows
     )
     return np.fromiter((_hash(value) for value in values), dtype=np.uint64, count=len(rows))
 

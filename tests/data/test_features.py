@@ -195,7 +195,7 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 before = peak()
 rows = load(sys.argv[1], columns=columns, settings=Data(), need_gold=True)
-train, held, _ = share(rows, Data(), None)
+train, held, _ = share(rows, Data(), None, columns=columns)
 assert not list(text_column(train, "text", empty="failure")) and not list(duplicate_ids(rows, "failure"))
 print(json.dumps([len(rows), len(held), peak() - before]))
 """

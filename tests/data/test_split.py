@@ -34,14 +34,14 @@ def ids(rows: Sequence[Any]) -> list[int]:
 
 def test_share_keeps_groups_together_and_is_the_same_each_time() -> None:
     rows = rows_of(3000)
-    train, held, line = splitting.share(rows, Data(), "premise")
+    train, held, line = splitting.share(rows, Data(), "premise", columns=NLI)
     assert len(train) + len(held) == 3000
     assert 300 <= len(held) < 303
     assert "300" in line
     assert "grouped by premise" in line
     assert not {row["premise"] for row in train} & {row["premise"] for row in held}
     assert ids(held) == sorted(ids(held))
-    again = splitting.share(rows_of(3000), Data(), "premise")[1]
+    again = splitting.share(rows_of(3000), Data(), "premise", columns=NLI)[1]
     assert ids(again) == ids(held)
     assert again.fingerprint == held.fingerprint
     assert train.fingerprint != held.fingerprint
@@ -50,31 +50,43 @@ def test_share_keeps_groups_together_and_is_the_same_each_time() -> None:
 def test_share_does_not_depend_on_the_order_of_rows() -> None:
     rows = rows_of(300)
     backward = rows.subset(range(299, -1, -1))
-    assert sorted(ids(splitting.share(backward, Data(), "premise")[1])) == ids(
-        splitting.share(rows, Data(), "premise")[1]
+    assert sorted(ids(splitting.share(backward, Data(), "premise", columns=NLI)[1])) == ids(
+        splitting.share(rows, Data(), "premise", columns=NLI)[1]
     )
 
 
 def test_share_by_another_column_under_the_data_name() -> None:
     data = [{"sentence1": f"p{i % 7}", "hypothesis": f"h{i}", "label": 0} for i in range(100)]
     rows = load(data, columns=NLI, settings=Data(), need_gold=True)
-    train, held, line = splitting.share(rows, Data(group="sentence1"), None)
+    train, held, line = splitting.share(rows, Data(group="sentence1"), None, columns=NLI)
     assert not {row["premise"] for row in train} & {row["premise"] for row in held}
     assert "grouped by sentence1" in line
     with pytest.raises(DataError, match="no column 'nothing', which data.group asks for"):
-        splitting.share(rows, Data(group="nothing"), None)
+        splitting.share(rows, Data(group="nothing"), None, columns=NLI)
 
 
 def test_equal_texts_stay_on_one_side_without_a_group() -> None:
     data = [{"premise": f"p{i % 50}", "hypothesis": "h", "label": i % 3} for i in range(500)]
-    train, held, _ = splitting.share(load(data, columns=NLI, settings=Data(), need_gold=True), Data(), None)
+    train, held, _ = splitting.share(
+        load(data, columns=NLI, settings=Data(), need_gold=True), Data(), None, columns=NLI
+    )
     assert len(held) == 50
     assert not {row["premise"] for row in train} & {row["premise"] for row in held}
 
 
+def test_columns_that_the_task_lacks_part_no_equal_texts() -> None:
+    columns = (Column("id", False), Column("source", True), Column("target", True, gold=True))
+    data = [{"source": f"s{i % 50}", "target": f"t{i}", "tweet_id": i, "at": f"{i}:00"} for i in range(500)]
+    train, held, _ = splitting.share(
+        load(data, columns=columns, settings=Data(), need_gold=True), Data(), None, columns=columns
+    )
+    assert len(held) == 50
+    assert not {row["source"] for row in train} & {row["source"] for row in held}
+
+
 def test_one_group_cannot_be_split() -> None:
     with pytest.raises(DataError, match="all rows share one premise"):
-        splitting.share(rows_of(10, group_size=10), Data(), "premise")
+        splitting.share(rows_of(10, group_size=10), Data(), "premise", columns=NLI)
 
 
 def test_limit_draws_by_a_fixed_seed_and_keeps_order() -> None:
@@ -111,7 +123,7 @@ def test_running_text_gives_its_tail(tmp_path: Path) -> None:
 
 def test_documents_of_text_give_the_last_ones() -> None:
     rows = load([{"text": f"d{i}"} for i in range(20)], columns=LM, settings=Data(), need_gold=True)
-    _, held, _ = splitting.share(rows, Data(), None)
+    _, held, _ = splitting.share(rows, Data(), None, columns=NLI)
     assert [row["text"] for row in held] == ["d18", "d19"]
 
 

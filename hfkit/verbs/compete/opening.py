@@ -144,7 +144,7 @@ def most_folds(plan: Plan) -> int:
     """How many folds there can be: as many as groups of training rows, or those of the user's column."""
     if plan.recipe.data.fold_column is not None:
         return plan.folds
-    return len(np.unique(group_keys(plan.rows, plan.recipe.data.group or plan.task.group)))
+    return len(np.unique(group_keys(plan.rows, plan.recipe.data.group or plan.task.group, plan.task.columns)))
 
 
 def shape_of(found: Recognised, rows: Any) -> Submission:

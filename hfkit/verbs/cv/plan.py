@@ -100,7 +100,7 @@ def planned(recipe: Recipe, *, seeds: int, offline: bool) -> Generator[Event, No
     with named(rows):
         raise_failures(duplicate_ids(rows, "failure"))
         yield from map(warning, task.check(rows, training=True))
-    numbers, count, how = fold_numbers(rows, data, task.group)
+    numbers, count, how = fold_numbers(rows, data, task.group, columns=task.columns)
     recipe = recipe.model_copy(update={"data": data.model_copy(update={"folds": count})})
     usable = [place for place, row in enumerate(rows) if task.usable(row)]
     dropped = [row["id"] for row in rows if not task.usable(row)]
