@@ -42,8 +42,8 @@ def all_keys() -> list[tuple[str, str]]:
         task = task_class(name)
         rows += describe(task.Settings, f"{task.name}.")
     return [
-        (key, f"| `{key}` | {default_text(default)} | " + text.replace("|", r"\|") + " |")
-        for key, _, default, text in rows
+        (key.key, f"| `{key.key}` | {default_text(key.default)} | " + key.help.replace("|", r"\|") + " |")
+        for key in rows
     ]
 
 

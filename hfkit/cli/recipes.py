@@ -37,7 +37,7 @@ def list_(
 def show(
     name: Name,
     *,
-    keys: Annotated[bool, typer.Option("--keys", help="Every key with its value, type and one line of help.")] = False,
+    keys: Annotated[bool, typer.Option("--keys", help="Every key: value, type, range, default, help.")] = False,
     json: Json = False,
     offline: Offline = False,
     quiet: Quiet = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,9 +11,13 @@ from hfkit.report.compete import compete_text
 from hfkit.report.competition import folds_text, members_text
 from hfkit.report.data import check_text, windows_text
 from hfkit.report.runs import diff_text, notes_text, rerun_text, run_text, runs_text
+from hfkit.report.streams import columns_there
 from hfkit.report.sweep import sweep_text
 from hfkit.report.text import number, one_line, safe, table
 
+NARROW = 80  # columns of lines where no terminal says how wide it is
+WIDEST = 100  # columns of lines that people read
+VALUE_COLUMNS = 34  # of a key and its value, before its type
 INPUTS = ("question", "premise", "hypothesis", "text", "text_pair", "prompt")
 MARKS = {"ok": "ok", "warning": "!", "failure": "FAIL"}
 
@@ -105,10 +110,26 @@ def result_text(command: str, fields: Mapping[str, Any]) -> str:
 
 
 def keys_text(keys: Sequence[Mapping[str, Any]]) -> str:
-    """Every key with its value in this recipe and its line of help."""
-    return table(
-        ["key", "value", "help"], [[key["key"], one_line(as_value(key["value"]), 40), key["help"]] for key in keys]
-    )
+    """Every key: its value in this recipe, what it may be, its default, and below it the help; sections apart."""
+    width = min(columns_there() or NARROW, WIDEST)
+    lines: list[str] = []
+    section = ""
+    for key in keys:
+        head = key["key"].rpartition(".")[0]
+        if lines and head != section:
+            lines.append("")
+        section = head
+        value = f"{key['key']} = {one_line(as_value(key['value']), 40)}"
+        kind = key["type"] + (f", {key['range']}" if key["range"] else "")
+        kind += "; required" if key["required"] else f"; default {one_line(as_value(key['default']), 40)}"
+        together = f"{value:<{VALUE_COLUMNS}}  {kind}"
+        lines += [together] if len(together) <= width else [value, *_indented(kind, width)]
+        lines += _indented(key["help"], width)
+    return "\n".join(lines)
+
+
+def _indented(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def as_value(value: Any) -> str:

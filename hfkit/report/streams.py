@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
 from typing import TextIO
 
@@ -68,6 +69,11 @@ def to_data(text: str) -> None:
     """A piece of data, as it is, to stdout."""
     if rank() == 0:
         write(sys.stdout, text)
+
+
+def columns_there() -> int | None:
+    """The columns of the terminal that data is shown on (COLUMNS where it is set); None where stdout is none."""
+    return max(shutil.get_terminal_size().columns, 40) if sys.stdout.isatty() else None
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -43,7 +43,7 @@ def list_recipes() -> Iterator[Event]:
 
 
 def show_recipe(name: str, *, keys: bool = False, overrides: Sequence[str] = ()) -> Iterator[Event]:
-    """A recipe's text as it stands in its file; with `keys` every key, its value here, its type and its help."""
+    """A recipe's text as it stands in its file; with `keys` every key and its value here."""
     path = find_recipe(name)
     recipe = load(name, overrides)
     fields: dict[str, Any] = {"name": path.stem, "path": str(path.absolute()), "recipe": as_dict(recipe)}
@@ -80,17 +80,18 @@ def copy_recipe(name: str, path: Path | None = None) -> Iterator[Event]:
 
 
 def all_keys(recipe: Recipe) -> list[dict[str, Any]]:
-    """Every key of the recipe: dotted name, its value here, its type, its default, one line of help."""
+    """Every key of the recipe: dotted name, value here, type, range, default (null where none), one line of help."""
     values = as_dict(recipe)
     task = task_class(recipe.task)
     described = [*describe(Recipe), *describe(task.Settings, f"{task.name}.")]
     found = []
-    for dotted, kind, default, text in described:
+    for key in described:
         value: Any = values
-        for part in dotted.split("."):
+        for part in key.key.split("."):
             value = value[part]
-        shown = None if "Undefined" in repr(default) else default
-        found.append({"key": dotted, "value": value, "type": kind, "default": shown, "help": text})
+        default = None if key.required else key.default
+        shown = {"type": key.type, "range": key.range or None, "default": default, "required": key.required}
+        found.append({"key": key.key, "value": value, **shown, "help": key.help})
     return found
 
 

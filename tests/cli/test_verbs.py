@@ -75,7 +75,27 @@ def test_recipes_show_keys_has_every_key_with_value_and_help(mine, capsys):
     assert {"task", "model", "data.train", "generate.top_p", "scratch.vocab_size"} <= set(keys)
     assert all(key["help"] for key in keys.values())
     out = run(capsys, "recipes", "show", "mine", "--keys", "--set", "qa.stride=64")[1]
-    assert re.search(r"^qa\.stride +64 +\S", out, re.MULTILINE)
+    assert re.search(r"^qa\.stride = 64 +int, >= 0; default 128\n    \S", out, re.MULTILINE)
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "limits"),
+    [
+        ("train.lr", "auto | float", "> 0"),
+        ("train.max_steps", "int | null", "> 0"),
+        ("train.schedule", "linear | cosine | constant", None),
+        ("train.eval_steps", "auto | int | null", "> 0"),
+        ("data.validation_share", "float", "> 0, < 1"),
+        ("data.folds", "int | null", ">= 2"),
+        ("data.columns", "dict[str, str | list[str]]", None),
+        ("generate.top_p", "auto | float", "> 0, <= 1"),
+        ("tricks.average", "ema | swa | null", None),
+    ],
+)
+def test_recipes_show_keys_has_types_and_ranges(mine, capsys, key, kind, limits):
+    found = next(k for k in run_json(capsys, "recipes", "show", "mine", "--keys")["keys"] if k["key"] == key)
+    assert (found["type"], found["range"], found["required"]) == (kind, limits, False)
 
 
 def test_recipes_copy_writes_once(mine, tmp_path, capsys):

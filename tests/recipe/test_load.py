@@ -236,7 +236,7 @@ def test_differences_name_the_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", sorted(TASKS))
 def test_every_key_has_a_type_a_default_and_help(task: str) -> None:
     settings = task_class(task).Settings
-    listed = {key: (kind, text) for key, kind, _, text in [*describe(Recipe), *describe(settings, f"{task}.")]}
+    listed = {key.key: (key.type, key.help) for key in [*describe(Recipe), *describe(settings, f"{task}.")]}
     values = as_dict(build({"task": task}))
     flat = {
         f"{k}.{inner}" if isinstance(v, dict) else k
