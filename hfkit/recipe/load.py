@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,9 @@ def build(
         raise UsageError(f"{where}: 'task' is missing", f"give it as task: {' | '.join(TASKS)}")
     task = task_class(task_name)
     problems: list[str] = []
-    for dotted, value in pairs:
-        problems += _assign(merged, _own_key(dotted, task.name, task.Settings), value)
+    own_pairs = _own_keys(pairs, task.name, task.Settings)
+    for dotted, value in own_pairs:
+        problems += _assign(merged, dotted, value)
     for section in set(TASKS) - {task.name}:
         if section in merged:
             place = where if section in values else COMMAND_LINE
@@ -64,7 +65,7 @@ def build(
     if "settings" in merged:
         problems.append(f"{where}: unknown key 'settings' (the section of the task is called '{task.name}')")
         del merged["settings"]
-    typed = {_own_key(dotted, task.name, task.Settings) for dotted, _ in pairs}
+    typed = {dotted for dotted, _ in own_pairs}
     settings, found = checked(task.Settings, section_values or {}, where, prefix=f"{task.name}.", typed=typed)
     problems += found
     recipe, found = checked(
@@ -79,8 +80,7 @@ def build(
 def override_settings(settings: Section, section: str, overrides: Sequence[str]) -> Section:
     """A task's settings with the overrides that name its section. Raises UsageError."""
     values = settings.model_dump()
-    for dotted, value in map(split_override, overrides):
-        dotted = _own_key(dotted, section, type(settings))
+    for dotted, value in _own_keys(map(split_override, overrides), section, type(settings)):
         if dotted.partition(".")[0] == section:
             _assign(values, dotted.partition(".")[2], value)
     found, problems = checked(type(settings), values, COMMAND_LINE, prefix=f"{section}.")
@@ -219,6 +219,20 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in values.items():
         found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) and value else {f"{prefix}{name}": value}
+    return found
+
+
+def _own_keys(pairs: Iterable[tuple[str, Any]], section: str, settings: type[BaseModel]) -> list[tuple[str, Any]]:
+    """The pairs by the task's own keys. Raises UsageError for two spellings of one key that say different things."""
+    found: list[tuple[str, Any]] = []
+    spelled: dict[str, tuple[str, Any]] = {}
+    for dotted, value in pairs:
+        own = _own_key(dotted, section, settings)
+        before, said = spelled.setdefault(own, (dotted, value))
+        if before != dotted and said != value:
+            both = " and ".join(f"{name}={one}" for name, one in ((before, said), (dotted, value)))
+            raise UsageError(f"{both}: two spellings of one key", "give it once (--max-length is max_length)")
+        found.append((own, value))
     return found
 
 

@@ -57,6 +57,13 @@ def usage_cases() -> list[Case]:
         Case("pair_no_key", f"{QA} qa.jsonl =3", 2, "'=3' is not KEY=VALUE", GOOD),
         Case("pair_no_value", f"{QA} qa.jsonl train.lr=", 2, "train.lr", GOOD),
         Case("pair_nested", f"{QA} qa.jsonl train.lr.x=3", 2, "train.lr", GOOD),
+        Case(
+            "length_twice",
+            "finetune qa --model {bert} --train qa.jsonl --max-length 100 qa.max_length=200",
+            2,
+            r"max_length=100 and qa\.max_length=200: two spellings of one key.*give it once",
+            GOOD,
+        ),
         Case("pair_twice", f"{QA} qa.jsonl --lr 1 train.lr=2", 2, "train.lr is given twice", GOOD),
         Case("pair_other_task", f"{QA} qa.jsonl nli.max_length=8", 2, "nli.max_length|'nli'", GOOD),
         Case("pair_of_finetune", f"{EVAL} qa.jsonl train.lr=1", 2, "train.lr", GOOD),
