@@ -77,21 +77,26 @@ def build(
     return recipe
 
 
-def override_settings(settings: Section, section: str, overrides: Sequence[str]) -> Section:
-    """A task's settings with the overrides that name its section. Raises UsageError."""
+def override_settings(settings: Section, section: str, overrides: Sequence[str], *, task: str | None = None) -> Section:
+    """A section with the overrides that name it; of a task's own it is the task's name. Raises UsageError.
+
+    `task` is the one whose recipe the error's hint shows, where the section is no task's own.
+    """
     values = settings.model_dump()
     for dotted, value in _own_keys(map(split_override, overrides), section, type(settings)):
         if dotted.partition(".")[0] == section:
             _assign(values, dotted.partition(".")[2], value)
     found, problems = checked(type(settings), values, COMMAND_LINE, prefix=f"{section}.")
     if problems or found is None:
-        raise UsageError("\n".join(problems), hint(section))
+        raise UsageError("\n".join(problems), hint(task or section))
     return found
 
 
-def section_from_overrides(model: type[Section], section: str, overrides: Sequence[str]) -> Any:
+def section_from_overrides(
+    model: type[Section], section: str, overrides: Sequence[str], *, task: str | None = None
+) -> Any:
     """A section (Generate, Data, ...) from its defaults and the overrides that name it. Raises UsageError."""
-    return override_settings(model(), section, overrides)
+    return override_settings(model(), section, overrides, task=task)
 
 
 def check_override_sections(overrides: Sequence[str], allowed: Sequence[str]) -> None:

@@ -125,7 +125,7 @@ def measuring(
     check_override_sections(overrides, (kind.name, "data", *SCORING))
     known = {key: value for key, value in stored.items() if key in kind.Settings.model_fields}
     settings = override_settings(kind.Settings(**known), kind.name, overrides)
-    keys = section_from_overrides(Data, "data", overrides)
+    keys = section_from_overrides(Data, "data", overrides, task=kind.name)
     rows = load(data, columns=kind(settings).columns, settings=keys, need_gold=True, limit=keys.limit, offline=offline)
     yield from map(note, describe(rows))
     scoring_columns(rows, keys.slices, keys.group)

@@ -50,7 +50,7 @@ def score(
     kind = task_class(task)
     check_override_sections(overrides, (kind.name, "data", *SCORING))
     settings = override_settings(kind.Settings(), kind.name, overrides)
-    keys = section_from_overrides(Data, "data", overrides)
+    keys = section_from_overrides(Data, "data", overrides, task=kind.name)
     made = read_predictions(predictions, numbered=allow_order)
     bound = kind(settings)
     rows = load(data, columns=bound.columns, settings=keys, need_gold=True, limit=keys.limit, offline=offline)

@@ -50,7 +50,12 @@ def find_trained(
     kind = _saved_kind(found, name) if not task and saved.get("task") else task_class(name)
     check_override_sections(overrides, (kind.name, "data", *used, "train", "max_length", "task", *MODEL_KEYS))
     settings = override_settings(saved_settings(found, kind, str(name)), kind.name, overrides)
-    return found, str(name), suited(kind(settings), found.config), section_from_overrides(Data, "data", overrides)
+    return (
+        found,
+        str(name),
+        suited(kind(settings), found.config),
+        section_from_overrides(Data, "data", overrides, task=kind.name),
+    )
 
 
 def _recipe_for(found: Checkpoint) -> str:
@@ -61,9 +66,7 @@ def _recipe_for(found: Checkpoint) -> str:
 def find_by_keys(model: str, overrides: Sequence[str], *, offline: bool, ensemble: bool = False) -> Checkpoint:
     """The checkpoint by name and the keys `model_revision` and `convert`, which mean what they mean in a recipe."""
     recipe = build({"task": "lm"}, [text for text in overrides if text.partition("=")[0].strip() in MODEL_KEYS])
-    return find(
-        model, revision=recipe.model_revision, convert=recipe.convert, offline=offline, ensemble=ensemble
-    )
+    return find(model, revision=recipe.model_revision, convert=recipe.convert, offline=offline, ensemble=ensemble)
 
 
 def _saved_kind(found: Checkpoint, name: str) -> type[Task]:

@@ -57,6 +57,17 @@ def usage_cases() -> list[Case]:
         Case("pair_no_key", f"{QA} qa.jsonl =3", 2, "'=3' is not KEY=VALUE", GOOD),
         Case("pair_no_value", f"{QA} qa.jsonl train.lr=", 2, "train.lr", GOOD),
         Case("pair_nested", f"{QA} qa.jsonl train.lr.x=3", 2, "train.lr", GOOD),
+        *(
+            Case(f"data_key_{number}", command, 2, "data.columns = 3.*recipes show classify --keys", GOOD)
+            for number, command in enumerate(
+                (
+                    "data check text.jsonl --task classify data.columns=3",
+                    "data show text.jsonl --task classify --model {bert} data.columns=3",
+                    "score text.jsonl --data text.jsonl --task classify data.columns=3",
+                    "eval {two} --data text.jsonl data.columns=3",
+                )
+            )
+        ),
         Case(
             "length_twice",
             "finetune qa --model {bert} --train qa.jsonl --max-length 100 qa.max_length=200",

@@ -96,7 +96,7 @@ def read(
     data: Any, validation: Any, task: Task, overrides: Sequence[str], *, offline: bool
 ) -> tuple[Rows, Rows | None]:
     """The training part of the set, and its validation part if there is one; rows that cannot be read are left out."""
-    keys: Data = section_from_overrides(Data, "data", overrides)
+    keys: Data = section_from_overrides(Data, "data", overrides, task=task.name)
     if not any(key == "data.on_bad_row" for key, _ in map(split_override, overrides)):
         keys = keys.model_copy(update={"on_bad_row": "skip", "max_bad_rows": 1.0})
 

@@ -29,7 +29,7 @@ def show(
     """Show row number `row` (of lm: the block) of `data`. Raises UsageError for a number that there is not."""
     kind = task_class(task)
     check_override_sections(overrides, (kind.name, "data", "max_length", *MODEL_KEYS))
-    keys: Data = section_from_overrides(Data, "data", overrides)
+    keys: Data = section_from_overrides(Data, "data", overrides, task=kind.name)
     reader = reader_of(model, kind, task, overrides, offline=offline)
     if not isinstance(reader, Reader):
         raise UsageError(
