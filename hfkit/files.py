@@ -16,6 +16,8 @@ from typing import IO, Any
 
 from hfkit.errors import HfkitError, ResourceError
 
+DATA_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".txt")
+
 
 def sync_folder(path: Path) -> None:
     """Make a rename inside `path` survive a power cut. A no-op where folders cannot be opened (Windows)."""
@@ -142,3 +144,8 @@ def cache_unwritable(path: Path, reason: str) -> ResourceError:
     return ResourceError(
         f"the cache {path} cannot be written ({reason})", "set HFKIT_CACHE to a folder you may write to"
     )
+
+
+def ends_as_data(word: str) -> bool:
+    """Whether a word ends as the names of files of rows do: a.csv, b.jsonl.gz."""
+    return word.lower().removesuffix(".gz").endswith(DATA_SUFFIXES)

@@ -70,11 +70,23 @@ def overrides(flags: Mapping[str, object], pairs: Sequence[str] | None, settings
     given += [*(pairs or ()), *(settings or ())]
     seen: set[str] = set()
     for text in given:
+        if "data.train" in flags and "=" not in text:
+            _refuse_data(text)
         key, _ = split_pair(text)
         if key in seen:
             raise UsageError(f"{key} is given twice", "give it once: as a flag, as KEY=VALUE, or by --set")
         seen.add(key)
     return given
+
+
+def _refuse_data(word: str) -> None:
+    """A word that is or looks like a file of rows gets its flag. Raises UsageError."""
+    import shlex
+
+    from hfkit.files import ends_as_data  # not at the top: help stays without json and hashlib
+
+    if ends_as_data(word) or Path(word).exists():
+        raise UsageError(f"'{word}' is not KEY=VALUE", f"data is given by a flag: --train {shlex.quote(word)}")
 
 
 def as_yaml(value: object) -> str:

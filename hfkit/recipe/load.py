@@ -14,10 +14,9 @@ from hfkit.errors import UsageError
 from hfkit.recipe.check import COMMAND_LINE, checked, hint
 from hfkit.recipe.keys import Recipe
 from hfkit.recipe.section import Section
-from hfkit.recipe.shipped import find_recipe
+from hfkit.recipe.shipped import MAX_BYTES, find_recipe
 from hfkit.tasks import TASKS, task_class
 
-MAX_BYTES = 50_000
 SHAPE = "a recipe is a YAML file; see one with `hfkit recipes show qa`"
 # Keys of `data` that say how one set is read; the others divide a training set.
 READING = ("columns", "names", "encoding", "limit", "on_bad_row", "max_bad_rows")

@@ -54,6 +54,18 @@ def usage_cases() -> list[Case]:
             "pair_type", f"{QA} qa.jsonl train.max_grad_norm=big", 2, "command line: train.max_grad_norm = 'big'", GOOD
         ),
         Case("pair_bare", f"{QA} qa.jsonl stride", 2, "'stride' is not KEY=VALUE", GOOD),
+        Case("pair_data", "finetune classify text.jsonl", 2, "'text.jsonl' is not KEY.*: --train text.jsonl", GOOD),
+        Case("pair_data_name", "cv classify 'my set.csv.gz'", 2, "by a flag: --train 'my set.csv.gz'"),
+        Case("pair_folder", "finetune classify rows", 2, "by a flag: --train rows", {"rows/a.csv": "text,label\n"}),
+        Case(
+            "recipe_is_data",
+            "finetune text.jsonl",
+            2,
+            "'text.jsonl' is no recipe but data.*`hfkit finetune classify --train text.jsonl`.*`hfkit init text.jsonl`",
+            GOOD,
+        ),
+        Case("recipe_is_no_data", "finetune cls.csv", 2, "'cls.csv' is no recipe but data"),
+        Case("recipe_as_json", "finetune my.json", 2, "training data.*data.train", {"my.json": '{"task": "qa"}'}),
         Case("pair_no_key", f"{QA} qa.jsonl =3", 2, "'=3' is not KEY=VALUE", GOOD),
         Case("pair_no_value", f"{QA} qa.jsonl train.lr=", 2, "train.lr", GOOD),
         Case("pair_nested", f"{QA} qa.jsonl train.lr.x=3", 2, "train.lr", GOOD),

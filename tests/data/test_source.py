@@ -8,8 +8,10 @@ import pytest
 
 from hfkit.data import load, load_training
 from hfkit.data.place import Place
+from hfkit.data.readers import FORMS
 from hfkit.data.source import locate
 from hfkit.errors import DataError, NetworkError, UsageError
+from hfkit.files import DATA_SUFFIXES, ends_as_data
 from hfkit.recipe.keys import Data
 from hfkit.tasks.base import Column
 
@@ -30,6 +32,11 @@ def names(places: list[Place]) -> list[str]:
 
 def texts(spec: Any, split: str | None = None, columns: tuple[Column, ...] = TEXT) -> list[str]:
     return [row["text"] for row in load(spec, columns=columns, settings=Data(), split=split, need_gold=True)]
+
+
+def test_data_is_known_by_the_same_names_to_recipes_and_readers() -> None:
+    assert set(DATA_SUFFIXES) == set(FORMS)
+    assert ends_as_data("A.CSV.gz") and not ends_as_data("a.yaml")
 
 
 def test_a_folder_with_parts(tmp_path: Path) -> None:
