@@ -56,9 +56,8 @@ def nli_slices(row: Row) -> dict[str, str]:
     said = words(row["hypothesis"])
     distinct = set(said)
     shared = len(distinct.intersection(words(row["premise"])))
-    negated = (
-        not distinct.isdisjoint(_NEGATIONS) or not distinct.isdisjoint(_NEGATIONS_ZH) or "n't" in row["hypothesis"]
-    )
+    shortened = "n't" in row["hypothesis"].lower().replace("’", "'")
+    negated = shortened or not distinct.isdisjoint(_NEGATIONS) or not distinct.isdisjoint(_NEGATIONS_ZH)
     found = {
         "hypothesis words in premise": _share(shared, len(distinct), (0, 25, 50, 75, 100)),
         "negation in hypothesis": "yes" if negated else "no",

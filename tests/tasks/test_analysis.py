@@ -157,6 +157,8 @@ def test_words_and_where_rows_belong() -> None:
         "hypothesis words": "0-4",
         "subcase": "ln_x",
     }
+    for negated in ("The man doesn’t run", "THE MAN DOESN'T RUN", "The man cannot run"):
+        assert nli_slices({"premise": "a", "hypothesis": negated})["negation in hypothesis"] == "yes"
     full = nli_slices({"premise": "a man sleeps", "hypothesis": "a man"})
     assert full["hypothesis words in premise"] == "100 %" and full["negation in hypothesis"] == "no"
     asked = {"question": "Who sleeps?", "context": "Ada sleeps well", "answers": [{"text": "Ada B", "start": 0}]}
