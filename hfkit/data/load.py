@@ -44,9 +44,9 @@ def load_training(
 ) -> tuple[Rows, Rows, list[str]]:
     """Training rows, validation rows, and lines to show.
 
-    Validation is data.validation, else the set's own, else a share of train (grouped, by a fixed salt; the contiguous
-    tail for running text); data.folds and data.fold hold out a fold of train. data.limit draws from each of both, with
-    folds from train before it is divided.
+    Validation is data.validation, else the set's own (of several sets, those of all), else a share of train (grouped,
+    by a fixed salt; the contiguous tail for running text); data.folds and data.fold hold out a fold of train.
+    data.limit draws from each of both, with folds from train before it is divided.
     """
     if settings.train is None:
         raise UsageError("no training data: data.train is not set", "give --train, or data.train in the recipe")
@@ -61,7 +61,7 @@ def load_training(
     else:
         places = None
         if settings.validation is None:
-            places = own_validation(settings.train, offline=offline)
+            places = own_validation(settings.train, offline=offline, say=lines.append)
         if settings.validation is not None or places:
             places = places or locate(settings.validation, "validation")
             name = _name(settings.validation, places) if settings.validation is not None else _places_name(places)

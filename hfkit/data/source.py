@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -208,13 +208,24 @@ def _choose(splits: dict[str, list[Path]], spec: str, split: str | None) -> list
     return [Place(f"{spec} ({path.name})", files=(path.absolute(),)) for path in splits[wanted]]
 
 
-def own_validation(spec: Any, *, offline: bool) -> list[Place] | None:
-    """The validation part that a data set brings itself; None when it has none or when `spec` names one part only."""
+def own_validation(spec: Any, *, offline: bool, say: Callable[[str], None] | None = None) -> list[Place] | None:
+    """The validation part that a data set brings itself; None when it has none or when `spec` names one part only.
+
+    Of several sets all must bring one: what some bring would not stand for the rest. `say` gets a line on those parts.
+    """
     if not isinstance(spec, (str, os.PathLike)):
         if not isinstance(spec, (list, tuple)) or is_memory(spec):
             return None
         parts = [own_validation(part, offline=offline) for part in spec]
-        return None if any(part is None for part in parts) else [place for part in parts for place in part or ()]
+        names = [os.fspath(part) if isinstance(part, (str, os.PathLike)) else "rows in memory" for part in spec]
+        having = [name for name, part in zip(names, parts, strict=True) if part is not None]
+        lacking = [name for name, part in zip(names, parts, strict=True) if part is None]
+        if having and lacking and say is not None:
+            say(
+                f"the validation part of {', '.join(having)} is not used, since {', '.join(lacking)} has none; "
+                "data.validation (--validation) takes it nevertheless"
+            )
+        return None if lacking else [place for part in parts for place in part or ()]
     text = os.fspath(spec)
     path = Path(text).expanduser()
     if path.is_dir():

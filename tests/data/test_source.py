@@ -53,6 +53,23 @@ def test_a_folder_with_parts(tmp_path: Path) -> None:
         texts(str(tmp_path), "test")
 
 
+def test_of_several_sets_all_bring_validation_or_it_is_said(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        put(tmp_path / name / "train.jsonl", *(f"{name}{number}" for number in range(30)))
+        put(tmp_path / name / "dev.jsonl", f"{name} dev")
+    alone = put(tmp_path / "more.jsonl", *(f"more{number}" for number in range(30)))
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    _, validation, lines = load_training(Data(train=[one, two]), columns=TEXT, group=None)
+    assert [row["text"] for row in validation] == ["one dev", "two dev"]
+    assert not any("not used" in line for line in lines)
+    _, validation, lines = load_training(Data(train=[one, str(alone)]), columns=TEXT, group=None)
+    assert "one dev" not in [row["text"] for row in validation]
+    said = f"the validation part of {one} is not used, since {alone} has none; data.validation (--validation) takes it"
+    assert any(line.startswith(said) for line in lines)
+    _, validation, lines = load_training(Data(train=[one, str(alone)], validation=one), columns=TEXT, group=None)
+    assert [row["text"] for row in validation] == ["one dev"]
+
+
 def test_a_folder_of_shards_and_numbered_parts(tmp_path: Path) -> None:
     for number in (1, 2, 3):
         put(tmp_path / "shards" / f"part{number}.jsonl", f"t{number}")
