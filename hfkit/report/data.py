@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from hfkit.report.streams import is_terminal
-from hfkit.report.text import number, one_line, safe
+from hfkit.report.streams import columns_there, is_terminal
+from hfkit.report.text import columns_of, number, one_line, safe
 
-WIDTH = 100  # columns of a line of tokens
+WIDTH = 100  # columns of a line of tokens where no terminal says how wide it is
+LEAST_WIDTH = 20
 MARKS = {"good": "ok", "note": "info", "warning": "!", "failure": "FAIL"}
 # one colour a part, the same in every window; a label's tokens are reversed, so that it shows without colour too
 COLOURS = {"special": "2", "question": "36", "premise": "36", "context": "32", "hypothesis": "33", "text_pair": "33"}
@@ -64,6 +65,8 @@ def windows_text(fields: Mapping[str, Any]) -> str:
 def token_lines(tokens: Sequence[Mapping[str, Any]], *, colour: bool) -> list[str]:
     """Tokens, a run of one part on lines of its own; those of the label stand in brackets, unknown ones as they are."""
     width = max(len(token["part"]) for token in tokens)
+    columns = columns_there()
+    room = WIDTH if columns is None else max(columns - width - 4, LEAST_WIDTH)
     lines = []
     for part, run in groupby(tokens, key=lambda token: token["part"]):
         words: list[str] = []
@@ -73,22 +76,22 @@ def token_lines(tokens: Sequence[Mapping[str, Any]], *, colour: bool) -> list[st
                 texts[0] = "[[" + texts[0]
                 texts[-1] += "]]"
             words += [_coloured(text, part, labelled, colour) for text in texts]
-        for at, line in enumerate(_wrapped(words)):
+        for at, line in enumerate(_wrapped(words, room)):
             lines.append(f"  {part if at == 0 else '':<{width}}  {line}")
     return lines
 
 
-def _wrapped(words: Sequence[str]) -> list[str]:
-    """Words with blanks between, on lines of about WIDTH columns (escape sequences are not counted)."""
+def _wrapped(words: Sequence[str], width: int) -> list[str]:
+    """Words with blanks between, on lines of at most `width` columns (escape sequences are not counted)."""
     lines: list[list[str]] = [[]]
-    room = WIDTH
+    room = width
     for word in words:
-        size = len(word.split("m", 1)[-1].removesuffix("\x1b[0m")) + 1 if word.startswith("\x1b") else len(word) + 1
+        size = columns_of(word.split("m", 1)[-1].removesuffix("\x1b[0m") if word.startswith("\x1b") else word)
         if size > room and lines[-1]:
             lines.append([])
-            room = WIDTH
+            room = width
         lines[-1].append(word)
-        room -= size
+        room -= size + 1
     return [" ".join(line) for line in lines]
 
 

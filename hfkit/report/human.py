@@ -13,10 +13,11 @@ from hfkit.report.data import check_text, windows_text
 from hfkit.report.runs import diff_text, notes_text, rerun_text, run_text, runs_text
 from hfkit.report.streams import columns_there
 from hfkit.report.sweep import sweep_text
-from hfkit.report.text import number, one_line, safe, table
+from hfkit.report.text import MARGIN, number, one_line, safe, table
 
 NARROW = 80  # columns of lines where no terminal says how wide it is
 WIDEST = 100  # columns of lines that people read
+ABOUT_COLUMNS = 80  # of what a recipe is
 VALUE_COLUMNS = 34  # of a key and its value, before its type
 INPUTS = ("question", "premise", "hypothesis", "text", "text_pair", "prompt")
 MARKS = {"ok": "ok", "warning": "!", "failure": "FAIL"}
@@ -68,8 +69,9 @@ def result_text(command: str, fields: Mapping[str, Any]) -> str:
     """What a command that lists or shows things found; empty for the commands whose events have said it all."""
     match command:
         case "recipes list":
+            room = min(ABOUT_COLUMNS, (columns_there() or WIDEST) - len(MARGIN))
             rows = [
-                [safe(r["name"]), safe(r["task"]), safe(r["model"]), one_line(r["about"], 80)]
+                [safe(r["name"]), safe(r["task"]), safe(r["model"]), one_line(r["about"], room)]
                 for r in fields["recipes"]
             ]
             return table(["name", "task", "model", "about"], rows)

@@ -16,6 +16,7 @@ import pytest
 from hfkit.errors import DataError, HfkitError, Stopped
 from hfkit.events import Event, note, resolved, warning
 from hfkit.report import error_lines, show, show_error
+from hfkit.report.data import token_lines
 from hfkit.report.human import answer_text, result_text
 from hfkit.report.text import columns_of, duration, number, one_line, safe, score, table
 
@@ -260,6 +261,41 @@ def test_numbers_and_tables():
     assert table(["a", "b"], [["模型", "x"], ["yyyyy", "z"]]) == "a      b\n模型   x\nyyyyy  z"
     assert one_line("a\n  b\t c") == "a b c"
     assert safe("\x00\x7f\x85ok\n") == "\\x00\\x7f\\x85ok\n"
+
+
+def test_a_table_fits_a_narrow_terminal(monkeypatch):
+    head, rows = ["name", "about"], [["qa", "questions on passages, answered by spans"], ["lm", "文本 " * 20]]
+    whole = table(head, rows)
+    assert len(whole.splitlines()) == 3
+    monkeypatch.setattr("hfkit.report.text.columns_there", lambda: 34)
+    lines = table(head, rows).splitlines()
+    assert lines[:3] == ["name  about", "qa    questions on passages,", "      answered by spans"]
+    assert lines[3].startswith("lm    文本") and max(map(columns_of, lines)) <= 34
+    head = ["run", "status", "metric", "score", "95 % interval"]
+    rows = [["20261127-1402-qa-starter-3f2a", "done", "f1", "71.40", "70.1 to 72.3"], ["other", "failed", "", "", ""]]
+    assert table(head, rows).splitlines() == [
+        "run",
+        "    status  metric  score",
+        "    95 % interval",
+        "20261127-1402-qa-starter-3f2a",
+        "    done    f1      71.40",
+        "    70.1 to 72.3",
+        "other",
+        "    failed",
+    ]
+    monkeypatch.setattr("hfkit.report.text.columns_there", lambda: None)
+    assert len(table(head, rows).splitlines()) == 3
+
+
+@pytest.mark.parametrize("columns", [60, 80, 160])
+def test_tokens_take_the_width_of_the_terminal(monkeypatch, columns):
+    tokens = [{"token": f"wörter{i}", "part": "context", "label": False} for i in range(60)]
+    monkeypatch.setattr("hfkit.report.data.columns_there", lambda: columns)
+    lines = token_lines(tokens, colour=True)
+    sizes = [columns_of(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in lines]
+    assert columns - 10 < max(sizes) <= columns
+    monkeypatch.setattr("hfkit.report.data.columns_there", lambda: None)
+    assert 100 < max(map(columns_of, token_lines(tokens, colour=False))) <= 111
 
 
 def test_lists_of_commands():
