@@ -100,6 +100,7 @@ class Training:
         self.tricks = tricks
         self.perturbation, self.average = perturbation(plain(model), tricks), average_of(named, tricks)
         self._packed = isinstance(model, Packed)
+        self.narrowed = False  # whether memory sufficed for one thread only
 
     def advance(self, step: int, *, ask: bool = False, indices: np.ndarray | None = None) -> list[str]:
         """Do optimizer step `step`, counted from 0. Its loss is read later, so the device is never waited for.
@@ -127,6 +128,10 @@ class Training:
     def at_once(self) -> int:
         """Micro-batches that are in memory at the same time, over all processes."""
         return self.place.world.size * self.threads
+
+    def narrow(self) -> None:
+        """Go on with one thread: gradients are added up in another order then, so a resumed run must do the same."""
+        self._crew, self.narrowed = None, True  # with the crew go the gradients of its twins
 
     def accumulation(self) -> int:
         """Micro-batches of a full step on each process."""
@@ -217,7 +222,7 @@ class Training:
                 f"start again with train.micro_batch_size={size // 2}",
             )
         if size == 1:
-            self._crew = None  # and with it the gradients of its twins
+            self.narrow()
             now = "on one"
         else:
             self.micro_batch_size = size // 2
