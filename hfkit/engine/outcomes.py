@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +38,14 @@ class Outcomes:
         self._pending: deque[tuple[int, int, int, float, torch.Tensor]] = deque()
         self._first_loss: float | None = None
         self._exploded = 0  # steps in a row
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: by what the losses of later steps are judged. All steps must have been read."""
+        return {"first_loss": self._first_loss, "exploded": self._exploded}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Judge the steps to come as the run did that wrote the checkpoint; what its `state` lacks begins anew."""
+        self._first_loss, self._exploded = state.get("first_loss"), state.get("exploded", 0)
 
     def add(self, step: int, features: int, tokens: int, lr: float, values: torch.Tensor) -> None:
         """Step `step`, counted from 0; `values` (3,) are its loss, its gradient norm, and whether a process asked."""

@@ -93,7 +93,7 @@ class Training:
         self.max_grad_norm, self.seed, self.pad_id = max_grad_norm, seed, pad_id
         self._per_epoch = steps_per_epoch(len(features), batch_size)
         self._order: tuple[int, np.ndarray] | None = None
-        self._outcomes = Outcomes(scaled=place.precision == "float16")
+        self.outcomes = Outcomes(scaled=place.precision == "float16")
         self.pulse: Callable[[], None] = lambda: None
         named = {name: p for name, p in plain(model).named_parameters() if p.requires_grad}
         self._parameters = list(named.values())
@@ -269,7 +269,7 @@ class Training:
 
     def finished(self, *, wait: bool) -> Iterator[StepDone]:
         """Steps whose loss can be read; all of them with `wait`. Raises DivergenceError when one is not finite."""
-        return self._outcomes.read(wait=wait)
+        return self.outcomes.read(wait=wait)
 
     def check_weights(self) -> None:
         """Raise DivergenceError when a weight is not finite; called before weights are scored or kept."""
@@ -292,7 +292,7 @@ class Training:
         # A CPU keeps the memory of gradients: clearing it costs less than asking the system for it again.
         self.optimizer.zero_grad(set_to_none=self.place.device.type != "cpu")
         values = torch.stack([(totals[0] / count).float(), norm.detach().float(), totals[2].float()])
-        self._outcomes.add(step, len(indices), int(self.features.lengths[indices].sum()), lr, values)
+        self.outcomes.add(step, len(indices), int(self.features.lengths[indices].sum()), lr, values)
 
     def _indices(self, step: int) -> np.ndarray:
         epoch, index = divmod(step, self._per_epoch)

@@ -12,8 +12,12 @@ import engine_helpers as helpers
 import pytest
 import torch
 
+from hfkit.engine.checkpoint import read_state
 from hfkit.engine.train import Training
+from hfkit.files import write_json
 from hfkit.lock import Hold
+from hfkit.models.manifest import write_manifest
+from hfkit.run import Run
 
 Command = Callable[..., list[str]]
 
@@ -138,6 +142,24 @@ def test_one_thread_for_want_of_memory_stays_one(
     code, _, err = helpers.call(command(run, "--resume", **given))
     assert code == 0, err
     assert threads[7:] == [1] * 3 and helpers.weights(last) == whole
+
+
+def test_losses_are_measured_by_the_first_of_all(command: Command, finished: Path) -> None:
+    steps = [event for event in Run(finished).events() if event["kind"] == "step"]
+    interrupted(finished, after=8)
+    assert helpers.call(command(finished, "--resume", max_steps=12, eval_steps=4))[0] == 0
+    last = read_state(finished / "checkpoints" / "step-00000012")
+    assert steps[0]["step"] == 1 and last["outcomes"]["first_loss"] == steps[0]["fields"]["loss"]
+
+
+def test_a_checkpoint_without_the_first_loss_is_resumed(command: Command, finished: Path) -> None:
+    interrupted(finished, after=8)
+    path = finished / "checkpoints" / "step-00000008"
+    write_json(path / "state.json", {key: value for key, value in read_state(path).items() if key != "outcomes"})
+    (path / "manifest.json").unlink()
+    write_manifest(path, {"step": 8})
+    code, _, err = helpers.call(command(finished, "--resume", max_steps=12, eval_steps=4))
+    assert code == 0 and "continuing at step 8" in err
 
 
 def test_a_damaged_checkpoint_is_passed_over_by_name(command: Command, finished: Path) -> None:

@@ -195,9 +195,21 @@ def test_what_is_not_finite_stops_one_step_later(small: Path, task: Any) -> None
 def test_an_exploding_loss_stops(small: Path, task: Any) -> None:
     made = training(small, task, features(16), batch=4)
     for step, loss in enumerate([0.7, 30.0, 30.0, 0.7, 12.0, 12.0]):
-        made._outcomes.refuse_explosion(step, loss)
+        made.outcomes.refuse_explosion(step, loss)
     with pytest.raises(DivergenceError, match="grew from 0.7 to 12"):
-        made._outcomes.refuse_explosion(6, 12.0)
+        made.outcomes.refuse_explosion(6, 12.0)
+
+
+def test_a_resumed_run_judges_losses_as_it_would_have(small: Path, task: Any) -> None:
+    before, after = (training(small, task, features(16), batch=4) for _ in range(2))
+    for step, loss in enumerate([0.7, 12.0, 12.0]):
+        before.outcomes.refuse_explosion(step, loss)
+    after.outcomes.restore(before.outcomes.state())
+    with pytest.raises(DivergenceError, match="step 4: the loss grew from 0.7 to 12"):
+        after.outcomes.refuse_explosion(3, 12.0)
+    after.outcomes.restore({})  # of a checkpoint that does not say it
+    for step in range(4, 8):
+        after.outcomes.refuse_explosion(step, 12.0)
 
 
 def test_asking_reaches_the_step_it_was_asked_at(small: Path, task: Any) -> None:
