@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -57,3 +58,14 @@ def progress(stage: str, done: int, total: int | None, unit: str, tokens_per_s: 
     """How far a stage is, and how fast where tokens are counted; moves a bar."""
     fields = {"stage": stage, "done": done, "total": total, "unit": unit}
     return Event("progress", fields | ({"tokens_per_s": tokens_per_s} if tokens_per_s else {}))
+
+
+def finite(value: Any) -> Any:
+    """`value` with NaN and infinities as None, and numpy numbers as Python's."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(part) for part in value]
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hfkit.errors import ResourceError, UsageError
-from hfkit.events import Event
+from hfkit.events import Event, finite
 from hfkit.files import cannot_write, write_json, write_text
 
 NOT_ON_DISK = ("progress", "text")
@@ -51,7 +51,8 @@ class Run:
         """Add an event to events.jsonl, whole line at once. Raises ResourceError."""
         if event.kind in NOT_ON_DISK:
             return
-        line = json.dumps({**asdict(event), "attempt": self.attempt}, ensure_ascii=False, default=str) + "\n"
+        values = finite({**asdict(event), "attempt": self.attempt})  # other readers than Python's know no NaN
+        line = json.dumps(values, ensure_ascii=False, allow_nan=False, default=str) + "\n"
         path = self.path / "events.jsonl"
         try:
             with open(path, "a", encoding="utf-8", newline="\n") as handle:

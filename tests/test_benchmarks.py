@@ -75,3 +75,14 @@ def test_the_generating_benchmark_runs_all_jobs(
     importlib.import_module("generating").main()
     shown = capsys.readouterr().out
     assert all(shown.count(f"\n{side}") == 2 for side in sides) and "bandwidth" in shown
+
+
+@pytest.mark.parametrize("task", ["classify", "qa"])
+def test_rows_of_the_memory_benchmark_are_known_to_its_model(task: str) -> None:
+    from hfkit.models.vocabulary import unknown_share
+
+    made = importlib.import_module("eval_memory")
+    rows = list(made.rows(task, 100))
+    texts = [str(row["context" if task == "qa" else "text"]) for row in rows]
+    assert len(set(texts)) == len(rows)
+    assert unknown_share(made.tiny_models.word_piece(), texts) == 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from hfkit.data.findings import Finding, raise_failures
 from hfkit.data.load import describe, load, load_training
 from hfkit.data.rows import Rows
-from hfkit.data.validators import Finding, raise_failures
 from hfkit.files import cache_folder
 
 if TYPE_CHECKING:

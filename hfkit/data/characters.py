@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from hfkit.data.validators import Finding, Tally
+from hfkit.data.findings import Finding
+from hfkit.data.validators import Tally
 
 if TYPE_CHECKING:
     from hfkit.tasks.base import Row

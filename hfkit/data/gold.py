@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from hfkit.data.validators import SHOWN, Finding, first_ids
+from hfkit.data.findings import SHOWN, Finding
+from hfkit.data.validators import first_ids
 
 if TYPE_CHECKING:
     from hfkit.tasks.base import Row

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from hfkit.data.validators import Finding, Tally
+from hfkit.data.findings import Finding
+from hfkit.data.validators import Tally
 
 if TYPE_CHECKING:
     from hfkit.tasks.base import Row

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hfkit.data.validators import SHOWN, Finding, first_ids, repeated, rows_text
+from hfkit.data.findings import SHOWN, Finding
+from hfkit.data.validators import first_ids, repeated, rows_text
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hfkit.data.validators import SHOWN, Finding, first_ids
+from hfkit.data.findings import SHOWN, Finding
+from hfkit.data.validators import first_ids
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,7 +17,7 @@ from hfkit.engine.collate import collate
 from hfkit.engine.cpu import on_threads
 from hfkit.engine.drawn import added, views_of
 from hfkit.engine.forward import forward
-from hfkit.engine.memory import give_back, out_of_memory
+from hfkit.engine.memory import give_back, out_of_memory, too_large
 from hfkit.engine.packing import plain
 from hfkit.engine.place import Place
 from hfkit.engine.plan import answer_batches
@@ -155,15 +155,20 @@ def _pieces(
 def _read(
     model: torch.nn.Module, task: Task, features: list[Feature], *, place: Place, pad_id: int
 ) -> Arrays | None:
-    """What `task.read` keeps of these features; None when memory ran out and there is something to divide."""
+    """What `task.read` keeps of these features; None when memory ran out and there is something to divide.
+
+    Raises ResourceError when it does not suffice for one.
+    """
     try:
         # Shares of weights that were gathered in inference mode could not be trained on afterwards.
         with torch.no_grad() if place.sharded else torch.inference_mode():
             views = views_of(task, features)
             return added(_pass(model, task, view, place, pad_id) for view in views)
     except (RuntimeError, MemoryError) as error:
-        if len(features) == 1 or place.sharded or not out_of_memory(error):  # sharded: all would have to divide
+        if not out_of_memory(error) or (place.sharded and len(features) > 1):  # sharded: all would have to divide
             raise
+        if len(features) == 1:
+            raise too_large(len(features[0]["input_ids"])) from error
         return None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from hfkit.errors import ResourceError
 from hfkit.machine import memory
 
 # What torch says when an allocation fails and the class of the error does not: its CPU allocator, cuBLAS, mps.
@@ -20,6 +21,14 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(word in str(error) for word in WORDS)
+
+
+def too_large(tokens: int) -> ResourceError:
+    """The user's words when one example alone cannot be answered."""
+    return ResourceError(
+        f"out of memory with one example of {tokens:,} tokens",
+        "make examples shorter, take a smaller model, or use a larger machine",
+    )
 
 
 def give_back(device: torch.device) -> None:

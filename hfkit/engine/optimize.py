@@ -1,4 +1,4 @@
-"""What moves the weights: parameter groups, learning rate, schedule, number format."""
+"""What moves the weights: parameter groups, learning rate, schedule, clipping."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch import nn
 
 from hfkit.engine.shard import local
 
-Precision = Literal["float32", "bfloat16", "float16"]
 ADAPTERS_RATE = 10  # low-rank adapters want about ten times the rate of all weights, whatever the model's size
 POSITION_NAMES = ("position_embeddings", "wpe", "embed_positions", "rel_embeddings")
 
@@ -93,32 +92,6 @@ def auto_lr(parameters: int, *, scratch: bool, adapters: bool = False) -> tuple[
         if millions < limit:
             return rate, f"pretrained, {millions:.0f} M parameters"
     return 1e-5, f"pretrained, {millions:.0f} M parameters"
-
-
-def auto_precision(device: torch.device) -> tuple[Precision, str]:
-    """(number format, why): bfloat16 where the machine is fast at it, float16 on older GPUs, else float32."""
-    if device.type == "cuda":
-        major, minor = torch.cuda.get_device_capability(device)
-        capability = f"compute capability {major}.{minor}"
-        return (
-            ("bfloat16", capability)
-            if major >= 8
-            else ("float16", capability)
-            if major >= 7
-            else ("float32", capability)
-        )
-    if device.type == "cpu":
-        if _cpu_has("_is_amx_tile_supported"):
-            return "bfloat16", "this CPU has AMX"
-        if _cpu_has("_is_avx512_bf16_supported"):
-            return "bfloat16", "this CPU has AVX-512 bfloat16"
-        return "float32", "this CPU has no fast bfloat16"
-    return "float32", f"device {device.type}"
-
-
-def _cpu_has(probe: str) -> bool:
-    found = getattr(torch.cpu, probe, None)
-    return bool(found and found())
 
 
 def scale_and_clip(

@@ -20,7 +20,7 @@ from accelerate.utils import InitProcessGroupKwargs, gather_object
 from torch.distributed import DistError, distributed_c10d
 
 from hfkit.engine.launch import launch
-from hfkit.engine.optimize import Precision, auto_precision
+from hfkit.engine.precision import Precision, auto_precision
 from hfkit.engine.world import Launch, World, find_place, join
 from hfkit.errors import ResourceError, UsageError
 from hfkit.machine import cpus

@@ -93,13 +93,14 @@ class Training:
         self.max_grad_norm, self.seed, self.pad_id = max_grad_norm, seed, pad_id
         self._per_epoch = steps_per_epoch(len(features), batch_size)
         self._order: tuple[int, np.ndarray] | None = None
-        self._outcomes = Outcomes(scaled=place.precision == "float16")
+        self.outcomes = Outcomes(scaled=place.precision == "float16")
         self.pulse: Callable[[], None] = lambda: None
         named = {name: p for name, p in plain(model).named_parameters() if p.requires_grad}
         self._parameters = list(named.values())
         self.tricks = tricks
         self.perturbation, self.average = perturbation(plain(model), tricks), average_of(named, tricks)
         self._packed = isinstance(model, Packed)
+        self.narrowed = False  # whether memory sufficed for one thread only
 
     def advance(self, step: int, *, ask: bool = False, indices: np.ndarray | None = None) -> list[str]:
         """Do optimizer step `step`, counted from 0. Its loss is read later, so the device is never waited for.
@@ -127,6 +128,10 @@ class Training:
     def at_once(self) -> int:
         """Micro-batches that are in memory at the same time, over all processes."""
         return self.place.world.size * self.threads
+
+    def narrow(self) -> None:
+        """Go on with one thread: gradients are added up in another order then, so a resumed run must do the same."""
+        self._crew, self.narrowed = None, True  # with the crew go the gradients of its twins
 
     def accumulation(self) -> int:
         """Micro-batches of a full step on each process."""
@@ -217,7 +222,7 @@ class Training:
                 f"start again with train.micro_batch_size={size // 2}",
             )
         if size == 1:
-            self._crew = None  # and with it the gradients of its twins
+            self.narrow()
             now = "on one"
         else:
             self.micro_batch_size = size // 2
@@ -264,7 +269,7 @@ class Training:
 
     def finished(self, *, wait: bool) -> Iterator[StepDone]:
         """Steps whose loss can be read; all of them with `wait`. Raises DivergenceError when one is not finite."""
-        return self._outcomes.read(wait=wait)
+        return self.outcomes.read(wait=wait)
 
     def check_weights(self) -> None:
         """Raise DivergenceError when a weight is not finite; called before weights are scored or kept."""
@@ -287,7 +292,7 @@ class Training:
         # A CPU keeps the memory of gradients: clearing it costs less than asking the system for it again.
         self.optimizer.zero_grad(set_to_none=self.place.device.type != "cpu")
         values = torch.stack([(totals[0] / count).float(), norm.detach().float(), totals[2].float()])
-        self._outcomes.add(step, len(indices), int(self.features.lengths[indices].sum()), lr, values)
+        self.outcomes.add(step, len(indices), int(self.features.lengths[indices].sum()), lr, values)
 
     def _indices(self, step: int) -> np.ndarray:
         epoch, index = divmod(step, self._per_epoch)

@@ -112,10 +112,8 @@ def slurm_master(environment: Mapping[str, str]) -> tuple[str, int]:
         raise UsageError(
             "SLURM_NTASKS is set but SLURM_JOB_NODELIST is not", "start hfkit with srun inside the allocation"
         )
-    job = _number(environment, "SLURM_JOB_ID", 0)
-    return environment.get("MASTER_ADDR") or first_host(hosts), int(
-        environment.get("MASTER_PORT") or 20000 + job % 20000
-    )
+    port = 20000 + _number(environment, "SLURM_JOB_ID", 0) % 20000
+    return environment.get("MASTER_ADDR") or first_host(hosts), _number(environment, "MASTER_PORT", port)
 
 
 def first_host(hosts: str) -> str:
@@ -136,19 +134,17 @@ def join(world: World, environment: Mapping[str, str] = os.environ) -> dict[str,
 
 
 def _joined(environment: Mapping[str, str]) -> World:
-    size, rank = _number(environment, "WORLD_SIZE"), _number(environment, "RANK")
-    local_size = _number(environment, "LOCAL_WORLD_SIZE", size)
+    rank, size = _rank_and_size(environment)
+    local_size = _count(environment, "LOCAL_WORLD_SIZE", size)
     nodes = _number(environment, "GROUP_WORLD_SIZE", -(-size // local_size))  # torchrun says it
     how = environment.get("HFKIT_STARTED_BY") or ("torchrun" if "TORCHELASTIC_RUN_ID" in environment else "environment")
-    if not 0 <= rank < size:
-        raise UsageError(f"RANK={rank} does not fit WORLD_SIZE={size}", "ranks count from 0 to WORLD_SIZE - 1")
     local_rank = _number(environment, "LOCAL_RANK")
     return World(rank, size, local_rank, local_size, nodes, how, even=nodes * local_size == size)
 
 
 def _slurm(environment: Mapping[str, str]) -> World:
     size = srun_tasks(environment)
-    nodes = _number(environment, "SLURM_STEP_NUM_NODES", _number(environment, "SLURM_NNODES", 1))
+    nodes = _count(environment, "SLURM_STEP_NUM_NODES", _count(environment, "SLURM_NNODES", 1))
     counts = _tasks_of_nodes(environment, size, nodes)
     even = len(set(counts)) == 1
     here = counts[0 if even else _number(environment, "SLURM_NODEID")]
@@ -181,7 +177,7 @@ def _pod(environment: Mapping[str, str], devices: int, given: list[str]) -> Worl
         raise UsageError(
             f"RANK and WORLD_SIZE are set but not {', '.join(missing)}", "the pods need an address to meet at"
         )
-    nodes, node = _number(environment, "WORLD_SIZE"), _number(environment, "RANK")
+    node, nodes = _rank_and_size(environment)
     if nodes == 1 and devices == 1:
         return World(how="kubeflow")
     return Launch(
@@ -203,6 +199,22 @@ def _checked(world: World, processes: int | None) -> World:
             "leave --processes out when a launcher starts them",
         )
     return world
+
+
+def _rank_and_size(environment: Mapping[str, str]) -> tuple[int, int]:
+    """RANK and WORLD_SIZE. Raises UsageError where they do not fit: such a process would wait for ever."""
+    rank, size = _number(environment, "RANK"), _count(environment, "WORLD_SIZE")
+    if rank >= size:
+        raise UsageError(f"RANK={rank} does not fit WORLD_SIZE={size}", "ranks count from 0 to WORLD_SIZE - 1")
+    return rank, size
+
+
+def _count(environment: Mapping[str, str], name: str, default: int | None = None) -> int:
+    """A number of processes or machines, at least 1. Raises UsageError."""
+    value = _number(environment, name, default)
+    if value < 1:
+        raise UsageError(f"the environment variable {name} is {value}", f"unset {name}, or let the launcher set it")
+    return value
 
 
 def _number(environment: Mapping[str, str], name: str, default: int | None = None) -> int:

@@ -10,7 +10,7 @@ import torch
 
 from hfkit.engine.answer import parts
 from hfkit.engine.decode import decode
-from hfkit.engine.memory import give_back, out_of_memory
+from hfkit.engine.memory import give_back, out_of_memory, too_large
 from hfkit.engine.packing import plain
 from hfkit.engine.place import Place
 from hfkit.engine.plan import answer_batches
@@ -89,13 +89,18 @@ def greedy(longest: int, batch_size: int) -> Generate:
 def _decoded(
     model: Any, task: Task, features: Features, indices: np.ndarray, tokenizer: PreTrainedTokenizerBase
 ) -> list[Written] | None:
-    """What is written for these features; None when memory ran out and there is something to divide."""
+    """What is written for these features; None when memory ran out and there is something to divide.
+
+    Raises ResourceError when it does not suffice for one.
+    """
     sources = [[int(token) for token in feature["input_ids"]] for feature in features.take(indices.tolist())]
     try:
         completions = decode(model, tokenizer, sources, greedy(int(task.settings.max_target_length), len(sources)))
     except (RuntimeError, MemoryError) as error:
-        if len(indices) == 1 or not out_of_memory(error):
+        if not out_of_memory(error):
             raise
+        if len(indices) == 1:
+            raise too_large(len(sources[0])) from error
         return None
     return [Written(c.text, float(sum(c.logprobs or ())), len(c.ids), c.finish_reason) for c in completions]
 

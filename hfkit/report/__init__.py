@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json as jsonlib
-import math
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from hfkit.errors import HfkitError
-from hfkit.events import Event
+from hfkit.events import Event, finite
 from hfkit.report.screen import Plain, Screen, Silent
 from hfkit.report.streams import can_say, is_terminal, rank, to_data, write
 from hfkit.report.text import safe
@@ -68,17 +67,6 @@ def json_line(value: Mapping[str, Any]) -> str:
     if not can_say(text, sys.stdout):
         text = jsonlib.dumps(finite(value), allow_nan=False, default=str)
     return text.translate(C1) + "\n"
-
-
-def finite(value: Any) -> Any:
-    """`value` with NaN and infinities as None, and numpy numbers as Python's."""
-    if isinstance(value, Mapping):
-        return {str(key): finite(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(part) for part in value]
-    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def show_error(error: HfkitError, *, command: str, json: bool = False) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-    from hfkit.data.validators import Finding
+    from hfkit.data.findings import Finding
     from hfkit.recipe.section import Section
 
 Row = Mapping[str, Any]  # the task's columns by the task's names, "id" always a string

@@ -10,7 +10,7 @@ from functools import lru_cache
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from hfkit.data.validators import Finding
+from hfkit.data.findings import Finding
 from hfkit.errors import DataError, ModelError
 
 if TYPE_CHECKING:

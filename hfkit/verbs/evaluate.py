@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfkit.data import describe
+from hfkit.data.findings import named, raise_failures
 from hfkit.data.predictions import REJECTED, PredictionLines, write_rejected, written
-from hfkit.data.validators import duplicate_ids, named, raise_failures, scoring_columns
+from hfkit.data.validators import duplicate_ids, scoring_columns
 from hfkit.errors import DataError, UsageError
 from hfkit.events import Event, note, warning
 from hfkit.files import atomic_folder, remove_folder, write_json

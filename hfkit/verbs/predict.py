@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from hfkit.data import describe
+from hfkit.data.findings import named, raise_failures
 from hfkit.data.predictions import REJECTED, write_predictions, write_rejected
 from hfkit.data.submission.table import csv_line
-from hfkit.data.validators import duplicate_ids, named, raise_failures
+from hfkit.data.validators import duplicate_ids
 from hfkit.engine.world import launched
 from hfkit.errors import UsageError
 from hfkit.events import Event, note, warning

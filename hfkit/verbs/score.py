@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfkit.data import describe, load
+from hfkit.data.findings import named, raise_failures
 from hfkit.data.predictions import ASKED, read_predictions
-from hfkit.data.validators import duplicate_ids, named, raise_failures, rows_text, scoring_columns
+from hfkit.data.validators import duplicate_ids, rows_text, scoring_columns
 from hfkit.errors import DataError
 from hfkit.events import Event, note, resolved, warning
 from hfkit.recipe.keys import Data

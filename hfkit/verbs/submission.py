@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfkit.data import describe
+from hfkit.data.findings import named, raise_failures
 from hfkit.data.predictions import REJECTED, write_rejected
 from hfkit.data.submission import Submission, check_name, read_table
-from hfkit.data.validators import duplicate_ids, named, raise_failures
+from hfkit.data.validators import duplicate_ids
 from hfkit.errors import UsageError
 from hfkit.events import Event, note, warning
 from hfkit.models import Checkpoint

@@ -26,7 +26,8 @@ SETTINGS = {
     "classify": {"target": "single", "labels": ["bread", "salt"], "max_length": 32},
 }
 HEADS = {"qa": "AutoModelForQuestionAnswering", "classify": "AutoModelForSequenceClassification"}
-CONTEXT = "the small river runs behind the old mill and the mill stands still number {}"
+CONTEXT = "the small river runs behind the old mill and the mill stands still {}"
+DIGITS = ("bread", "salt", "boat", "letters", "town", "who", "nobody", "carries")  # eight words of the tiny tokenizer
 # The peak of this process alone, where the shell's would hold the largest child of all.
 EVAL = """
 import json, resource, sys
@@ -40,7 +41,8 @@ sys.exit(code)
 
 def rows(task: str, count: int) -> Iterator[dict[str, object]]:
     for number in range(count):
-        text = CONTEXT.format(number)
+        # A number in figures would be an unknown token, and eval refuses texts that hold many.
+        text = CONTEXT.format(" ".join(DIGITS[int(digit)] for digit in f"{number:06o}"))
         if task == "qa":
             answer = {"text": "old mill", "start": text.index("old mill")}
             yield {"id": str(number), "question": "where does the river run?", "context": text, "answers": [answer]}

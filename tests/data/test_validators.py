@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hfkit.data import validators
-from hfkit.data.validators import Finding
+from hfkit.data.findings import Finding, raise_failures
 from hfkit.errors import DataError
 
 
@@ -74,5 +74,5 @@ def test_failures_are_raised_together() -> None:
         Finding("good", "d", "fourth"),
     ]
     with pytest.raises(DataError, match="first\nthird"):
-        validators.raise_failures(iter(findings))
-    assert validators.raise_failures(findings[1:2] + findings[3:]) == ["second"]
+        raise_failures(iter(findings))
+    assert raise_failures(findings[1:2] + findings[3:]) == ["second"]

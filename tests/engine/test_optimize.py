@@ -9,7 +9,8 @@ import tiny_models as tiny
 import torch
 from torch import nn
 
-from hfkit.engine.optimize import Schedule, auto_lr, auto_precision, parameter_groups, scale_and_clip, warmup_steps
+from hfkit.engine.optimize import Schedule, auto_lr, parameter_groups, scale_and_clip, warmup_steps
+from hfkit.engine.precision import auto_precision
 
 
 def groups(family: str, head: str) -> tuple[set[str], set[str]]:

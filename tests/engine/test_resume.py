@@ -10,8 +10,14 @@ from typing import Any
 
 import engine_helpers as helpers
 import pytest
+import torch
 
+from hfkit.engine.checkpoint import read_state
+from hfkit.engine.train import Training
+from hfkit.files import write_json
 from hfkit.lock import Hold
+from hfkit.models.manifest import write_manifest
+from hfkit.run import Run
 
 Command = Callable[..., list[str]]
 
@@ -110,6 +116,50 @@ def test_what_may_change_on_the_way(command: Command, finished: Path) -> None:
     assert helpers.weights(finished / "checkpoints/step-00000012") == weights
     assert "eval_steps: 3" in (finished / "recipe.yaml").read_text("utf-8")
     assert json.loads((finished / "run.json").read_text("utf-8"))["world"] == 1
+
+
+def test_one_thread_for_want_of_memory_stays_one(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads add gradients up in another order than one, so a resumed run that took two again would be another."""
+    honest, threads = Training._pass, []
+
+    def scarce(self: Training, step: int, *others: Any, **named: Any) -> torch.Tensor:
+        threads.append(self.threads)
+        if step == 0 and self.threads == 2:
+            raise MemoryError
+        return honest(self, step, *others, **named)
+
+    monkeypatch.setattr(Training, "_pass", scarce)
+    run = tmp_path / "run"
+    given = {"max_steps": 6, "eval_steps": 3, "micro_batch_size": 1, "keep_checkpoints": 9}
+    torch.set_num_threads(2)  # the fixture of all these tests sets back to one
+    code, _, err = helpers.call(command(run, **given))
+    assert code == 0 and "repeated on one" in err and threads == [2] + [1] * 6
+    (last,) = (run / "checkpoints").glob("*06")
+    whole = helpers.weights(last)
+    interrupted(run, after=3)
+    code, _, err = helpers.call(command(run, "--resume", **given))
+    assert code == 0, err
+    assert threads[7:] == [1] * 3 and helpers.weights(last) == whole
+
+
+def test_losses_are_measured_by_the_first_of_all(command: Command, finished: Path) -> None:
+    steps = [event for event in Run(finished).events() if event["kind"] == "step"]
+    interrupted(finished, after=8)
+    assert helpers.call(command(finished, "--resume", max_steps=12, eval_steps=4))[0] == 0
+    last = read_state(finished / "checkpoints" / "step-00000012")
+    assert steps[0]["step"] == 1 and last["outcomes"]["first_loss"] == steps[0]["fields"]["loss"]
+
+
+def test_a_checkpoint_without_the_first_loss_is_resumed(command: Command, finished: Path) -> None:
+    interrupted(finished, after=8)
+    path = finished / "checkpoints" / "step-00000008"
+    write_json(path / "state.json", {key: value for key, value in read_state(path).items() if key != "outcomes"})
+    (path / "manifest.json").unlink()
+    write_manifest(path, {"step": 8})
+    code, _, err = helpers.call(command(finished, "--resume", max_steps=12, eval_steps=4))
+    assert code == 0 and "continuing at step 8" in err
 
 
 def test_a_damaged_checkpoint_is_passed_over_by_name(command: Command, finished: Path) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate.optimizer import AcceleratedOptimizer
 
+from hfkit.engine import outcomes
 from hfkit.engine.answer import answer
 from hfkit.engine.cpu.layers import Projection
 from hfkit.engine.optimize import Schedule, build_optimizer
-from hfkit.engine.outcomes import StepDone
+from hfkit.engine.outcomes import Outcomes, StepDone
 from hfkit.engine.packing import packed
 from hfkit.engine.place import take_place
 from hfkit.engine.train import Training, steps_per_epoch
@@ -195,9 +197,49 @@ def test_what_is_not_finite_stops_one_step_later(small: Path, task: Any) -> None
 def test_an_exploding_loss_stops(small: Path, task: Any) -> None:
     made = training(small, task, features(16), batch=4)
     for step, loss in enumerate([0.7, 30.0, 30.0, 0.7, 12.0, 12.0]):
-        made._outcomes.refuse_explosion(step, loss)
+        made.outcomes.refuse_explosion(step, loss)
     with pytest.raises(DivergenceError, match="grew from 0.7 to 12"):
-        made._outcomes.refuse_explosion(6, 12.0)
+        made.outcomes.refuse_explosion(6, 12.0)
+
+
+def test_a_resumed_run_judges_losses_as_it_would_have(small: Path, task: Any) -> None:
+    before, after = (training(small, task, features(16), batch=4) for _ in range(2))
+    for step, loss in enumerate([0.7, 12.0, 12.0]):
+        before.outcomes.refuse_explosion(step, loss)
+    after.outcomes.restore(before.outcomes.state())
+    with pytest.raises(DivergenceError, match="step 4: the loss grew from 0.7 to 12"):
+        after.outcomes.refuse_explosion(3, 12.0)
+    after.outcomes.restore({})  # of a checkpoint that does not say it
+    for step in range(4, 8):
+        after.outcomes.refuse_explosion(step, 12.0)
+
+
+def test_a_scaled_run_that_stands_still_stops(small: Path, task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With torch's own scaler, as float16 has it on a GPU: it skips each step whose gradients are not finite."""
+    monkeypatch.setattr(outcomes, "SKIPPED_STEPS", 4)
+    made, scaler = training(small, task, features(16), batch=4), torch.amp.GradScaler("cpu")
+    made.outcomes, made.optimizer = Outcomes(scaled=True), AcceleratedOptimizer(made.optimizer.optimizer, scaler=scaler)
+    monkeypatch.setattr(made.place.accelerator, "scaler", scaler)
+    monkeypatch.setattr(made.place.accelerator, "unscale_gradients", lambda given: scaler.unscale_(given.optimizer))
+    made.bare.model.classifier.weight.register_hook(lambda gradient: gradient * float("inf"))
+    before = [p.detach().clone() for p in made.bare.parameters()]
+    with pytest.raises(DivergenceError, match="step 4: 4 steps in a row were skipped"):
+        run(made, 5)
+    assert all(torch.equal(p, old) for p, old in zip(made.bare.parameters(), before, strict=True))
+
+
+def test_skipped_steps_between_others_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcomes, "SKIPPED_STEPS", 4)
+    made = Outcomes(scaled=True)
+    norms = [float("inf")] * 3 + [1.0] + [float("nan")] * 3
+    for step, norm in enumerate(norms):
+        made.add(step, 4, 20, 1e-3, torch.tensor([0.7, norm, 0.0]))
+    assert [np.isfinite(done.grad_norm) for done in made.read(wait=True)] == [bool(np.isfinite(n)) for n in norms]
+    after = Outcomes(scaled=True)
+    after.restore(made.state())
+    after.add(7, 4, 20, 1e-3, torch.tensor([0.7, float("inf"), 0.0]))
+    with pytest.raises(DivergenceError, match="step 8: 4 steps in a row"):
+        list(after.read(wait=True))
 
 
 def test_asking_reaches_the_step_it_was_asked_at(small: Path, task: Any) -> None:

@@ -168,6 +168,22 @@ def test_pods_start_their_devices_as_local_ranks() -> None:
         find_place({k: v for k, v in POD.items() if k != "MASTER_PORT"}, devices=8, processes=None)
 
 
+@pytest.mark.parametrize("given", [TORCHRUN, POD])
+@pytest.mark.parametrize(("name", "value"), [("WORLD_SIZE", "0"), ("RANK", "4"), ("RANK", "first")])
+def test_numbers_that_cannot_be_are_named(given: dict[str, str], name: str, value: str) -> None:
+    with pytest.raises(UsageError, match=name):
+        find_place(given | {name: value}, devices=2, processes=None)
+
+
+def test_launchers_numbers_that_cannot_be_are_named() -> None:
+    with pytest.raises(UsageError, match="LOCAL_WORLD_SIZE is 0"):
+        find_place(TORCHRUN | {"LOCAL_WORLD_SIZE": "0"}, devices=1, processes=None)
+    with pytest.raises(UsageError, match="SLURM_NNODES is 0"):
+        find_place(SLURM | {"SLURM_NNODES": "0"}, devices=1, processes=None)
+    with pytest.raises(UsageError, match="MASTER_PORT is 'auto', not a number"):
+        slurm_master(SLURM | {"MASTER_PORT": "auto"})
+
+
 @pytest.mark.parametrize("missing", ["RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"])
 def test_a_missing_variable_is_named(missing: str) -> None:
     environment = {k: v for k, v in TORCHRUN.items() if k != missing}

@@ -11,6 +11,7 @@ import torch
 
 from hfkit.data.few import FewFeatures
 from hfkit.engine import written as engine
+from hfkit.errors import ResourceError
 from hfkit.models import find, load_model, load_tokenizer
 from hfkit.stopping import Left
 from hfkit.tasks.seq2seq.settings import Seq2SeqSettings
@@ -86,6 +87,15 @@ def test_memory_that_runs_out_halves_the_batch(here: SimpleNamespace, monkeypatc
     monkeypatch.setattr(engine, "decode", small)
     found, _ = run(here, place())
     assert texts(found) == texts(expected) and max(sizes) == len(ROWS)
+
+
+def test_memory_that_does_not_suffice_for_one_is_said(here: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("too much")
+
+    monkeypatch.setattr(engine, "decode", none)
+    with pytest.raises(ResourceError, match=r"out of memory with one example of \d+ tokens"):
+        run(here, place())
 
 
 def test_leaving_is_told_to_all(here: SimpleNamespace) -> None:

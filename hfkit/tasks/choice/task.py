@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from hfkit.data import validators
+from hfkit.data.findings import CORRECT, Finding, failure_of, raise_failures
 from hfkit.errors import DataError, UsageError
 from hfkit.metrics.classification import reduce_single
 from hfkit.metrics.definitions import definition
@@ -81,22 +81,22 @@ class Choice:
         return type(self)(self.settings, shots=rows)
 
     def check(self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None) -> list[str]:
-        return validators.raise_failures(self.findings(rows, training=training, train_rows=train_rows))
+        return raise_failures(self.findings(rows, training=training, train_rows=train_rows))
 
     def findings(
         self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None
-    ) -> Iterator[validators.Finding]:
+    ) -> Iterator[Finding]:
         self.suited({})
         wrong: dict[str, tuple[DataError, list[str]]] = {}
         for row in rows:
             try:
                 gold_place(row, self.settings.target, offered(self.settings, row))
                 if empty := [name for name in self._asked if row.get(name) is None]:
-                    raise DataError(f"row {row['id']!r}: {empty[0]} is null", validators.CORRECT)
+                    raise DataError(f"row {row['id']!r}: {empty[0]} is null", CORRECT)
             except DataError as error:
                 wrong.setdefault(error.message.partition(":")[2].partition("'")[0], (error, []))[1].append(row["id"])
         for first, ids in wrong.values():
-            yield validators.failure_of(first, "choice", len(ids), ids)
+            yield failure_of(first, "choice", len(ids), ids)
 
     def usable(self, row: Row) -> bool:
         return gold_place(row, self.settings.target, offered(self.settings, row)) is not None

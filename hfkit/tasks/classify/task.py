@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from hfkit.data import validators
+from hfkit.data.findings import Finding, failure_of, raise_failures
 from hfkit.errors import DataError
 from hfkit.recipe.section import Section
 from hfkit.tasks import outputs as heads
@@ -64,11 +65,11 @@ class Classify:
 
     def check(self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None) -> list[str]:
         """Texts, ids and labels of all rows; returns what was found. Raises DataError."""
-        return validators.raise_failures(self.findings(rows, training=training, train_rows=train_rows))
+        return raise_failures(self.findings(rows, training=training, train_rows=train_rows))
 
     def findings(
         self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None
-    ) -> Iterator[validators.Finding]:
+    ) -> Iterator[Finding]:
         yield from validators.duplicate_ids(rows, "warning")
         most = validators.MOST_EMPTY if training else 1.0
         for column in TEXTS[: 2 if len(rows) and "text_pair" in rows[0] else 1]:
@@ -80,7 +81,7 @@ class Classify:
             if training and found.missing:
                 message = f"{found.missing:,} training rows have no label, first row {found.first_missing!r}"
                 missing = (found.first_missing or "",)
-                yield validators.Finding("failure", "no_label", message, found.missing, missing, "leave them out")
+                yield Finding("failure", "no_label", message, found.missing, missing, "leave them out")
             if not found.gold:
                 return
             target, _ = decide(found, self.settings.target)
@@ -88,12 +89,12 @@ class Classify:
                 for name in ("mean", "std"):
                     if getattr(self.settings, name) is not None:
                         message = f"classify.{name} has no effect: the target is {target}, not regression"
-                        yield validators.Finding("warning", "idle_key", message)
+                        yield Finding("warning", "idle_key", message)
             for line in judge(found, target, self.settings.labels, training=training and train_rows is None):
-                yield validators.Finding("warning", "labels", line)
+                yield Finding("warning", "labels", line)
         except DataError as error:
             odd = odd_rows(rows, self.settings.labels)
-            yield validators.failure_of(error, "unknown_labels", len(odd), odd)
+            yield failure_of(error, "unknown_labels", len(odd), odd)
 
     def usable(self, row: Row) -> bool:
         """False without a label, and for -1 where it is not one of the labels (the way GLUE hides gold)."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from hfkit.data import validators
+from hfkit.data.findings import Finding, raise_failures
 from hfkit.errors import DataError, ModelError, UsageError
 from hfkit.metrics.definitions import definition
 from hfkit.metrics.perplexity import reduce_text
@@ -60,15 +61,15 @@ class CausalLanguageModel:
         return "perplexity", "lower"
 
     def check(self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None) -> list[str]:
-        return validators.raise_failures(self.findings(rows, training=training, train_rows=train_rows))
+        return raise_failures(self.findings(rows, training=training, train_rows=train_rows))
 
     def findings(
         self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None
-    ) -> Iterator[validators.Finding]:
+    ) -> Iterator[Finding]:
         yield from validators.text_column(rows, "text", empty="warning")
         if not any(map(self.usable, rows)):
             hint = "data.columns.text=NAME says which column holds it"
-            yield validators.Finding("failure", "no_text", "there is no text in the data", hint=hint)
+            yield Finding("failure", "no_text", "there is no text in the data", hint=hint)
 
     def usable(self, row: Row) -> bool:
         return bool(row.get("text"))

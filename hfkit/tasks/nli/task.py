@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from hfkit.data import validators
+from hfkit.data.findings import Finding, failure_of, raise_failures
 from hfkit.errors import DataError
 from hfkit.recipe.section import Section
 from hfkit.tasks import labels as names
@@ -66,11 +67,11 @@ class NLI:
 
     def check(self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None) -> list[str]:
         """Texts, ids and labels of all rows; returns what was dropped and how numbers are read. Raises DataError."""
-        return validators.raise_failures(self.findings(rows, training=training, train_rows=train_rows))
+        return raise_failures(self.findings(rows, training=training, train_rows=train_rows))
 
     def findings(
         self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None
-    ) -> Iterator[validators.Finding]:
+    ) -> Iterator[Finding]:
         yield from validators.duplicate_ids(rows, "warning")
         most = validators.MOST_EMPTY if training else 1.0
         for column in TEXTS:
@@ -85,7 +86,7 @@ class NLI:
             matched = names.match_data_labels(counts, given)
         except DataError as error:
             unknown = [row["id"] for row in rows if "label" in row and names.unknown(row["label"], given)]
-            yield validators.failure_of(error, "unknown_labels", len(unknown), unknown)
+            yield failure_of(error, "unknown_labels", len(unknown), unknown)
             return
         classes = Counter[str]()
         for value, found in matched.items():
@@ -98,7 +99,7 @@ class NLI:
                 f"labels found: {names.show_counts(counts) or 'none'}"
             )
             hint = "add rows of other classes, or say what the labels mean, as in nli.labels={yes: entailment}"
-            yield validators.Finding("failure", "too_few_classes", message, len(rows), hint=hint)
+            yield Finding("failure", "too_few_classes", message, len(rows), hint=hint)
             return
         yield from names.label_findings(counts, matched)
 

@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from hfkit.data.validators import (
-    MOST_EMPTY,
-    Finding,
-    answers_located,
-    duplicate_ids,
-    first_ids,
-    long_texts,
-    text_column,
-)
+from hfkit.data.findings import Finding
+from hfkit.data.validators import MOST_EMPTY, answers_located, duplicate_ids, first_ids, long_texts, text_column
 from hfkit.tasks.base import Row
 from hfkit.tasks.qa.answers import first_usable
 from hfkit.tasks.qa.settle import lengths

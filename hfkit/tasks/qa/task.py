@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from hfkit.data.validators import Finding, raise_failures
+from hfkit.data.findings import Finding, raise_failures
 from hfkit.errors import DataError, ModelError
 from hfkit.metrics.adversarial import worst_variants
 from hfkit.metrics.squad import measure_squad2

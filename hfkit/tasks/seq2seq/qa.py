@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from hfkit.data.validators import Finding, raise_failures
+from hfkit.data.findings import Finding, raise_failures
 from hfkit.errors import DataError
 from hfkit.metrics.adversarial import worst_variants
 from hfkit.recipe.section import Section

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from hfkit.data import validators
+from hfkit.data.findings import Finding, raise_failures
 from hfkit.errors import DataError
 from hfkit.metrics.definitions import defined_keys, definition
 from hfkit.metrics.overlap import check_installed, measure_overlap, reduce_overlap
@@ -53,11 +54,11 @@ class Seq2Seq:
         """Texts in every row. Raises DataError, and UsageError where rows will be scored without the extra `texts`."""
         if training or any(map(self.usable, rows)):
             check_installed()
-        return validators.raise_failures(self.findings(rows, training=training, train_rows=train_rows))
+        return raise_failures(self.findings(rows, training=training, train_rows=train_rows))
 
     def findings(
         self, rows: Sequence[Row], *, training: bool, train_rows: Sequence[Row] | None = None
-    ) -> Iterator[validators.Finding]:
+    ) -> Iterator[Finding]:
         most = validators.MOST_EMPTY if training else 1.0
         yield from validators.text_column(rows, "source", empty="warning", most=most)
         golds = rows if training else [row for row in rows if row.get("target") is not None]

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfkit.data import describe, load
+from hfkit.data.findings import named, raise_failures
 from hfkit.data.folds import fold_numbers
 from hfkit.data.rows import Rows
 from hfkit.data.split import limited
-from hfkit.data.validators import duplicate_ids, named, raise_failures, rows_text
+from hfkit.data.validators import duplicate_ids, rows_text
 from hfkit.errors import UsageError
 from hfkit.events import Event, note, resolved, warning
 from hfkit.recipe import Recipe

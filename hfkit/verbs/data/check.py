@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from hfkit.data import describe, load
 from hfkit.data.characters import broken_characters
+from hfkit.data.findings import SHOWN, Finding
 from hfkit.data.gold import label_counts, rare_labels, unseen_labels
 from hfkit.data.languages import mixed_languages
 from hfkit.data.repeats import repeats, shared_groups
 from hfkit.data.source import own_validation
-from hfkit.data.validators import SHOWN, Finding, answer_places, overlap, rows_text
+from hfkit.data.validators import answer_places, overlap, rows_text
 from hfkit.errors import DataError
 from hfkit.events import Event, note
 from hfkit.recipe.keys import MODEL_KEYS, Data

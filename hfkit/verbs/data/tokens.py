@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hfkit.data import token_checks
-from hfkit.data.validators import Finding
+from hfkit.data.findings import Finding
 from hfkit.errors import DataError, HfkitError, ModelError
 from hfkit.events import Event, resolved
 from hfkit.models import check_vocabulary, has_fixed_positions, max_positions

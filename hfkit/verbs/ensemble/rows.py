@@ -6,9 +6,10 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hfkit.data import describe, load
+from hfkit.data.findings import named, raise_failures
 from hfkit.data.predictions import read_predictions
 from hfkit.data.split import limited
-from hfkit.data.validators import duplicate_ids, named, raise_failures
+from hfkit.data.validators import duplicate_ids
 from hfkit.errors import DataError, UsageError
 from hfkit.events import Event, note, warning
 from hfkit.recipe.keys import Data

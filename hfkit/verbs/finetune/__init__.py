@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from hfkit.card import model_card
 from hfkit.data import load_training
-from hfkit.data.validators import named
+from hfkit.data.findings import named
 from hfkit.engine.pace import parse_time
 from hfkit.engine.world import several
 from hfkit.errors import Stopped

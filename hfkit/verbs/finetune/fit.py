@@ -138,6 +138,9 @@ class Fit:
         self.evaluation_due = state["evaluation_due"]
         made = self.training
         made.micro_batch_size = min(made.micro_batch_size, state.get("micro_batch_size", made.micro_batch_size))
+        if state.get("narrowed"):
+            made.narrow()
+        made.outcomes.restore(state.get("outcomes", {}))
         self.validation.restore(state)
         self._end_at(state["steps"])
         scaler = self.ready.place.accelerator.scaler

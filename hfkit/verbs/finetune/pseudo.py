@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from hfkit.data import describe
+from hfkit.data.findings import named, raise_failures
 from hfkit.data.pseudo import WithPseudo, targets_of
 from hfkit.data.rows import Rows
-from hfkit.data.validators import duplicate_ids, named, raise_failures
+from hfkit.data.validators import duplicate_ids
 from hfkit.errors import UsageError
 from hfkit.events import Event, note, warning
 from hfkit.files import sha256_of

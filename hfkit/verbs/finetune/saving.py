@@ -29,6 +29,8 @@ def write(training: Training, ready: Ready, run: Run, state: Mapping[str, Any]) 
     own = {
         "seed": ready.recipe.train.seed,
         "micro_batch_size": training.micro_batch_size,  # smaller than it began where memory ran out
+        "narrowed": training.narrowed,
+        "outcomes": training.outcomes.state(),
         "scaler": scaler.state_dict() if scaler is not None else None,
         "averaged": average.count if average is not None else 0,  # steps that went into the model's weights
     }

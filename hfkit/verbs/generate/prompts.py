@@ -60,7 +60,8 @@ def read_prompts(texts: Sequence[str], data: Any, recipe: Recipe, *, offline: bo
 
 def _rows(data: Any, template: Template | None, recipe: Recipe, offline: bool) -> Prompts:
     from hfkit.data import describe, load, raise_failures
-    from hfkit.data.validators import duplicate_ids, named, text_column
+    from hfkit.data.findings import named
+    from hfkit.data.validators import duplicate_ids, text_column
 
     columns = (ID, PROMPT) if template is None else _columns(template)
     limit = recipe.data.limit

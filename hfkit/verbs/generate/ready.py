@@ -62,8 +62,8 @@ def planned(
     limit, settings = reader.limit, reader.fitting(settings)
     lengths, cut = _lengths(prompts, reader, settings) if prompts is not None else ([limit], 0)
 
-    from hfkit.engine.optimize import auto_precision
     from hfkit.engine.place import take_place
+    from hfkit.engine.precision import auto_precision
 
     place = take_place(cpu=cpu, processes=processes, precision="float32")
     if place.world.size > 1:
