@@ -131,6 +131,9 @@ class Tricks(Section):
     )
 
 
+LEAST_TEMPERATURE = 1e-6  # but for 0
+
+
 class Generate(Section):
     """Decoding of text."""
 
@@ -162,6 +165,8 @@ class Generate(Section):
     def _fits(self) -> Self:
         if self.samples > 1 and (self.temperature == 0 or self.num_beams > 1):
             raise ValueError("several samples of a prompt would be the same: beams and temperature 0 are greedy")
+        if self.temperature != "auto" and 0 < self.temperature < LEAST_TEMPERATURE:  # logits divided by it overflow
+            raise ValueError(f"a temperature below {LEAST_TEMPERATURE} draws the likeliest token: take temperature=0")
         if self.num_beams > 1 and self.temperature not in ("auto", 0):
             raise ValueError("beam search does not sample: take temperature=0, or num_beams=1")
         if self.num_beams > 1 and self.overflow == "slide":

@@ -121,6 +121,8 @@ def test_a_very_low_temperature_and_one_candidate_are_greedy(model, tokenizer, p
     greedy = decode(model, tokenizer, prompts, GREEDY)
     for values in ({"temperature": 1e-6}, {"top_k": 1}, {"top_p": 1e-9}):
         assert decode(model, tokenizer, prompts, changed(SAMPLED, **values)) == greedy
+    with pytest.raises(ValueError, match="take temperature=0"):
+        changed(SAMPLED, temperature=1e-38)  # logits divided by it are no numbers
 
 
 @pytest.mark.parametrize("values", [{}, {"top_k": 5}, {"top_p": 0.7}, {"top_k": 8, "top_p": 0.6, "temperature": 1.5}])

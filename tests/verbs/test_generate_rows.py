@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,17 @@ def test_a_stopped_job_goes_on_and_gives_the_same_bytes(finish, runs, model, pro
     assert [e.fields["done"] for e in events if e.kind == "progress"] == list(range(17, 41))
     again, events = write(finish, model, prompts, target, "generate.logprobs=true", resume=True)
     assert again == result and any("finished" in e.fields.get("text", "") for e in events)
+
+
+def test_a_job_is_not_gone_on_with_by_another_generation_config(finish, runs, model, prompts, tmp_path) -> None:
+    copy, target = tmp_path / "model", tmp_path / "texts.jsonl"
+    shutil.copytree(model, copy)
+    (copy / "generation_config.json").write_text('{"eos_token_id": 3}', encoding="utf-8")
+    write(finish, str(copy), prompts, target)
+    assert write(finish, str(copy), prompts, target, resume=True)[0]["rows"] == 40
+    (copy / "generation_config.json").write_text('{"eos_token_id": 4}', encoding="utf-8")
+    with pytest.raises(UsageError, match="the generation config: generation_config.json"):
+        write(finish, str(copy), prompts, target, resume=True)
 
 
 def test_what_cannot_be_gone_on_with(finish, runs, model, prompts, tmp_path) -> None:

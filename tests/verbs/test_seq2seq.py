@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,22 @@ def test_eval_predict_score_and_generate_agree(trained: tuple[Path, Path, dict[s
     options = {"cpu": True, "overrides": [f"generate.max_new_tokens={longest}", "generate.dtype=float32"]}
     made = list(generate(str(run), [SOURCES[1]], **options))[-1].fields["predictions"][0]
     assert made["completion"] == said and made["prompt"] == SOURCES[1]
+
+
+def test_a_job_is_not_gone_on_with_by_another_prefix(
+    trained: tuple[Path, Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    model, prompts, target = tmp_path / "model", tmp_path / "sources.txt", tmp_path / "texts.jsonl"
+    shutil.copytree(trained[1] / "model", model)
+    prompts.write_text("\n".join(SOURCES[:3]) + "\n", encoding="utf-8")
+    words = ["generate", str(model), "--prompts", str(prompts), "-o", str(target), "--cpu"]
+    code, _, err = helpers.call(words)
+    assert code == 0, err
+    saved = json.loads((model / "hfkit.json").read_text("utf-8"))
+    saved["settings"]["source_prefix"] = "German: "
+    (model / "hfkit.json").write_text(json.dumps(saved), encoding="utf-8")
+    code, result, _ = helpers.call([*words, "--resume"])
+    assert code == 2 and 'seq2seq.source_prefix: "" -> "German: "' in result["error"]["message"]
 
 
 def test_sources_that_are_too_long_are_counted(trained: tuple[Path, Path, dict[str, Any]]) -> None:

@@ -130,15 +130,21 @@ def _identity(plan: Plan, given: Prompts) -> dict[str, Any]:
     Only log-probabilities depend on which rows are decoded together: on the batch size and the number of processes.
     """
     from hfkit.data.features import tokenizer_digest
+    from hfkit.files import sha256_of
     from hfkit.models.intake import weights_sha256
 
-    size = plan.place.world.size
+    size, task = plan.place.world.size, plan.reader.task
     settings = plan.settings.model_dump(exclude=set() if plan.settings.logprobs else {"batch_size"})
+    written = {} if task is None else task.settings.model_dump(mode="json")  # prefix and languages are among them
+    assert plan.checkpoint.folder is not None, "what has fresh weights does not write"
+    config = plan.checkpoint.folder / "generation_config.json"  # end tokens, forced ones
     return {
         "rows": len(given),
         "the prompts": {"name": given.name, "digest": given.fingerprint},
         "the weights": {"name": plan.checkpoint.name, "digest": weights_sha256(plan.checkpoint.folder)},
         "the tokenizer": {"name": plan.checkpoint.name, "digest": tokenizer_digest(plan.tokenizer)},
+        "the generation config": {"name": config.name, "digest": sha256_of(config) if config.exists() else None},
+        **{f"{task.name}.{key}": value for key, value in written.items() if task is not None},
         **{f"generate.{key}": value for key, value in settings.items()},
         **({"processes": size} if plan.settings.logprobs and size > 1 else {}),
     }
