@@ -384,16 +384,21 @@ def test_the_journal_goes_on_after_a_torn_line(tmp_path: Path) -> None:
     assert Journal.open(tmp_path).begun() is None
 
 
-@pytest.mark.parametrize(("kind", "metric"), [("single", "accuracy"), ("number", "rmse"), ("single", "log_loss")])
-def test_a_gain_is_positive_where_it_is_better(kind: str, metric: str, tmp_path: Path) -> None:
-    found, _, sample = found_in(tmp_path, kind, metric=metric)
-    task, gold = opening.likely_rows(found, offline=True)
+def judged(folder: Path, kind: str, metric: str) -> tuple[Judge, Any, dict[str, Any]]:
+    """A judge by this metric, its rows, and what is said of them without a model."""
     from hfkit.data import load
 
+    found, _, sample = found_in(folder, kind, metric=metric)
+    task, gold = opening.likely_rows(found, offline=True)
     rows = load(found.recipe.data.train, columns=task.columns, settings=found.recipe.data, need_gold=True)
     bound, _ = task.adopt(rows, None)
     judge = Judge(bound, rows, metric, None, Submission.read(sample))
-    likely = {item["id"]: item for item in prior(task, gold, list(rows))}
+    return judge, rows, {item["id"]: item for item in prior(task, gold, list(rows))}
+
+
+@pytest.mark.parametrize(("kind", "metric"), [("single", "accuracy"), ("number", "rmse"), ("single", "log_loss")])
+def test_a_gain_is_positive_where_it_is_better(kind: str, metric: str, tmp_path: Path) -> None:
+    judge, rows, likely = judged(tmp_path, kind, metric)
     better = dict(likely)
     for row in list(rows)[:20]:
         better[row["id"]] = {"id": row["id"], "prediction": row["label"]}
@@ -418,14 +423,7 @@ def test_a_metric_that_is_not_defined_for_what_is_the_same_everywhere(
     kind: str, metric: str, instead: str, tmp_path: Path
 ) -> None:
     """The answer without a model has no correlation with anything; a model is compared with it by another metric."""
-    found, _, sample = found_in(tmp_path, kind, metric=metric)
-    task, gold = opening.likely_rows(found, offline=True)
-    from hfkit.data import load
-
-    rows = load(found.recipe.data.train, columns=task.columns, settings=found.recipe.data, need_gold=True)
-    bound, _ = task.adopt(rows, None)
-    judge = Judge(bound, rows, metric, None, Submission.read(sample))
-    likely = {item["id"]: item for item in prior(task, gold, list(rows))}
+    judge, rows, likely = judged(tmp_path, kind, metric)
     assert judge.score(likely).entry() == {"score": None, "ci95": None, "rows": 60}
     right = dict(likely)
     for row in list(rows)[:30]:
