@@ -56,17 +56,19 @@ def test_case_and_chinese(tmp_path: Path) -> None:
     assert len(cased) < 100
 
 
+def build_two(folder: Path) -> None:
+    texts = [f"word{i % 37} and other{i % 11} things {i * 7919 % 101}" for i in range(400)] + ["中文字é"] * 5
+    for name, head in (("gpt2-nano", "causal-lm"), ("bert-mini", "masked-lm")):
+        build_scratch(name, iter(texts), Scratch(vocab_size=500), head, folder / name)  # type: ignore[arg-type]
+
+
 def test_the_same_texts_give_the_same_files_in_another_process(tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from hfkit.models import build_scratch\n"
-        "from hfkit.recipe.keys import Scratch\n"
-        "texts = [f'word{i % 37} and other{i % 11} things {i * 7919 % 101}' for i in range(400)] + ['中文字é'] * 5\n"
-        "for n, h in (('gpt2-nano', 'causal-lm'), ('bert-mini', 'masked-lm')):\n"
-        "    build_scratch(n, iter(texts), Scratch(vocab_size=500), h, Path(sys.argv[1]) / n)\n"
-    )
-    for place in ("one", "two"):
-        subprocess.run([sys.executable, "-c", code, str(tmp_path / place)], check=True, cwd=Path(__file__).parents[2])
-    for path in sorted((tmp_path / "one").rglob("*.json")):
+    build_two(tmp_path / "one")
+    code = "import sys, pathlib, test_scratch; test_scratch.build_two(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "two")], check=True, cwd=Path(__file__).parent)
+    files = sorted((tmp_path / "one").rglob("*.json"))
+    assert len(files) >= 4
+    for path in files:
         assert sha256_of(path) == sha256_of(tmp_path / "two" / path.relative_to(tmp_path / "one")), path
 
 
