@@ -17,7 +17,7 @@ from torch import nn
 
 from hfkit.recipe.keys import Tricks
 
-EPSILON = {"fgm": 1.0, "awp": 0.01}  # where the recipe says auto
+EPSILON = {"fgm": 0.1, "awp": 0.01}  # where the recipe says auto
 Move = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # weight, its gradient -> what is added to the weight
 
 

@@ -108,10 +108,10 @@ class Tricks(Section):
         None, "also train on disturbed weights: fgm, the word embeddings; awp, all matrices; null: neither"
     )
     adversarial_epsilon: Auto | PositiveFloat = key(
-        "auto", "how far they are moved: fgm, 2-norm (auto 1.0); awp, share of each weight (auto 0.01)"
+        "auto", "how far they are moved: fgm, 2-norm (auto 0.1); awp, share of each weight (auto 0.01)"
     )
     adversarial_lr: PositiveFloat = key(
-        1.0, "awp: length of the move as a share of each matrix's 2-norm, before the bound"
+        0.001, "awp: length of the move as a share of each matrix's 2-norm, before the bound"
     )
     adversarial_start: float = key(0.0, "share of the steps after which weights are disturbed", ge=0, lt=1)
     r_drop: NonNegativeFloat = key(

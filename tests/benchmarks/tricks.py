@@ -12,7 +12,7 @@ averaged, as `hfkit compare` takes it), the difference of each seed, and the tim
 "yes" and "harms" stand where the interval and twice the standard error over seeds both keep clear of 0.
 
 Every finished run is a line of FOLDER/finished.jsonl: stopped and started again, it goes on after the last one.
-Takes about 55 minutes on two cores (36 runs a data set); --tiny a minute or two, its figures say nothing.
+Takes about 70 minutes on two cores (42 runs a data set); --tiny a minute or two, its figures say nothing.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ TRICKS: dict[str, dict[str, Any]] = {
     "head_lr 10 times": {},  # by the data set's own rate, see `keys`
     "fgm": {"tricks.adversarial": "fgm"},
     "awp": {"tricks.adversarial": "awp"},
+    "fgm epsilon 1": {"tricks.adversarial": "fgm", "tricks.adversarial_epsilon": 1.0},
+    "awp lr 1": {"tricks.adversarial": "awp", "tricks.adversarial_lr": 1.0},
     "r_drop 1": {"tricks.r_drop": 1.0},
     "multi_dropout 5": {"tricks.multi_dropout": 5},
     "ema 0.99": {"tricks.average": "ema", "tricks.ema_decay": 0.99},

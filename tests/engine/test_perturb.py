@@ -19,7 +19,7 @@ from hfkit.recipe.keys import Tricks
 from hfkit.stopping import Left
 from hfkit.tasks.classify import ClassifySettings
 
-FGM, AWP = Tricks(adversarial="fgm"), Tricks(adversarial="awp")
+FGM, AWP = Tricks(adversarial="fgm", adversarial_epsilon=1.0), Tricks(adversarial="awp", adversarial_lr=1.0)
 STRONG = Tricks(adversarial="awp", adversarial_epsilon=1.0, adversarial_lr=0.5)
 
 
