@@ -106,6 +106,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def copy_files(folder: Path, target: Path) -> None:
+    """The files of `folder`, which has no folders in it, also in the new folder `target`. Raises OSError."""
+    target.mkdir(exist_ok=True)
+    for path in folder.iterdir():
+        shutil.copyfile(path, target / path.name)
+
+
 def remove_folder(path: Path) -> None:
     """Remove a folder, if it is there, by a rename first: no half of it ever stands under its name."""
     if path.exists():

@@ -202,6 +202,8 @@ def test_a_sweep_and_a_submission(encoder, here):
     assert [trial["state"] for trial in found["trials"]] == ["done"] * 2 and Path(found["winner"]).exists()
     with pytest.raises(hfkit.UsageError, match="is one value"):
         hfkit.sweep("classify", {"train.lr": "0.1"}, train=rows, model=encoder)
+    with pytest.raises(hfkit.UsageError, match="two spellings of one key"):
+        hfkit.sweep("classify", {"max_length": [8, 16]}, train=rows, model=encoder, **{"classify.max_length": 12})
     (here / "sample.csv").write_text("id,label\nr0,good\nr1,bad\n", encoding="utf-8")
     made = hfkit.submission(
         found["best"]["run"], test=rows[:2], sample=here / "sample.csv", output=here / "out.csv", cpu=True

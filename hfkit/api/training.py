@@ -153,7 +153,7 @@ def sweep(
     given = split(options)
     fixed = [*key_words({k: v for k, v in named.items() if v is not None}), *given.pop("overrides")]
     made = verb(
-        load(str(recipe), fixed), axes, trials=trials, time_limit=time, noise_seeds=noise_seeds,
+        load(str(recipe), fixed), axes, fixed=fixed, trials=trials, time_limit=time, noise_seeds=noise_seeds,
         output=path_of(output), **given,
     )  # fmt: skip
     return shown("sweep", made, quiet=quiet)

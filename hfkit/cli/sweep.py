@@ -68,6 +68,7 @@ def sweep(
         return sweep(
             load(recipe, fixed),
             axes,
+            fixed=fixed,
             trials=trials,
             time_limit=time,
             noise_seeds=noise_seeds,

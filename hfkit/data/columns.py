@@ -15,11 +15,18 @@ Mapped = dict[str, str | list[str]]  # task column -> the data's column, or its 
 
 
 def match(
-    have: Sequence[str], columns: Sequence[Column], given: Mapping[str, str | list[str]], *, need_gold: bool, where: str
+    have: Sequence[str],
+    columns: Sequence[Column],
+    given: Mapping[str, str | list[str]],
+    *,
+    need_gold: bool,
+    where: str,
+    first: int | None = None,
 ) -> Mapped:
     """Which data column each task column is read from; a task column that the data lacks and may lack is left out.
 
-    data.columns may also name `column.key` of a column that holds objects.
+    data.columns may also name `column.key` of a column that holds objects. `first`: only so many rows, the first ones,
+    were looked at, and later ones may have other columns.
     The order: data.columns, the task's own name, its well-known names, the same names in another case. Raises
     UsageError for a key of data.columns that is no column of the task, DataError with a table of need and have.
     """
@@ -46,7 +53,11 @@ def match(
         elif (column.required and not column.gold) or (column.gold and need_gold):
             missing.append(column.name)
     if missing:
-        raise _missing(missing, have, columns, given, mapping, where)
+        among = "" if first is None else f" in the first {first:,} rows"
+        error = _missing(missing, have, columns, given, mapping, where, among)
+        if first is not None:
+            error.hint = f"{error.hint}; if it comes later, data.on_bad_row=skip leaves out the rows without it"
+        raise error
     return mapping
 
 
@@ -99,11 +110,12 @@ def _missing(
     given: Mapping[str, str | list[str]],
     mapping: Mapped,
     where: str,
+    among: str,
 ) -> DataError:
     """The table of needed and present columns, with the nearest name for each that is missing."""
     free = [name for name in have if name not in mapping.values()]
     suggestion = ""
-    lines = [f"{where}: no column for {', '.join(missing)}", f"  {'need':<14} have"]
+    lines = [f"{where}: no column for {', '.join(missing)}{among}", f"  {'need':<14} have"]
     for column in columns:
         if column.name in mapping:
             lines.append(f"  {column.name:<14} {shown(mapping[column.name])}")

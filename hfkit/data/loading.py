@@ -15,7 +15,7 @@ from hfkit.data.columns import Mapped
 from hfkit.data.json_reader import has_lone_surrogate
 from hfkit.data.place import HubName, Place
 from hfkit.data.readers import form_of, header_there, read, read_pair
-from hfkit.data.records import Bad, Reading, Record
+from hfkit.data.records import PEEK, Bad, Reading, Record, first_of, names_of
 from hfkit.data.rows import Rows
 from hfkit.data.validators import rows_text
 from hfkit.errors import DataError
@@ -28,7 +28,6 @@ KEPT = 2  # of rows kept on disk; counts up when reading notes, refuses or gives
 SPOOL_BYTES = 16 << 20  # sets above this many bytes of files are kept on disk instead of in memory
 FEW_BAD = 10  # rows that data.max_bad_rows lets pass however few there are in all
 KEPT_BAD = 10_000  # skipped rows of which more than the count is kept
-PEEK = 100  # rows looked at to know the columns of a file without a header
 
 
 class Loading:
@@ -136,13 +135,12 @@ class Loading:
         number = 0
         for place in self.places:
             records = self._open(place)
-            head = _head(records)
-            have = list(dict.fromkeys(name for _, values in head if isinstance(values, dict) for name in values))
+            head = first_of(records)
             if not head:
                 raise DataError(f"{place.name}: 0 rows", "the file holds a header at most" if place.files else None)
             self._stop_at(place, head)
             readable = any(isinstance(values, dict) for _, values in head)
-            mapping = self._map(place, have) if readable else {}
+            mapping, have = self._map(place, head) if readable else ({}, [])
             line, first = head[0]
             if self.how.names is not None and mapping_of.holds_names(first, mapping, self.columns):
                 raise header_there(self._at(place, line), map(str, first.values()))
@@ -195,14 +193,15 @@ class Loading:
             return f"{shown}: row {line}"
         return f"{shown}:{line}" + (f":{bad.column}" if bad and bad.column else "")
 
-    def _map(self, place: Place, have: list[str]) -> Mapped:
-        """The mapping of one place; places of one set must agree on which of the task's columns they have."""
+    def _map(self, place: Place, head: Sequence[Record]) -> tuple[Mapped, list[str]]:
+        """The mapping of one place and the columns that it was made of, those of the first rows; places of one set must
+        agree on which of the task's columns they have."""
         given = self.settings.columns
         if given and len(place.files) == 2:
             self.notes.append(f"data {place.name}: a pair of files is source and target, data.columns is not looked at")
             given = {}
         try:
-            mapping = mapping_of.match(have, self.columns, given, need_gold=self.need_gold, where=place.name)
+            mapping, have = self._matched(place, head, given)
         except DataError as error:
             if not self.mappings:
                 raise
@@ -217,7 +216,25 @@ class Loading:
             mapped = ", ".join(f"{name}={mapping_of.shown(source)}" for name, source in mapping.items())
             self.notes.append(f"data {place.name}: columns {mapped}")
         self.mappings.append(mapping)
-        return mapping
+        return mapping, have
+
+    def _matched(self, place: Place, head: Sequence[Record], given: Mapping[str, Any]) -> tuple[Mapped, list[str]]:
+        """The mapping of the first rows; where they lack a column and rows may be skipped, that of all rows, which are
+        read once more for that. Raises DataError."""
+
+        def match(have: list[str], first: int | None) -> tuple[Mapped, list[str]]:
+            made = mapping_of.match(have, self.columns, given, need_gold=self.need_gold, where=place.name, first=first)
+            return made, have
+
+        if len(head) < PEEK or not _differing(place):
+            return match(names_of(head), None)
+        try:
+            return match(names_of(head), len(head))
+        except DataError:
+            if self.settings.on_bad_row == "error":
+                raise
+        again = enumerate(place.records) if place.records is not None else read(place.files[0], self.how, _unsaid)
+        return match(names_of(again), None)
 
     def _open(self, place: Place) -> Iterator[Record]:
         if place.records is not None:
@@ -242,14 +259,13 @@ class Loading:
         self.content.append(digest.hexdigest())
 
 
-def _head(records: Iterator[Record]) -> list[Record]:
-    """The first records, PEEK or as many as it takes to meet one that can be read."""
-    head: list[Record] = []
-    while chunk := list(itertools.islice(records, PEEK)):
-        head += chunk
-        if any(isinstance(values, dict) for _, values in chunk):
-            break
-    return head
+def _differing(place: Place) -> bool:
+    """Whether one row may have other columns than the next; in tables all have those of the header."""
+    return place.records is not None or (len(place.files) == 1 and form_of(place.files[0]) in ("json", "jsonl"))
+
+
+def _unsaid(line: str) -> None:
+    """For lines that were said when the file was read first."""
 
 
 def _relative(path: str) -> str:

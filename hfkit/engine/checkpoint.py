@@ -1,9 +1,10 @@
 """Checkpoints: a folder that is whole or absent, loads as a model, and continues a run bit-identically on CPU.
 
 A checkpoint holds the model as `save_model` writes it, the optimizer's moments in safetensors, the position in JSON,
-and a manifest (size and sha256 of every file, and of itself) written last. The random state needs no file: every draw
-of a run is keyed by (seed, step, micro-batch), see engine/train.py. Where weights are averaged the model is their
-average, as it was scored, and the weights that training goes on with stand beside it.
+and a manifest (size and sha256 of every file, and of itself) written last; that of the best step so far also holds its
+evaluation, which the run may end with. The random state needs no file: every draw of a run is keyed by (seed, step,
+micro-batch), see engine/train.py. Where weights are averaged the model is their average, as it was scored, and the
+weights that training goes on with stand beside it.
 
 The commit: the first process alone writes into .tmp-step-N-xxxxxxxx, each file is synced, then the manifest, then the
 folder; one rename, and the sync of the parent. Whatever moment the process dies in, the folder is whole or absent.
@@ -25,12 +26,13 @@ from safetensors.torch import load_file, save_file
 from hfkit.engine.average import Average
 from hfkit.engine.shard import shared_like, trained_weights, whole_moments, whole_weights
 from hfkit.errors import ModelError
-from hfkit.files import as_os_error, atomic_folder, cannot_write, remove_folder, write_json
+from hfkit.files import as_os_error, atomic_folder, cannot_write, copy_files, remove_folder, write_json
 from hfkit.models import save_model
 from hfkit.models.manifest import problem_of, step_name, write_manifest
 
 TRAINED = "trained.safetensors"  # adapters and head, where the weights hold them merged
 LATEST = "latest.safetensors"  # the weights to go on with, where the model is an average of them
+EVALUATION = "evaluation"  # folder
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -66,11 +68,13 @@ def save(
     state: Mapping[str, Any],
     facts: Mapping[str, Any] | None = None,
     whole: Whole | None = None,
+    evaluation: Path | None = None,
 ) -> Path:
     """Write `folder`/step-NNNNNNNN and return it; one that is there and whole is left as it is.
 
     `state` is plain JSON, has "step", and is what a run goes on from; `facts` (epoch, examples, world, versions, ...)
-    stand in the manifest for people. `whole` is what `collected` gave. Raises ResourceError.
+    stand in the manifest for people. `whole` is what `collected` gave. `evaluation` is a folder of files that are kept
+    beside the model. Raises ResourceError.
     """
     whole = whole or collected(model, optimizer, keep=True)
     path = folder / step_name(int(state["step"]))
@@ -86,6 +90,8 @@ def save(
                     save_file(tensors, temporary / name)
         except SafetensorError as error:
             raise cannot_write(path, as_os_error(error)) from error
+        if evaluation is not None:
+            copy_files(evaluation, temporary / EVALUATION)
         write_json(temporary / "state.json", dict(state))
         write_manifest(temporary, {"step": state["step"], **(facts or {})})
     return path
@@ -199,8 +205,6 @@ def _remove(path: Path) -> None:
         remove_folder(path)
     except OSError as error:
         raise cannot_write(path, error) from error
-
-
 
 
 def bare(optimizer: Any) -> Any:

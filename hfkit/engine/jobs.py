@@ -14,10 +14,10 @@ from typing import IO, Any
 
 import torch
 
-from hfkit.engine.launch import forward_signals
-from hfkit.errors import UsageError, error_of
+from hfkit.engine.launch import Children, forward_signals
+from hfkit.errors import HfkitError, ResourceError, UsageError, error_of
 from hfkit.machine import cpus
-from hfkit.stopping import CODES, asked, forwarding, stopped
+from hfkit.stopping import CODES, NUMBERS, asked, forwarding, stopped
 
 GRACE_SECONDS = 60.0  # for the others to save what they have when one failed
 Slot = Mapping[str, str]  # environment variables that tie a process to its device
@@ -45,8 +45,13 @@ class _Running:
         if lines:
             return dict(json.loads(lines[-1]))
         code = self.process.returncode
-        message = f"{self.job.name}: the process ended with {code} and said nothing"
-        return {"ok": False, "error": {"code": 5, "message": message, "hint": "memory may have run out; add --resume"}}
+        error: HfkitError = ResourceError(
+            f"{self.job.name}: the process ended with {code} and said nothing", "memory may have run out; add --resume"
+        )
+        if name := NUMBERS.get(-code):  # asked to stop before it had come so far that it listens
+            error = stopped(name, "before it had begun")
+        said = {"code": error.code, "kind": error.kind, "message": error.message, "hint": error.hint}
+        return {"ok": False, "error": said}
 
 
 def slots_for(*, cpu: bool, processes: int | None) -> list[Slot]:
@@ -77,31 +82,36 @@ def run_jobs(jobs: Sequence[Job], slots: Sequence[Slot]) -> Generator[tuple[Job,
     """
     waiting, free = list(jobs), list(slots)
     running: list[_Running] = []
-    children: list[subprocess.Popen[bytes]] = []  # the signal handler reads this list
-    restore = forward_signals(children, [])
+    children = Children()
+    restore = forward_signals(children)
     try:
         with forwarding():
             while waiting or running:
-                if name := asked():
-                    waiting.clear()
-                while waiting and free:
+                while waiting and free and _request(children) is None:
                     running.append(_start(waiting.pop(0), free.pop(0)))
-                    children.append(running[-1].process)
+                    children.add(running[-1].process)
+                if _request(children):
+                    waiting.clear()
                 time.sleep(0.05)
                 for one in [one for one in running if one.process.poll() is not None]:
                     running.remove(one)
-                    children.remove(one.process)
+                    children.processes.remove(one.process)
                     free.append(one.slot)
                     answer = one.answer()
                     if answer.get("ok"):
                         yield one.job, answer
-                    elif name is None or answer["error"]["code"] not in CODES.values():
+                    elif _request(children) is None or answer["error"]["code"] not in CODES.values():
                         raise error_of(**answer["error"])
-            if name := asked():
+            if name := _request(children):
                 raise stopped(name, "and saved")
     finally:
         restore()
         _end(running)
+
+
+def _request(children: Children) -> str | None:
+    """The name of the signal that asks to stop; from Python nothing but the handler of `children` hears one."""
+    return asked() or next((NUMBERS[number] for _, number in children.heard), None)
 
 
 def _start(job: Job, slot: Slot) -> _Running:

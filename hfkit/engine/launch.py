@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from types import FrameType
 
 from hfkit.engine.world import Launch
@@ -19,20 +20,46 @@ from hfkit.stopping import AGAIN_SECONDS, NUMBERS, forwarding
 GRACE_SECONDS = 10.0
 
 
+@dataclass
+class Children:
+    """Child processes that signals are handed on to, and the signals that came: (when, number)."""
+
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    heard: list[tuple[float, int]] = field(default_factory=list)
+
+    def add(self, process: subprocess.Popen[bytes]) -> None:
+        """Take in a child that was just started. What came while it was not among the others is handed on to it.
+
+        It is taken in first: a signal in between reaches it twice, which is one request, and none is missed.
+        """
+        self.processes.append(process)
+        if self.heard:
+            process.send_signal(self.heard[-1][1])
+
+    def hand_on(self, number: int, frame: FrameType | None) -> None:
+        """The handler of a signal: it goes to all children that run."""
+        self.heard.append((time.monotonic(), number))
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(number)
+
+
 def launch(plan: Launch, command: Sequence[str] | None = None) -> Delegated:
     """Start the processes of `plan` and wait; returns how it ended: 0, or the exit code of the first that failed."""
     command = list(command) if command is not None else [sys.executable, "-m", "hfkit", *sys.argv[1:]]
     port = plan.port or free_port()
-    children = [subprocess.Popen(command, env=_environment(plan, i, port)) for i in range(plan.local_size)]
-    heard: list[float] = []  # when signals were handed on
-    restore = forward_signals(children, heard)
+    family = Children()
+    restore = forward_signals(family)
     try:
         with forwarding():
-            code, first = _wait(children, heard)
+            for local_rank in range(plan.local_size):
+                family.add(subprocess.Popen(command, env=_environment(plan, local_rank, port)))
+            children = family.processes
+            code, first = _wait(family)
             return Delegated(code, _killed(plan, first, children), said=(children[0].returncode or 0) >= 0)
     finally:
         restore()
-        for child in children:
+        for child in family.processes:
             if child.poll() is None:
                 child.kill()
                 child.wait()
@@ -64,8 +91,9 @@ def _killed(plan: Launch, first: int | None, children: list[subprocess.Popen[byt
     return problem
 
 
-def _wait(children: list[subprocess.Popen[bytes]], heard: Sequence[float]) -> tuple[int, int | None]:
+def _wait(family: Children) -> tuple[int, int | None]:
     """(exit code, number of the child that failed first)."""
+    children, heard = family.processes, family.heard
     failed: int | None = None
     first: int | None = None
     deadline = 0.0
@@ -75,8 +103,8 @@ def _wait(children: list[subprocess.Popen[bytes]], heard: Sequence[float]) -> tu
             first = next((i for i, code in enumerate(codes) if code), None)
             failed = _exit_code(codes[first] or 0) if first is not None else None
             deadline = time.monotonic() + GRACE_SECONDS
-        if len(heard) > 1 and heard[-1] - heard[0] > AGAIN_SECONDS:  # asked twice: they leave at once, or are made to
-            failed, deadline = failed or 130, min(deadline, heard[-1] + 1)
+        if len(heard) > 1 and heard[-1][0] - heard[0][0] > AGAIN_SECONDS:  # asked twice: they leave, or are made to
+            failed, deadline = failed or 130, min(deadline, heard[-1][0] + 1)
         if all(code is not None for code in codes):
             return failed or 0, first
         if failed is not None and time.monotonic() > deadline:
@@ -91,17 +119,10 @@ def _exit_code(code: int) -> int:
     return 128 - code if code < 0 else code
 
 
-def forward_signals(children: list[subprocess.Popen[bytes]], heard: list[float]) -> Callable[[], None]:
-    """Hand signals on to those of `children` that run then, noting when; returns what undoes it."""
-
-    def forward(number: int, frame: FrameType | None) -> None:
-        heard.append(time.monotonic())
-        for child in children:
-            if child.poll() is None:
-                child.send_signal(number)
-
+def forward_signals(children: Children) -> Callable[[], None]:
+    """Hand signals on to `children` from now on; returns what undoes it."""
     try:
-        previous = {number: signal.signal(number, forward) for number in NUMBERS}
+        previous = {number: signal.signal(number, children.hand_on) for number in NUMBERS}
     except ValueError:  # not in the main thread (a notebook's worker): nothing to forward
         return lambda: None
 

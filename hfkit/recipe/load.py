@@ -231,16 +231,20 @@ def _own_keys(pairs: Iterable[tuple[str, Any]], section: str, settings: type[Bas
     found: list[tuple[str, Any]] = []
     spelled: dict[str, tuple[str, Any]] = {}
     for dotted, value in pairs:
-        own = _own_key(dotted, section, settings)
+        own = own_key(dotted, section, settings)
         before, said = spelled.setdefault(own, (dotted, value))
         if before != dotted and said != value:
-            both = " and ".join(f"{name}={one}" for name, one in ((before, said), (dotted, value)))
-            raise UsageError(f"{both}: two spellings of one key", "give it once (--max-length is max_length)")
+            raise two_spellings(f"{before}={said}", f"{dotted}={value}")
         found.append((own, value))
     return found
 
 
-def _own_key(dotted: str, section: str, settings: type[BaseModel]) -> str:
+def two_spellings(one: str, other: str) -> UsageError:
+    """The error for two KEY=VALUE words that are about one key."""
+    return UsageError(f"{one} and {other}: two spellings of one key", "give it once (--max-length is max_length)")
+
+
+def own_key(dotted: str, section: str, settings: type[BaseModel]) -> str:
     """`max_length` alone stands for the task's own length key."""
     if dotted != "max_length":
         return dotted

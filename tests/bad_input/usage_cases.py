@@ -87,6 +87,13 @@ def usage_cases() -> list[Case]:
             r"max_length=100 and qa\.max_length=200: two spellings of one key.*give it once",
             GOOD,
         ),
+        Case(
+            "length_searched_and_given",
+            "sweep qa --model {bert} --train qa.jsonl max_length=100,150 --set qa.max_length=200",
+            2,
+            r"qa\.max_length=200 and max_length=100,150: two spellings of one key.*give it once",
+            GOOD,
+        ),
         Case("pair_twice", f"{QA} qa.jsonl --lr 1 train.lr=2", 2, "train.lr is given twice", GOOD),
         Case("pair_other_task", f"{QA} qa.jsonl nli.max_length=8", 2, "nli.max_length|'nli'", GOOD),
         Case("pair_of_finetune", f"{EVAL} qa.jsonl train.lr=1", 2, "train.lr", GOOD),

@@ -197,6 +197,33 @@ def test_gold_that_comes_late_is_read_where_it_may_be_absent() -> None:
     assert read.mapping == {"text": "text", "label": "gold"}
 
 
+@pytest.mark.parametrize("memory", [False, True])
+def test_gold_that_is_needed_and_comes_late(tmp_path: Path, memory: bool) -> None:
+    """Its rows are not said to have no such column; they are read where those in front may be skipped."""
+    rows = [{"text": f"t{number}", "gold": number % 2} for number in range(150)]
+    for row in rows[:120]:
+        del row["gold"]
+    spec = tmp_path / "a.jsonl"
+    spec.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    given: Any = rows if memory else str(spec)
+    with pytest.raises(DataError, match=r"no column for label in the first 100 rows\n") as caught:
+        rows_of(given, columns=Classify.columns, asked={"label": "gold"})
+    assert "data.on_bad_row=skip leaves out the rows without it" in str(caught.value.hint)
+
+    def skipping(share: float, column: str = "gold") -> Any:
+        settings = Data(columns={"label": column}, on_bad_row="skip", max_bad_rows=share)
+        return load(given, columns=Classify.columns, settings=settings, need_gold=True)
+
+    read = skipping(0.9)
+    assert [row["label"] for row in read] == [number % 2 for number in range(120, 150)] and read.skipped == 120
+    assert read.rejected[0]["problem"] == "column 'gold' is missing"
+    with pytest.raises(DataError, match=r"120 of 150 rows \(80 %\) cannot be read.*column 'gold' is missing"):
+        skipping(0.1)
+    with pytest.raises(DataError, match="no column for label") as caught:
+        skipping(0.9, "colour")
+    assert "first" not in caught.value.message and "text, gold" in caught.value.message, "all rows were looked at"
+
+
 def test_other_columns_may_come_late() -> None:
     rows = [{"text": f"t{number}", "label": 0} for number in range(120)] + [{"text": "x", "label": 1, "note": "n"}]
     assert rows_of(rows, columns=Classify.columns)[120] == {"id": "120", "text": "x", "label": 1, "note": "n"}

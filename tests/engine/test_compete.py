@@ -69,8 +69,15 @@ def stage_names(folder: Path, event: str) -> list[str]:
     return [entry["name"] for entry in map(json.loads, entries) if entry["event"] == event]
 
 
-def test_killed_and_continued(competing: Competing, tmp_path: Path) -> None:
+def test_killed_and_continued(competing: Competing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, sample = tmp_path / "out", tmp_path / "sample.csv"
+    on_disk: list[set[str]] = []  # members that have models, whenever it is asked what is next
+
+    def looking(now: stages.Known) -> Stage | None:
+        on_disk.append({path.parent.parent.name for path in folder.glob("*/*/model")})
+        return stages.following(now)
+
+    monkeypatch.setattr(verb, "following", looking)
     process = helpers.start(competing(folder), tmp_path / "log")
     deadline = time.monotonic() + 300
     while "cv-bert" not in stage_names(folder, "begun") and process.is_alive() and time.monotonic() < deadline:
@@ -105,6 +112,8 @@ def test_killed_and_continued(competing: Competing, tmp_path: Path) -> None:
     assert "## What was taken" in report and all(f"| {name} |" in report for name in found)
     assert json.loads((folder / "run.json").read_text("utf-8"))["status"] == "done"
     assert list(folder.glob("*/*/model")), "the models of the submission stay"
+    useless = "set-dropout-0.0" if found["set-dropout-0.0"]["status"] == "dropped" else "quick-bert"
+    assert useless not in on_disk[-1] and (folder / useless / "fold-0" / "done.json").is_file()
     for member in {path.parent.parent.name for path in folder.glob("*/*/model")}:
         assert member in result["submitted"]["shares"]
     code, again, err = helpers.call(competing(folder, "--resume"))

@@ -176,6 +176,24 @@ def test_a_request_to_stop_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None
     assert caught.value.code == 143
 
 
+def test_a_signal_that_comes_while_a_process_is_started_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no child yet when the handler looks for children, and too young to say that it was stopped."""
+    started: list[Any] = []
+    popen = jobs.subprocess.Popen
+
+    def asked_meanwhile(command: list[str], **given: Any) -> Any:
+        started.append(popen([*command[:1], "-c", "import time; time.sleep(60)"], **given))
+        os.kill(os.getpid(), signal.SIGTERM)
+        return started[-1]
+
+    monkeypatch.setattr(jobs.subprocess, "Popen", asked_meanwhile)
+    begun = time.monotonic()
+    with pytest.raises(Stopped, match="stopped by SIGTERM and saved") as caught:
+        list(jobs.run_jobs([job("recipes", "list"), job("help", "qa")], [{}]))
+    assert caught.value.code == 143 and len(started) == 1, "no other was started"
+    assert started[0].returncode == -signal.SIGTERM and time.monotonic() - begun < 40
+
+
 def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     assert jobs.slots_for(cpu=True, processes=None) == [{}]  # the threads are set already
     monkeypatch.delenv("OMP_NUM_THREADS")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hfkit.engine import launch as launching
 from hfkit.engine.launch import launch
 from hfkit.engine.world import Launch
+from hfkit.stopping import listening
 
 TWO = Launch(2, 2, 0, 1, "127.0.0.1", 0, "started here")
 NAMES = "RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE MASTER_ADDR MASTER_PORT HFKIT_STARTED_BY OMP_NUM_THREADS"
@@ -68,3 +71,20 @@ def test_signals_reach_the_children(tmp_path: Path) -> None:
     threading.Thread(target=terminate, daemon=True).start()
     assert launch(TWO, python(code)).code == 143
     assert signal.getsignal(signal.SIGTERM) == previous
+
+
+def test_a_signal_that_comes_before_all_children_are_there_reaches_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def asked_meanwhile(command: list[str], **given: Any) -> subprocess.Popen[bytes]:
+        started.append(popen(command, **given))
+        if len(started) == 1:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return started[-1]
+
+    monkeypatch.setattr(launching.subprocess, "Popen", asked_meanwhile)
+    begun = time.monotonic()
+    with listening():  # as the command line does
+        assert launch(TWO, python("time.sleep(60)")).code == 128 + signal.SIGUSR1
+    assert [child.returncode for child in started] == [-signal.SIGUSR1] * 2 and time.monotonic() - begun < 40

@@ -18,6 +18,8 @@ from hfkit.files import write_json
 from hfkit.lock import Hold
 from hfkit.models.manifest import write_manifest
 from hfkit.run import Run
+from hfkit.verbs.finetune.fit import Fit
+from hfkit.verbs.finetune.validation import Validation
 
 Command = Callable[..., list[str]]
 
@@ -252,3 +254,42 @@ def test_a_killed_run_does_not_stay_running(
     with Hold() as hold:
         hold.take(finished)
         assert status() == "running"
+
+
+def test_the_evaluation_that_stays_is_that_of_the_model(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed behind a better evaluation and before its checkpoint, and never evaluated at that step again."""
+    run = tmp_path / "run"
+    folder, better, save = run / "eval" / "validation", [True, True, False], Fit._save
+    seen: dict[int, dict[str, bytes]] = {}
+
+    def killed_at_4(fit: Fit, of: Run) -> Any:
+        seen[fit.step] = {path.name: path.read_bytes() for path in folder.iterdir()}
+        if fit.step == 4:
+            raise KeyboardInterrupt
+        return save(fit, of)
+
+    monkeypatch.setattr(Validation, "_is_better", lambda *_: better.pop(0))
+    with monkeypatch.context() as patch:
+        patch.setattr(Fit, "_save", killed_at_4)
+        assert helpers.call(command(run, max_steps=6, eval_steps=2))[0] == 130
+    assert sorted(seen[2]) == ["columns.json", "metrics.json", "predictions.jsonl"]
+    assert json.loads((folder / "metrics.json").read_text("utf-8"))["step"] == 4
+    code, result, err = helpers.call(command(run, "--resume", max_steps=6, eval_steps=6))
+    assert code == 0 and result["best"]["step"] == 2 and not better, err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == seen[2]
+    assert seen[4]["predictions.jsonl"] != seen[2]["predictions.jsonl"]
+    assert helpers.weights(run / "model") == helpers.weights(run / "checkpoints/step-00000002")
+
+
+def test_an_evaluation_that_is_lost_leaves_no_other_in_its_place(tmp_path: Path) -> None:
+    """Of checkpoints that were written before they held any."""
+    run, validation = Run(tmp_path), Validation(None, None)  # type: ignore[arg-type]
+    validation.best = {"step": 2, "metrics": {"accuracy": 50.0}, "ci95": (40.0, 60.0)}
+    write_json(tmp_path / "eval/validation/metrics.json", validation.best)
+    assert list(validation.settle(run)) == [] and (tmp_path / "eval/validation").exists()
+    validation.best = {**validation.best, "step": 4}
+    (event,) = validation.settle(run)
+    assert event.kind == "warning" and "predictions of step 4 are lost" in event.fields["text"]
+    assert not (tmp_path / "eval/validation").exists()

@@ -92,6 +92,29 @@ def test_every_value_is_tried_against_the_recipe_before_any_run():
     assert (changed.train.lr, changed.settings.max_length, changed.name) == (3e-5, 64, "mine")
 
 
+@pytest.mark.parametrize(
+    ("searched", "fixed"),
+    [
+        (["max_length=64,128"], ["nli.max_length=96"]),
+        (["nli.max_length=64,128"], ["max_length=64"]),
+        (["nli.max_length=64,128", "max_length=16..32"], []),
+        (["train.lr=1e-05,3e-05"], ["train={lr: 1e-4, epochs: 2}"]),
+        (["train={lr: 1},{lr: 2}"], ["train.epochs=2"]),
+        (["train.lr=1e-05,3e-05"], ["train.lr=1"]),  # from Python
+    ],
+)
+def test_a_key_is_searched_or_fixed_however_it_is_spelled(searched, fixed):
+    words = [*fixed, *searched]
+    with pytest.raises(UsageError) as refused:
+        check(build({"task": "nli"}, fixed), [axis_of(text) for text in searched], fixed)
+    assert "two spellings of one key" in refused.value.message and all(word in refused.value.message for word in words)
+
+
+def test_other_keys_of_a_section_are_no_other_spelling():
+    fixed = ["train={epochs: 2}", "nli.max_length=96", "model=starter", "train.layer_lr_decay=0.9"]
+    check(build({"task": "nli"}, fixed), [axis_of("train.lr=1e-5,3e-5"), axis_of("train.seed=1,2")], fixed)
+
+
 def test_a_gain_beyond_twice_its_error_is_no_noise():
     clear = compared({"winner": [90.0, 91.0, 92.0], "default": [80.0, 81.0, 82.0]}, "accuracy", "higher")
     assert clear["gain"] == 10 and clear["standard_error"] == pytest.approx((2 / 3) ** 0.5)

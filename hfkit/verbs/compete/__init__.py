@@ -31,7 +31,7 @@ from hfkit.verbs.compete.recognise import recognised
 from hfkit.verbs.compete.stages import following, left_out, next_words, upcoming
 from hfkit.verbs.compete.standing import Contender, announced
 from hfkit.verbs.compete.state import Frame, known, resumed
-from hfkit.verbs.compete.work import Contest, average, contend, perform, put_back
+from hfkit.verbs.compete.work import Contest, average, contend, perform, put_back, tidied
 from hfkit.verbs.finetune.folder import ending
 from hfkit.verbs.prior import prior_of
 from hfkit.verbs.submission import own_names
@@ -151,6 +151,7 @@ def until_time_is_up(contest: Contest, frame: Frame, end: Ending) -> Generator[E
         while True:
             clock.check()
             yield from average(contest)
+            tidied(contest)
             now = known(frame, journal.ended(), budget=clock.budget, left=clock.left)
             planned = upcoming(now)
             end.left_out = left_out(planned)

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hfkit.files import remove_folder
 from hfkit.run import Run, shown_path
 from hfkit.verbs.compete.clock import Clock
 from hfkit.verbs.compete.journal import Journal
-from hfkit.verbs.compete.members import Member
+from hfkit.verbs.compete.models import ended_members, remove_models
 from hfkit.verbs.compete.recognise import Recognised
 from hfkit.verbs.compete.report import FILE, report_text
 from hfkit.verbs.compete.standing import submitted
@@ -53,11 +52,8 @@ class Ending:
         self.journal.beat(self.clock.spent, now=True)
         fields = result_of(self, "done")
         self.run.write(FILE, report_text(fields))
-        members = [Member.of(entry["member"]) for entry in self.journal.ended() if entry["member"]]
-        for member in members:
-            if member.name not in fields["submitted"]["shares"]:
-                for _, place in member.runs(self.run.path):
-                    remove_folder(place / "model")
+        shares, members = fields["submitted"]["shares"], ended_members(self.journal.ended())
+        remove_models([member for member in members if member.name not in shares], self.run.path)
         ended = {"status": "done", "finished": time.time(), "exit_code": 0, "result": fields}
         self.run.update(**ended, best={"metrics": fields["metrics"]}, ci95=fields["ci95"])
         return fields

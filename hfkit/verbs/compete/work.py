@@ -21,6 +21,7 @@ from hfkit.verbs.compete.clock import Clock, TimeUp
 from hfkit.verbs.compete.journal import Journal
 from hfkit.verbs.compete.judge import Gain, Judge
 from hfkit.verbs.compete.members import Member, held_out, of_test, resumed_or
+from hfkit.verbs.compete.models import out_of_play, remove_models
 from hfkit.verbs.compete.report import gain_words
 from hfkit.verbs.compete.stages import Stage
 from hfkit.verbs.compete.standing import Contender, announced, replaces, standing, submit, submitted
@@ -176,6 +177,12 @@ def _averaged(contest: Contest, members: Sequence[Member], entry: dict[str, Any]
         return
     entry["what"] = ", ".join(f"{share:.2f} {member}" for member, share in found.shares.items())
     yield from contend(contest, found, entry, runs=sum(len(member.held) for member in members))
+
+
+def tidied(contest: Contest) -> None:
+    """Remove models that neither what stands nor any later average is made of: a disk may not hold those of all."""
+    stands = submitted(contest.journal.entries, contest.output) or {}
+    remove_models(out_of_play(contest.journal.ended(), stands.get("shares", {})), contest.folder)
 
 
 def put_back(contest: Contest, likely: Sequence[Prediction]) -> Work:

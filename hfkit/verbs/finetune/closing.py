@@ -23,7 +23,7 @@ SCORES = ("metrics", "ci95", "ci95_method", "rows", "definitions", "before")
 
 
 def finish(fit: Fit, run: Run) -> Iterator[Event]:
-    """Write the best weights to model/, by plain save_pretrained and one rename."""
+    """Write the best weights to model/, by plain save_pretrained and one rename; their evaluation is that in eval/."""
     from hfkit.engine.packing import plain
     from hfkit.engine.shard import whole_weights
     from hfkit.models import load_model, locate, save_model
@@ -46,6 +46,7 @@ def finish(fit: Fit, run: Run) -> Iterator[Event]:
         remove_folder(run.model)  # of a run that was killed after this point
         save_model(model, ready.tokenizer, run.model, ready.saved, weights=weights)
         yield Event("saved", {"what": "model", "path": str(run.model)}, step=fit.step)
+        yield from fit.validation.settle(run)
     ready.place.barrier()
 
 

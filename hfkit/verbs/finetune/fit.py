@@ -241,7 +241,7 @@ class Fit:
     def _save(self, run: Run) -> Events:
         begun, ready = time.time(), self.ready
         with self.training.averaged():  # the model of a checkpoint is what was scored
-            path = write(self.training, ready, run, self._state())
+            path = write(self.training, ready, run, self._state(), self.validation.kept(run, self.step))
         if path is not None:
             best = self.validation.best
             rotate(

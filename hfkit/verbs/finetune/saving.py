@@ -15,10 +15,11 @@ from hfkit.run import Run
 from hfkit.verbs.finetune.ready import Ready
 
 
-def write(training: Training, ready: Ready, run: Run, state: Mapping[str, Any]) -> Path | None:
+def write(training: Training, ready: Ready, run: Run, state: Mapping[str, Any], evaluation: Path | None) -> Path | None:
     """Write a checkpoint, on all processes together; returns where it is, on the main one. Raises ResourceError.
 
-    `state` is where the run stands: its `step`, and what else going on needs.
+    `state` is where the run stands: its `step`, and what else going on needs. `evaluation` is the folder of the best
+    evaluation, where that is of this step.
     """
     scaler, average = ready.place.accelerator.scaler, training.average
     main, model, optimizer = ready.place.world.main, plain(training.bare), bare(training.optimizer)
@@ -36,7 +37,7 @@ def write(training: Training, ready: Ready, run: Run, state: Mapping[str, Any]) 
     }
     return save(
         run.checkpoints, model=model, tokenizer=ready.tokenizer, optimizer=optimizer, saved=ready.saved,
-        state={**state, **own}, facts=facts(ready, state["step"]), whole=whole,
+        state={**state, **own}, facts=facts(ready, state["step"]), whole=whole, evaluation=evaluation,
     )  # fmt: skip
 
 

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from pathlib import Path
 from typing import Any
 
 from hfkit.data.predictions import write_predictions
+from hfkit.engine.checkpoint import EVALUATION
 from hfkit.errors import UsageError
-from hfkit.events import Event
-from hfkit.files import write_json
+from hfkit.events import Event, warning
+from hfkit.files import atomic_folder, copy_files, remove_folder, write_json
+from hfkit.models.manifest import step_name
 from hfkit.run import Run
 from hfkit.stopping import asked
 from hfkit.tasks.analysis import slice_values
+from hfkit.tasks.base import Prediction
 from hfkit.tasks.scoring import Measured, Scores, measured, score_columns, score_fields
 from hfkit.verbs.columns_file import Evaluated, write_columns
 from hfkit.verbs.finetune.ready import Ready
 from hfkit.verbs.prepare import answers_of, rows_of
 
 NAME = "validation"
+
+
+def folder_of(run: Run) -> Path:
+    """Where the best evaluation stands."""
+    return run.path / "eval" / NAME
+
+
+def _metrics_in(folder: Path) -> Any:
+    """What metrics.json says; None where it cannot be read."""
+    try:
+        return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 class Validation:
@@ -59,13 +77,42 @@ class Validation:
         self.bad += 1
         if scores is not None and self._is_better(scores.metrics):
             self.best, self.bad = {"step": step, **score_fields(scores)}, 0
-            write_predictions(run.path / "eval" / NAME / "predictions.jsonl", predictions)
-            write_json(run.path / "eval" / NAME / "metrics.json", self.best)
-            if self.found is not None:
-                write_columns(run.path / "eval" / NAME, self._evaluated(self.found))
+            self._write(folder_of(run), predictions)
         self.best, self.bad = place.gather((self.best, self.bad))[0]
         if scores is not None and self.ready.recipe.train.trackers:
             place.accelerator.log({f"{NAME}/{name}": value for name, value in scores.metrics.items()}, step=step)
+
+    def kept(self, run: Run, step: int) -> Path | None:
+        """The folder of the best evaluation, to be kept in the checkpoint of `step`, where it is of that step."""
+        folder = folder_of(run)
+        return folder if self.best is not None and self.best["step"] == step and folder.is_dir() else None
+
+    def settle(self, run: Run) -> Generator[Event, None, None]:
+        """Leave the evaluation of the best step in RUN/eval/validation.
+
+        Another may stand there: a better one that was written just before a kill, and not made again after it, since
+        the run went on from an earlier step and was evaluated at other ones.
+        """
+        folder = folder_of(run)
+        if self.best is None or _metrics_in(folder) == json.loads(json.dumps(self.best)):
+            return
+        copy = run.checkpoints / step_name(self.best["step"]) / EVALUATION
+        if not copy.is_dir():
+            remove_folder(folder)
+            yield warning(f"the predictions of step {self.best['step']} are lost: {folder} is removed")
+            return
+        with atomic_folder(folder) as temporary:
+            copy_files(copy, temporary)
+            remove_folder(folder)
+
+    def _write(self, folder: Path, predictions: Sequence[Prediction]) -> None:
+        """What is known of the best model so far, in place of an older evaluation: all of it, or none."""
+        with atomic_folder(folder) as temporary:
+            write_predictions(temporary / "predictions.jsonl", predictions)
+            write_json(temporary / "metrics.json", self.best)
+            if self.found is not None:
+                write_columns(temporary, self._evaluated(self.found))
+            remove_folder(folder)
 
     def _scores(self, step: int) -> Generator[Event, None, tuple[list[Any], Scores | None]]:
         """Predictions and scores on the main process; nothing on the others. Raises UsageError without the metric."""

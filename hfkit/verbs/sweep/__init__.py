@@ -51,6 +51,7 @@ def sweep(
     recipe: Recipe,
     axes: Sequence[Axis],
     *,
+    fixed: Sequence[str] = (),
     trials: int | None = None,
     time_limit: str | None = None,
     noise_seeds: int = 3,
@@ -64,10 +65,11 @@ def sweep(
 ) -> Iterator[Event]:
     """Search the values of `axes`: every combination where they are listed and `trials` suffice, else by TPE.
 
-    `time_limit` as 2h or 90m. Each trial is a run below the sweep's folder. Then the winner and the recipe as it was
-    are trained with `noise_seeds` further seeds each (0: none). Several GPUs, or `processes`, train runs at once, by
-    processes that do trials of the same study (`worker`: this is one of them, in `output`). Yields events, the last one
-    "result" with `trials`, `best`, `winner`, `noise`, `plot`. Raises HfkitError.
+    `fixed` are the KEY=VALUE words that `recipe` was read with: what they say is not searched. `time_limit` as 2h or
+    90m. Each trial is a run below the sweep's folder. Then the winner and the recipe as it was are trained with
+    `noise_seeds` further seeds each (0: none). Several GPUs, or `processes`, train runs at once, by processes that do
+    trials of the same study (`worker`: this is one of them, in `output`). Yields events, the last one "result" with
+    `trials`, `best`, `winner`, `noise`, `plot`. Raises HfkitError.
     """
     started = time.time()
     check_installed()
@@ -76,7 +78,7 @@ def sweep(
     if noise_seeds == 1:
         raise UsageError("--noise-seeds 1: one seed has no spread", "take 2 or more, or 0 for none")
     recipe = with_run_found(with_absolute_paths(recipe))
-    check(recipe, axes)
+    check(recipe, axes, fixed)
     combinations = grid(axes, trials)
     if not combinations and trials is None and time_limit is None:
         raise UsageError("how long to search is not said", "give --trials N, --time 2h, or both")

@@ -10,7 +10,8 @@ from typing import Any
 
 from hfkit.errors import UsageError
 from hfkit.recipe import Recipe
-from hfkit.recipe.load import as_dict, build
+from hfkit.recipe.load import as_dict, build, flat, own_key, split_override, two_spellings
+from hfkit.tasks import task_class
 
 PAIRS = ("data.train", "data.validation")  # here a comma joins two files, line by line
 SCORING = (
@@ -116,8 +117,11 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     return build(as_dict(recipe), given, name=recipe.name, where="sweep")
 
 
-def check(recipe: Recipe, axes: Sequence[Axis]) -> None:
-    """Try every listed value and both ends of every range. Raises UsageError."""
+def check(recipe: Recipe, axes: Sequence[Axis], fixed: Sequence[str] = ()) -> None:
+    """Try every listed value and both ends of every range. Raises UsageError.
+
+    `fixed` are the KEY=VALUE words that the recipe was read with; a key is searched or fixed, however it is spelled.
+    """
     if not axes:
         raise UsageError(
             "nothing to search: no key has several values", "list them, as in train.lr=1e-5,3e-5 or train.epochs=2..4"
@@ -128,9 +132,31 @@ def check(recipe: Recipe, axes: Sequence[Axis]) -> None:
             raise UsageError(f"{key} is searched twice", "list all its values at once")
         if key in SCORING:
             raise UsageError(f"{key} cannot be searched: it changes what is scored", "sweep once for each value")
+    _refuse_two_spellings(recipe, axes, fixed)
     for axis in axes:
         for value in axis.values or (_typed(axis, axis.low), _typed(axis, axis.high)):
             with_values(recipe, {axis.key: value})
+
+
+def _refuse_two_spellings(recipe: Recipe, axes: Sequence[Axis], fixed: Sequence[str]) -> None:
+    """Raise UsageError where an axis is about the same key as another or as a fixed word, as `max_length` and
+    `nli.max_length` are, or `train={lr: 1}` and `train.lr`."""
+    kind = task_class(recipe.task)
+
+    def own(key: str) -> str:
+        return own_key(key, kind.name, kind.Settings)
+
+    searched = [(axis.text, own(axis.key)) for axis in axes]
+    known = [(word, own(key)) for word in fixed for key in _keys_of(*split_override(word))]
+    for number, (text, key) in enumerate(searched):
+        for other, its_key in (*known, *searched[:number]):
+            if f"{key}.".startswith(f"{its_key}.") or f"{its_key}.".startswith(f"{key}."):
+                raise two_spellings(other, text)
+
+
+def _keys_of(dotted: str, value: Any) -> list[str]:
+    """The keys that a word sets: its own, or those of the mapping that it gives."""
+    return list(flat(value, f"{dotted}.")) if isinstance(value, Mapping) else [dotted]
 
 
 def _typed(axis: Axis, value: float) -> str:
