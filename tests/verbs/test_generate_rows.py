@@ -8,12 +8,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tiny_models
+from tokenizers.processors import TemplateProcessing
 
 from hfkit.errors import DataError, ResourceError, UsageError
 from hfkit.recipe.keys import Generate
 from hfkit.recipe.load import split_override
 from hfkit.verbs.generate import generate
-from hfkit.verbs.generate.context import fitted
+from hfkit.verbs.generate.context import encode, fitted
 from hfkit.verbs.generate.output import Output
 from hfkit.verbs.generate.template import Template
 
@@ -100,6 +102,19 @@ def test_the_rules_of_overflow() -> None:
     assert cut("truncate", 20, new=500) == (ids[20:], 20)  # half the context is kept for the prompt
     assert cut("truncate", 36, begin=100) == ([100, *ids[5:]], 4)
     assert cut("slide", 30) == (ids[15:], 15)
+
+
+@pytest.mark.parametrize("rule", ["truncate", "slide"])
+def test_a_begin_token_that_the_tokenizer_adds_stays(rule: str) -> None:
+    tokenizer = tiny_models.gpt2()
+    settings = Generate(overflow=rule, max_new_tokens=10)
+    plain = tokenizer("the mill stands still " * 9)["input_ids"]
+    (cut,) = encode(["the mill stands still " * 9], tokenizer, settings, 20)
+    assert cut.ids == plain[-10:]
+    begin = (tokenizer.bos_token, tokenizer.bos_token_id)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"{begin[0]} $A", special_tokens=[begin])
+    (cut,) = encode(["the mill stands still " * 9], tokenizer, settings, 20)
+    assert cut.ids == [begin[1], *plain[-9:]] and cut.cut == len(plain) + 1 - 10
 
 
 def test_prompts_beyond_the_context(finish, runs: Path, model: str) -> None:
