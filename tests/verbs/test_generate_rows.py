@@ -143,6 +143,22 @@ def test_a_window_slides_over_what_the_model_has_said(finish, runs: Path, model:
         rows_of(finish, model, ["a"], keys=["generate.overflow=slide", "generate.num_beams=2"])
 
 
+def test_what_a_generation_config_asks_for_is_said_where_it_is_not_done(finish, model, tmp_path) -> None:
+    """Beam search does it, greedy decoding does not."""
+    shutil.copytree(model, tmp_path / "model")
+    (tmp_path / "model" / "generation_config.json").write_text('{"repetition_penalty": 9.0}', encoding="utf-8")
+
+    def made(name: str, *keys: str) -> tuple[str, bool]:
+        found, events = finish(generate(name, ["the river"], cpu=True, overrides=[*KEYS, *keys]))
+        said = [event.fields["text"] for event in events if event.kind == "note"]
+        return found["predictions"][0]["completion"], any("repetition_penalty=9.0, which is not" in t for t in said)
+
+    plain, asked, beams = model, str(tmp_path / "model"), "generate.num_beams=2"
+    assert made(asked) == (made(plain)[0], True)
+    penalised, said = made(asked, beams)
+    assert penalised != made(plain, beams)[0] and not said
+
+
 # ---- files that are gone on with
 
 

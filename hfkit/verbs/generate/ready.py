@@ -12,7 +12,6 @@ from hfkit.errors import UsageError
 from hfkit.events import Event, note, resolved
 from hfkit.recipe.keys import Generate, Recipe
 from hfkit.recipe.load import build
-from hfkit.verbs.answering import prepared_to_write
 from hfkit.verbs.generate.prompts import Prompts
 from hfkit.verbs.generate.reader import Reader
 
@@ -120,15 +119,15 @@ def resolved_settings(
 
 def loaded(plan: Plan) -> Generator[Event, None, Any]:
     """The model on its device, its weights in the number format that was planned."""
+    from hfkit.engine.encoder_decoder import write_in
+    from hfkit.engine.generation_config import left_out
     from hfkit.models import load_model
 
     stored = "float32" if plan.settings.dtype == "int8" else str(plan.settings.dtype)  # decoding rounds them
-    model, notes = load_model(
-        plan.checkpoint, plan.reader.head, model_config={}, fresh_head="refuse", dtype=stored
-    )
+    model, notes = load_model(plan.checkpoint, plan.reader.head, model_config={}, fresh_head="refuse", dtype=stored)
     if plan.reader.task is not None:
-        notes = [*notes, *prepared_to_write(model, plan.tokenizer, plan.reader.task)]
-    yield from map(note, notes)
+        write_in(model, plan.tokenizer, plan.reader.task.settings)
+    yield from map(note, [*notes, *left_out(model, plan.settings.num_beams)])
     return model.to(plan.device)
 
 
