@@ -127,6 +127,19 @@ def test_prompts_beyond_the_context(finish, runs: Path, model: str) -> None:
     assert again[0]["completion"] == cut["completion"]  # both read the same last tokens
 
 
+def test_prompts_are_measured_some_at_a_time(finish, model, tmp_path, monkeypatch) -> None:
+    """What is counted holds for all of them, and how far it is is shown."""
+    monkeypatch.setattr("hfkit.verbs.generate.ready.AT_ONCE", 3)
+    texts = ["the river " * (150 if number in (1, 5, 6) else 1) for number in range(7)]
+    (tmp_path / "p.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    keys = [*KEYS, "generate.overflow=truncate"]
+    _, events = finish(generate(model, [], prompts_file=str(tmp_path / "p.txt"), cpu=True, overrides=keys))
+    said = [event.fields["text"] for event in events if event.kind == "note"]
+    assert any(text.startswith("3 of 7 prompts are cut") for text in said)
+    bars = [event.fields for event in events if event.kind == "progress"]
+    assert [bar["done"] for bar in bars if bar["stage"] == "encoding"] == [3, 6, 7]
+
+
 def test_a_window_slides_over_what_the_model_has_said(finish, runs: Path, model: str) -> None:
     """What comes after a slide is what the model says to the last half of the context."""
     keys = ["generate.overflow=slide", "generate.max_new_tokens=120"]
