@@ -25,7 +25,8 @@ from hfkit.tasks.base import Column, Row
 
 FORMAT = 1  # of rows, part of their fingerprint; counts up when the same file gives other rows
 KEPT = 2  # of rows kept on disk; counts up when reading notes, refuses or gives anything else
-SPOOL_BYTES = 16 << 20  # sets above this many bytes of files are kept on disk instead of in memory
+SPOOL_BYTES = 16 << 20  # sets above this many bytes of files are kept on disk instead of in memory ...
+SPOOL_ROWS = 50_000  # ... and those of more rows: each takes 350 bytes or more, however few it has in the file
 FEW_BAD = 10  # rows that data.max_bad_rows lets pass however few there are in all
 KEPT_BAD = 10_000  # skipped rows of which more than the count is kept
 
@@ -68,16 +69,8 @@ class Loading:
         stream = self.stream_task and all(form_of(path) == "txt" for path in files) and bool(files)
         self.content = [sha256_of(path) + str(form_of(path)) for path in files if path.is_file()]
         self.content += [found.fingerprint for found in self.hub.values()]
-        kept = not any(place.records is not None for place in self.places)
-        store: Sequence[Row]
-        facts: dict[str, Any]
-        if kept and size > SPOOL_BYTES and not stream:
-            from hfkit.data import arrow
-
-            store, facts = arrow.spooled(self._key(), self._records(), self._facts)
-        else:
-            store = list(self._records())
-            facts = self._facts()
+        in_memory = stream or any(place.records is not None for place in self.places)
+        store, facts = self._stored(None if in_memory else 0 if size > SPOOL_BYTES else SPOOL_ROWS)
         return Rows(
             store,
             name=self.name,
@@ -89,6 +82,17 @@ class Loading:
             stream=stream,
             notes=facts["notes"],
         )
+
+    def _stored(self, most: int | None) -> tuple[Sequence[Row], dict[str, Any]]:
+        """The rows and the facts known after reading. At most `most` rows stay in memory (None: however many), more go
+        to disk; with 0 they are not even looked at when they are there already."""
+        records = self._records()
+        head = list(records if most is None else itertools.islice(records, most + 1 if most else 0))
+        if most is None or (most and len(head) <= most):
+            return head, self._facts()
+        from hfkit.data import arrow
+
+        return arrow.spooled(self._key(), itertools.chain(head, records), self._facts)
 
     def _key(self) -> str:
         """What the mapped rows depend on, known before they are read."""

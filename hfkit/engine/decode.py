@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from hfkit.engine.beams import search
+from hfkit.engine.context import added_begin, last_tokens
 from hfkit.engine.encoder_decoder import forces_end
 from hfkit.engine.new_text import NewText
 from hfkit.engine.sampling import Chosen, noise
@@ -88,7 +89,8 @@ def pieces(
     sampled depends on the seed, the row's id (`ids`, else its number), the sample and the position; in float32 not on
     the batch. With `num_beams` above 1 the text is that of transformers' beam search, and comes whole.
     A row ends with "eos" at an end token, "stop" at a stop string, "length" at max_new_tokens or the context's end.
-    With overflow "slide" the context has no end: when it is full, its last half is read again, and the text goes on.
+    With overflow "slide" the context has no end: when it is full, its last half is read again, behind the begin token
+    where the tokenizer adds one, and the text goes on.
     Raises UsageError when a prompt leaves no room in the context.
     """
     reads_source = bool(getattr(model.config, "is_encoder_decoder", False))
@@ -209,6 +211,7 @@ class _Row:
         forced_end: bool,
     ) -> None:
         self.number, self.sample, self.prompt, self.ends, self.limit = number, sample, list(prompt), ends, limit
+        self.tokenizer = tokenizer
         self.forced_end = forced_end  # the end token at the last place is no choice of the model's
         before = [] if reads_source else self.prompt  # what the new text goes on from
         self.slides = settings.overflow == "slide" and not reads_source
@@ -243,7 +246,8 @@ class _Row:
 
     def slid(self) -> _Row:
         """The row with the last half of its context in place of its prompt."""
-        self.prompt = [*self.prompt, *self.ids[self.read_at :]][-(self.limit // 2) :]
+        read = [*self.prompt, *self.ids[self.read_at :]]
+        self.prompt = last_tokens(read, self.limit // 2, added_begin(self.tokenizer))
         self.read_at = len(self.ids)
         return self
 

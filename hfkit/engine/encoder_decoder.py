@@ -15,8 +15,6 @@ from hfkit.recipe.keys import Generate
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-OTHERS = ("min_length", "min_new_tokens", "no_repeat_ngram_size", "repetition_penalty", "suppress_tokens")
-
 
 class EncoderDecoder:
     """Sources as the encoder left them, the next inputs of the decoder, keys and values of both attentions.
@@ -104,9 +102,7 @@ def decoder_start(model: PreTrainedModel) -> int:
         found = _setting(model, name)
         if isinstance(found, int):
             return found
-    raise ModelError(
-        f"{model.config.model_type}: the config names no decoder_start_token_id", "add it to config.json"
-    )
+    raise ModelError(f"{model.config.model_type}: the config names no decoder_start_token_id", "add it to config.json")
 
 
 def forces_end(model: PreTrainedModel) -> bool:
@@ -133,18 +129,6 @@ def write_in(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, setting
         config.forced_bos_token_id = language
     else:
         config.decoder_start_token_id = language
-
-
-def left_out(model: PreTrainedModel) -> list[str]:
-    """A line when the checkpoint's generation config asks for what decoding here does not do."""
-    config: Any = model.generation_config
-    usual = {"min_length": 0, "no_repeat_ngram_size": 0, "repetition_penalty": 1.0}
-    asked = [
-        f"{name}={getattr(config, name)}"
-        for name in OTHERS
-        if getattr(config, name, None) is not None and getattr(config, name) != usual.get(name)
-    ]
-    return [f"the checkpoint's generation config asks for {', '.join(asked)}, which is not done here"] if asked else []
 
 
 def _setting(model: PreTrainedModel, name: str) -> Any:

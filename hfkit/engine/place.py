@@ -75,6 +75,15 @@ class Place:
         """One value of each process, in rank order, on every process."""
         return gather_object([value]) if self.world.size > 1 else [value]
 
+    def scatter(self, values: Sequence[Any] | None) -> Any:
+        """The value that the first process has for this one: it gives one for each, in rank order, others none."""
+        if self.world.size == 1:
+            assert values is not None, "the only process is the first"
+            return values[0]
+        found: list[Any] = [None]
+        torch.distributed.scatter_object_list(found, None if values is None else list(values), src=0)
+        return found[0]
+
     def tell(self, name: str, value: Any) -> None:
         """Say a value under a name, once; the other processes may hear it however much later.
 

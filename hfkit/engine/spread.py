@@ -1,13 +1,14 @@
-"""Prompts -> completions over the processes of one world: each decodes a share of the rows, all get all completions."""
+"""Prompts -> completions over the processes of one world: the first deals them out, and gets all completions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hfkit.engine.decode import Completion, Piece, check_fits, pieces
+from hfkit.engine.decode import Completion, Piece, pieces
 from hfkit.engine.place import Place
+from hfkit.errors import HfkitError
 from hfkit.recipe.keys import Generate
 from hfkit.stopping import Left
 
@@ -15,39 +16,57 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one process decodes: numbers of prompts, their tokens, their ids."""
+
+    rows: list[int]
+    prompts: list[Sequence[int]]
+    ids: list[str]
+
+
+def shares(prompts: Sequence[Sequence[int]], ids: Sequence[str], size: int) -> list[Share]:
+    """Prompts dealt out to `size` processes by length, longest first, so that all have about as much to do."""
+    order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
+    dealt = (order[rank::size] for rank in range(size))
+    return [Share(rows, [prompts[row] for row in rows], [ids[row] for row in rows]) for rows in dealt]
+
+
 def decode_over(
     place: Place,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[Sequence[int]],
+    share: Share,
     settings: Generate,
     *,
-    ids: Sequence[str] | None = None,
     leave: Callable[[], str | None] = lambda: None,
 ) -> Generator[Piece, None, list[list[Completion]]]:
-    """Yield the pieces that this process decodes; returns the samples of every prompt, on every process.
+    """Yield the pieces that this process decodes; returns the samples of every prompt of all shares, in order, on the
+    main process, and nothing on others.
 
-    Each process has the same arguments and its own copy of the model. Prompts are dealt out by length, longest first,
-    so that all have about as much to do. What is sampled is keyed by the row's id, so in float32 the number of
+    Each process has its own copy of the model. What is sampled is keyed by the row's id, so in float32 the number of
     processes changes nothing but the last bits of log-probabilities. `leave` is asked at each piece for a reason to
-    stop; when any process has one, all raise Left with it. Raises what `pieces` raises, on all processes.
+    stop; when any process has one, all raise Left with it. Raises what `pieces` raises on any process, on all.
     """
-    names = list(ids) if ids is not None else [str(number) for number in range(len(prompts))]
-    check_fits(model, [len(prompt) for prompt in prompts], names)
-    order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
-    mine = order[place.world.rank :: place.world.size]
-    found: dict[int, dict[int, Completion]] = {row: {} for row in mine}
-    reason = None
-    own = pieces(model, tokenizer, [prompts[row] for row in mine], settings, ids=[names[row] for row in mine])
-    for piece in own:
-        if reason := leave():
-            break
-        row = mine[piece.row]
-        if piece.completion:
-            found[row][piece.sample] = piece.completion
-        yield replace(piece, row=row)
-    told = place.gather((reason, found))
-    if reason := next((each for each, _ in told if each), None):
+    found: dict[int, dict[int, Completion]] = {row: {} for row in share.rows}
+    reason, failure = None, None
+    try:
+        for piece in pieces(model, tokenizer, share.prompts, settings, ids=share.ids):
+            if reason := leave():
+                break
+            row = share.rows[piece.row]
+            if piece.completion:
+                found[row][piece.sample] = piece.completion
+            yield replace(piece, row=row)
+    except HfkitError as error:
+        failure = error
+    told = place.gather((failure, reason, found))
+    for failure, _, _ in told:
+        if failure is not None:
+            raise failure
+    if reason := next((each for _, each, _ in told if each), None):
         raise Left(reason)
-    whole = {row: samples for _, part in told for row, samples in part.items()}
-    return [[whole[row][sample] for sample in sorted(whole[row])] for row in range(len(prompts))]
+    if not place.world.main:
+        return []
+    whole = {row: samples for _, _, part in told for row, samples in part.items()}
+    return [[whole[row][sample] for sample in sorted(whole[row])] for row in range(len(whole))]

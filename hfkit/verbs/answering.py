@@ -190,7 +190,8 @@ def _answered(found: Checkpoint, asked: Asked, batch_size: int | None) -> Genera
 
 def prepared_to_write(model: Any, tokenizer: Any, task: Task) -> list[str]:
     """Give the model the task's language and length; lines on what of its generation config is not followed."""
-    from hfkit.engine.encoder_decoder import left_out, write_in
+    from hfkit.engine.encoder_decoder import write_in
+    from hfkit.engine.generation_config import left_out
 
     write_in(model, tokenizer, task.settings)
     return left_out(model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
 from hfkit.errors import HfkitError
@@ -26,8 +26,22 @@ def together(place: Any, work: Callable[[], T]) -> T:
     return outcome
 
 
+def dealt(place: Any, work: Callable[[], Sequence[T]]) -> T:
+    """This process's part of what `work` gives on the main process: one part for each. Raises on all what it raises."""
+    parts: list[tuple[T | None, HfkitError | None]] | None = None
+    if place.world.main:
+        try:
+            parts = [(part, None) for part in work()]
+        except HfkitError as error:
+            parts = [(None, error)] * place.world.size
+    part, failure = place.scatter(parts)
+    if failure is not None:
+        raise failure
+    return part
+
+
 def made_for_all(
-    place: Any, name: str, work: Generator[Event, None, T], part: Callable[[T], T]
+    place: Any, name: str, work: Generator[Event, None, T], part: Callable[[T], object]
 ) -> Generator[Event, None, T]:
     """The events of long `work`, and what it returns. `part` of that, or the error that it raises, is told to the
     others, which wait in `made_by_first`. Raises ResourceError when they cannot see its files."""

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from hfkit.data import Rows, cache_folder, encoded, load, loading
+from hfkit.data.arrow import SpooledRows
 from hfkit.data.cache import entry
 from hfkit.errors import ResourceError
 from hfkit.recipe.keys import Data
@@ -180,6 +181,19 @@ def test_rows_kept_on_disk_equal_rows_in_memory(tmp_path: Path, monkeypatch: pyt
         assert (big.fingerprint, big.mapping, big.skipped) == (small.fingerprint, small.mapping, 1)
         assert big.notes == small.notes
         monkeypatch.setattr(loading, "read", None)
+
+
+def test_many_short_rows_are_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above a number of rows, however few their bytes; what was noted while they were read is the same."""
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(f'{{"text": "t{i}"}}\n' for i in range(30)) + "oops\n", encoding="utf-8")
+    settings = Data(on_bad_row="skip")
+    small = load(str(path), columns=TEXT, settings=settings, need_gold=False)
+    for most, kind in ((30, list), (29, SpooledRows), (29, SpooledRows), (1, SpooledRows)):
+        monkeypatch.setattr(loading, "SPOOL_ROWS", most)
+        rows = load(str(path), columns=TEXT, settings=settings, need_gold=False)
+        assert type(rows._store) is kind and list(rows) == list(small)
+        assert (rows.fingerprint, rows.skipped, rows.notes) == (small.fingerprint, 1, small.notes)
 
 
 MEMORY = """

@@ -1,10 +1,12 @@
 """The decoding loop: equal to transformers' generate, whatever the batch; sampling, stops, characters, limits."""
 
+import copy
 import random
 
 import numpy as np
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from hfkit.engine.decode import Completion, decode, pieces, resolve
@@ -158,6 +160,27 @@ def test_the_context_ends_a_completion_and_refuses_a_prompt_without_room(model, 
     assert len(found[1].ids) <= 10
     with pytest.raises(UsageError, match="48 tokens, but the model's context is 48"):
         decode(model, tokenizer, [[5], [5] * 48], GREEDY)
+
+
+def with_begin(tokenizer):
+    """The tokenizer, made to begin every text with its begin token."""
+    own = copy.deepcopy(tokenizer)
+    marks = [(own.bos_token, own.bos_token_id)]
+    own.backend_tokenizer.post_processor = TemplateProcessing(single=f"{own.bos_token} $A", special_tokens=marks)
+    return own
+
+
+@pytest.mark.parametrize("adds", [True, False])
+def test_a_context_that_slides_keeps_the_begin_token_that_the_tokenizer_adds(model, tokenizer, adds):
+    begin = tokenizer.bos_token_id
+    own = with_begin(tokenizer) if adds else tokenizer
+    prompt = [begin, *range(5, 35)]
+    settings = changed(GREEDY, overflow="slide", max_new_tokens=25)
+    (found,) = decode(model, own, [prompt], settings)
+    assert len(found.ids) == 25
+    full = [*prompt, *found.ids[: 48 - len(prompt)]]
+    read = [begin, *full[-23:]] if adds else full[-24:]
+    assert found.ids[48 - len(prompt) :] == expected_ids(model, read, 8)
 
 
 def test_pieces_add_up_to_the_completion(model, tokenizer, prompts):

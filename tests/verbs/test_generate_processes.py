@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,73 @@ def test_processes_share_the_rows_of_a_file(job: list[str], tmp_path: Path, monk
     result = json.loads(printed[0])
     assert {**result, "output": 0, "throughput": 0} == {**told, "output": 0, "throughput": 0}
     assert json.loads(printed[4])["predictions"] == helpers.call(texts)[1]["predictions"]
+
+
+def as_ranks(
+    commands: Sequence[list[str]], folder: Path, *, largest_file: int | None = None
+) -> tuple[list[int], list[str], list[str]]:
+    """Run a command of each rank as one world; returns their exit codes, and what each said on stderr and stdout."""
+    size = str(len(commands))
+    world = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    started = [
+        helpers.start(
+            command, folder / f"rank{rank}", {**world, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            largest_file=largest_file,
+        )
+        for rank, command in enumerate(commands)
+    ]  # fmt: skip
+    for process in started:
+        process.join(SECONDS)
+    errs, outs = (
+        [(folder / f"rank{rank}.{end}").read_text("utf-8") for rank in range(len(commands))] for end in ("err", "out")
+    )
+    return [process.exitcode for process in started], errs, outs
+
+
+def test_only_the_first_process_reads_the_prompts(job: list[str], tmp_path: Path) -> None:
+    """The second could not: it is given the name of a file that is not there."""
+    target = tmp_path / "texts.jsonl"
+    first = [*job, "-o", str(target)]
+    second = [word.replace("prompts.txt", "nowhere.txt") for word in first]
+    codes, errs, outs = as_ranks([first, second], tmp_path)
+    assert codes == [0, 0], errs
+    assert "34 rows" in errs[0] and (errs[1], outs[1]) == ("", "")
+    assert helpers.call([*job, "-o", str(tmp_path / "whole.jsonl")])[0] == 0
+    assert target.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "code", "words"),
+    [
+        ('{"prompt": ', "generate.seed=0", 3, "bad.jsonl:2"),
+        ('{"prompt": null, "id": "7"}', r"generate.template={prompt}!", 3, "row '7': prompt is null"),
+        (json.dumps({"prompt": "the mill " * 200, "id": "7"}), "generate.seed=0", 2, "prompt 7: "),
+    ],
+    ids=["json", "template", "context"],
+)
+def test_what_is_wrong_with_a_prompt_ends_all_and_is_said_once(
+    model: Path, tmp_path: Path, line: str, key: str, code: int, words: str
+) -> None:
+    (tmp_path / "bad.jsonl").write_text(f'{{"prompt": "the river", "id": "1"}}\n{line}\n', encoding="utf-8")
+    job = ["generate", str(model), "--prompts", str(tmp_path / "bad.jsonl"), "--cpu", key]
+    codes, errs, outs = as_ranks([job, job], tmp_path)
+    assert codes == [code, code], errs
+    assert words in errs[0] and errs[0].count("error: ") == 1 and (errs[1], outs[1]) == ("", "")
+    assert json.loads(outs[0])["error"]["code"] == code
+
+
+def test_lines_that_cannot_be_written_end_all(job: list[str], tmp_path: Path) -> None:
+    job = [*job, "-o", str(tmp_path / "texts.jsonl")]
+    codes, errs, _ = as_ranks([job, job], tmp_path, largest_file=4000)
+    assert codes == [5, 5], errs
+    assert all(err.count("error: ") == 1 and "texts.jsonl.partial: cannot be written" in err for err in errs)
+
+
+def test_texts_that_differ_between_processes_are_refused(model: Path, tmp_path: Path) -> None:
+    jobs = [["generate", str(model), text, *GREEDY] for text in ("the river", "the mill")]
+    codes, errs, _ = as_ranks(jobs, tmp_path)
+    assert codes == [2, 2], errs
+    assert "process 1 was given other prompts" in errs[0]
 
 
 def test_what_processes_cannot_share_is_refused(job: list[str], model: Path) -> None:

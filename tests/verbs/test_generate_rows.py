@@ -8,12 +8,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tiny_models
+from tokenizers.processors import TemplateProcessing
 
 from hfkit.errors import DataError, ResourceError, UsageError
 from hfkit.recipe.keys import Generate
 from hfkit.recipe.load import split_override
 from hfkit.verbs.generate import generate
-from hfkit.verbs.generate.context import fitted
+from hfkit.verbs.generate.context import encode, fitted
 from hfkit.verbs.generate.output import Output
 from hfkit.verbs.generate.template import Template
 
@@ -102,6 +104,19 @@ def test_the_rules_of_overflow() -> None:
     assert cut("slide", 30) == (ids[15:], 15)
 
 
+@pytest.mark.parametrize("rule", ["truncate", "slide"])
+def test_a_begin_token_that_the_tokenizer_adds_stays(rule: str) -> None:
+    tokenizer = tiny_models.gpt2()
+    settings = Generate(overflow=rule, max_new_tokens=10)
+    plain = tokenizer("the mill stands still " * 9)["input_ids"]
+    (cut,) = encode(["the mill stands still " * 9], tokenizer, settings, 20)
+    assert cut.ids == plain[-10:]
+    begin = (tokenizer.bos_token, tokenizer.bos_token_id)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"{begin[0]} $A", special_tokens=[begin])
+    (cut,) = encode(["the mill stands still " * 9], tokenizer, settings, 20)
+    assert cut.ids == [begin[1], *plain[-9:]] and cut.cut == len(plain) + 1 - 10
+
+
 def test_prompts_beyond_the_context(finish, runs: Path, model: str) -> None:
     long = "the river " * 150
     with pytest.raises(UsageError, match="context is 128"):
@@ -110,6 +125,19 @@ def test_prompts_beyond_the_context(finish, runs: Path, model: str) -> None:
     assert cut["truncated"] and "truncated" not in short and cut["prompt"] == long and cut["tokens"] == 5
     again = rows_of(finish, model, ["the river " * 100], keys=["generate.overflow=truncate"])
     assert again[0]["completion"] == cut["completion"]  # both read the same last tokens
+
+
+def test_prompts_are_measured_some_at_a_time(finish, model, tmp_path, monkeypatch) -> None:
+    """What is counted holds for all of them, and how far it is is shown."""
+    monkeypatch.setattr("hfkit.verbs.generate.ready.AT_ONCE", 3)
+    texts = ["the river " * (150 if number in (1, 5, 6) else 1) for number in range(7)]
+    (tmp_path / "p.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    keys = [*KEYS, "generate.overflow=truncate"]
+    _, events = finish(generate(model, [], prompts_file=str(tmp_path / "p.txt"), cpu=True, overrides=keys))
+    said = [event.fields["text"] for event in events if event.kind == "note"]
+    assert any(text.startswith("3 of 7 prompts are cut") for text in said)
+    bars = [event.fields for event in events if event.kind == "progress"]
+    assert [bar["done"] for bar in bars if bar["stage"] == "encoding"] == [3, 6, 7]
 
 
 def test_a_window_slides_over_what_the_model_has_said(finish, runs: Path, model: str) -> None:
@@ -126,6 +154,22 @@ def test_a_window_slides_over_what_the_model_has_said(finish, runs: Path, model:
         assert row["completion"].startswith(short["completion"])
     with pytest.raises(UsageError, match="slide"):
         rows_of(finish, model, ["a"], keys=["generate.overflow=slide", "generate.num_beams=2"])
+
+
+def test_what_a_generation_config_asks_for_is_said_where_it_is_not_done(finish, model, tmp_path) -> None:
+    """Beam search does it, greedy decoding does not."""
+    shutil.copytree(model, tmp_path / "model")
+    (tmp_path / "model" / "generation_config.json").write_text('{"repetition_penalty": 9.0}', encoding="utf-8")
+
+    def made(name: str, *keys: str) -> tuple[str, bool]:
+        found, events = finish(generate(name, ["the river"], cpu=True, overrides=[*KEYS, *keys]))
+        said = [event.fields["text"] for event in events if event.kind == "note"]
+        return found["predictions"][0]["completion"], any("repetition_penalty=9.0, which is not" in t for t in said)
+
+    plain, asked, beams = model, str(tmp_path / "model"), "generate.num_beams=2"
+    assert made(asked) == (made(plain)[0], True)
+    penalised, said = made(asked, beams)
+    assert penalised != made(plain, beams)[0] and not said
 
 
 # ---- files that are gone on with

@@ -43,7 +43,7 @@ def generate(
     One prompt without `output` is streamed as "text" events. `output` (jsonl) takes its name when it is whole; until
     then its lines stand in FILE.partial, with which `resume` goes on. A line is what `lines.line` says. An empty prompt
     starts from the model's begin or end token. The rows of `prompts_file` are shared out over the processes of a
-    launcher, else over one for each GPU, or `processes`: the first writes.
+    launcher, else over one for each GPU, or `processes`: the first reads and writes.
     Raises UsageError (keys, output, a prompt beyond the context), DataError, ModelError, NetworkError; Stopped, with
     what is written kept.
     """
@@ -53,49 +53,46 @@ def generate(
     target = output_at(output, resume=resume, overwrite=overwrite)
     checkpoint = find_by_keys(model, overrides, offline=offline)
     recipe = wanted(checkpoint, overrides)
-    given = read_prompts(prompts, prompts_file, recipe, offline=offline)
-    yield from map(note, given.notes)
+    read = partial(read_prompts, prompts, prompts_file, recipe, offline=offline)
     shared = _shared(processes, prompts_file)
-    plan = yield from planned(checkpoint, recipe.generate, given, cpu=cpu, processes=shared)
+    plan = yield from planned(checkpoint, recipe.generate, read, cpu=cpu, processes=shared)
     world = plan.place.world
+    if prompts_file is None and world.size > 1:
+        _check_equal(plan.place, read())
     window = max(1, WINDOW_BATCHES * int(plan.settings.batch_size) * world.size // plan.settings.samples)
     if target is not None:
-        begin = partial(_begun, target, plan, given, window)
-        window, target = together(plan.place, begin)
+        window, target = together(plan.place, partial(_begun, target, plan, window))
         if target.finished is not None:
-            yield note(f"{shown_path(target.target)} is finished: {len(given):,} rows, nothing is left to do")
+            yield note(f"{shown_path(target.target)} is finished: {plan.rows:,} rows, nothing is left to do")
             yield Event("result", target.finished)
             plan.place.close()
             return
         if resume:
-            done = f"{target.rows:,} of {len(given):,} prompts are done: going on behind them"
+            done = f"{target.rows:,} of {plan.rows:,} prompts are done: going on behind them"
             yield note(done if target.rows else "nothing is done yet: starting")
-    yield from _run(plan, given, target, window, started)
+    yield from _run(plan, target, window, started)
 
 
-def _run(plan: Plan, given: Prompts, target: Output | None, window: int, started: float) -> Iterator[Event]:
+def _run(plan: Plan, target: Output | None, window: int, started: float) -> Iterator[Event]:
     """Load the weights, continue what is left of the prompts, and say what was made."""
     model = yield from loaded(plan)
-    work = Work(plan, model, given, streamed=target is None and len(given) == 1 and plan.settings.samples == 1)
+    work = Work(plan, model, streamed=target is None and plan.rows == 1 and plan.settings.samples == 1)
     lines: Output | Kept = target if target is not None else Kept()
     begun = lines.rows
     with saving_first() if target is not None else nullcontext():
-        for start in range(begun, len(given), window):
-            found = yield from work.window(start, min(start + window, len(given)), may_stop=target is not None)
-            if plan.place.world.main:
-                lines.add(found)
+        yield from _continued(work, lines, window, may_stop=target is not None)
     plan.place.close()
     if not plan.place.world.main:
         return
     result = {
         "model": plan.checkpoint.name,
-        "rows": len(given),
+        "rows": plan.rows,
         "output": str(target.target) if target is not None else None,
         **({"predictions": lines.found} if isinstance(lines, Kept) else {}),
         "finish_reasons": {name: lines.counts[name] for name in ("eos", "stop", "length") if lines.counts[name]},
         "truncated": lines.counts["truncated"],
         "throughput": {
-            "rows_per_s": (len(given) - begun) / max(work.seconds, 1e-9),
+            "rows_per_s": (plan.rows - begun) / max(work.seconds, 1e-9),
             "tokens_per_s": work.rate(),
             "seconds": time.perf_counter() - started,
         },
@@ -105,6 +102,21 @@ def _run(plan: Plan, given: Prompts, target: Output | None, window: int, started
         yield Event("saved", {"what": "completions", "path": shown_path(target.target)})
     yield note(work.summary())
     yield Event("result", result)
+
+
+def _continued(work: Work, lines: Output | Kept, window: int, *, may_stop: bool) -> Iterator[Event]:
+    """Window by window, the first process writes what all have made. Raises on all what it raises there."""
+    from hfkit.engine.watch import lost
+
+    plan = work.plan
+    try:
+        for start in range(lines.rows, plan.rows, window):
+            found = yield from work.window(start, min(start + window, plan.rows), may_stop=may_stop)
+            together(plan.place, partial(lines.add, found))
+    except RuntimeError as error:
+        if gone := lost(error, plan.place.world):
+            raise gone from error
+        raise
 
 
 def _shared(processes: int | None, prompts_file: Any) -> int | None:
@@ -119,9 +131,20 @@ def _shared(processes: int | None, prompts_file: Any) -> int | None:
     return processes if prompts_file is not None or launched() else 1
 
 
-def _begun(target: Output, plan: Plan, given: Prompts, window: int) -> tuple[int, Output]:
+def _begun(target: Output, plan: Plan, window: int) -> tuple[int, Output]:
     """How many prompts a window has, and the file as it stands after `Output.begin`."""
-    return target.begin(_identity(plan, given), window), target
+    assert plan.prompts is not None, "the first process begins"
+    return target.begin(_identity(plan, plan.prompts), window), target
+
+
+def _check_equal(place: Any, typed: Prompts) -> None:
+    """Every process must have been given the same texts. Raises UsageError on all."""
+    given = place.gather(typed.fingerprint)
+    if other := next((rank for rank, each in enumerate(given) if each != given[0]), 0):
+        raise UsageError(
+            f"process {other} was given other prompts than the first",
+            "give them by --prompts, in a file: standard input reaches one process",
+        )
 
 
 def _identity(plan: Plan, given: Prompts) -> dict[str, Any]:

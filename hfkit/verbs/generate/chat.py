@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hfkit.engine.context import added_begin
 from hfkit.errors import ModelError, UsageError
 from hfkit.recipe.keys import Generate
 from hfkit.verbs.generate.context import Encoded, fitted
@@ -46,7 +47,8 @@ class Chat:
                 )
             self.turns = self.turns[2:]
             left_out += 2
-        return fitted(ids, settings, limit), [f"the {left_out} oldest turns are forgotten"] if left_out else []
+        found = fitted(ids, settings, limit, added_begin(self._tokenizer))
+        return found, [f"the {left_out} oldest turns are forgotten"] if left_out else []
 
     def _encode(self, turns: list[Turn]) -> list[int]:
         backend = self._tokenizer.backend_tokenizer

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hfkit.engine.context import added_begin, last_tokens
 from hfkit.errors import ModelError
 from hfkit.recipe.keys import Generate
 
@@ -20,14 +21,14 @@ class Encoded:
 
 def encode(texts: Sequence[str], tokenizer: Any, settings: Generate, limit: int) -> list[Encoded]:
     """Each prompt's tokens, cut where generate.overflow allows it. Raises ModelError for one that has none."""
-    start = begin_token(tokenizer)
+    start, begin = begin_token(tokenizer), added_begin(tokenizer)
     found: list[Encoded] = []
     for ids in tokenizer(list(texts), return_attention_mask=False, verbose=False)["input_ids"]:
         if not ids:
             if start is None:
                 raise ModelError("the tokenizer has no token to begin an empty prompt with", "give a prompt with text")
             ids = [start]
-        found.append(fitted(list(ids), settings, limit, tokenizer.bos_token_id))
+        found.append(fitted(list(ids), settings, limit, begin))
     return found
 
 
@@ -42,7 +43,7 @@ def fitted(ids: list[int], settings: Generate, limit: int, begin: int | None = N
     - error: as they are; who decodes refuses a prompt that leaves no room.
     - truncate: the last ones, so that all new tokens fit too, but at least half a context of them.
     - slide: as they are while one new token fits, else the last half a context.
-    A begin token at the left end stays.
+    The token `begin` at the left end stays.
     """
     match settings.overflow:
         case "error":
@@ -51,7 +52,4 @@ def fitted(ids: list[int], settings: Generate, limit: int, begin: int | None = N
             keep = max(limit - settings.max_new_tokens, limit // 2)
         case "slide":
             keep = len(ids) if len(ids) < limit else limit // 2
-    if len(ids) <= keep:
-        return Encoded(ids)
-    head = ids[:1] if begin is not None and ids[0] == begin else []
-    return Encoded([*head, *ids[len(ids) - keep + len(head) :]], len(ids) - keep)
+    return Encoded(last_tokens(ids, keep, begin), max(0, len(ids) - keep))

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfkit.errors import UsageError
-from hfkit.events import Event, note, resolved
+from hfkit.engine.world import several
+from hfkit.events import Event, note, progress, resolved
 from hfkit.recipe.keys import Generate, Recipe
 from hfkit.recipe.load import build
-from hfkit.verbs.answering import prepared_to_write
 from hfkit.verbs.generate.prompts import Prompts
 from hfkit.verbs.generate.reader import Reader
+from hfkit.verbs.together import made_by_first, made_for_all
 
 if TYPE_CHECKING:
+    from hfkit.engine.place import Place
     from hfkit.models import Checkpoint
 
-AT_ONCE = 2000  # prompts made and encoded together
+AT_ONCE = 500  # prompts made and encoded together
+KEY = "hfkit/prompts"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Plan:
     reader: Reader
     settings: Generate  # without auto
     place: Any
+    rows: int = 0  # prompts in all
+    prompts: Prompts | None = None  # none on other processes than the first
 
     @property
     def device(self) -> Any:
@@ -44,6 +47,16 @@ class Plan:
         return self.reader.limit
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What planning takes from the tokens of all prompts: the longest, how many are cut, how many leave less room than
+    generate.max_new_tokens."""
+
+    longest: int
+    cut: int = 0
+    short: int = 0
+
+
 def wanted(checkpoint: Checkpoint, overrides: Sequence[str]) -> Recipe:
     """A recipe whose keys of `generate` are those of the command line > hfkit.json, from training > defaults."""
     stored = (checkpoint.saved or {}).get("generate", {})
@@ -51,61 +64,86 @@ def wanted(checkpoint: Checkpoint, overrides: Sequence[str]) -> Recipe:
 
 
 def planned(
-    checkpoint: Checkpoint, settings: Generate, prompts: Prompts | None, *, cpu: bool, processes: int | None = 1
+    checkpoint: Checkpoint,
+    settings: Generate,
+    read: Callable[[], Prompts] | None,
+    *,
+    cpu: bool,
+    processes: int | None = 1,
 ) -> Generator[Event, None, Plan]:
     """Everything checked that needs no weights: all prompts are encoded once. Without prompts a context is assumed.
 
-    Joins the world, or starts it and raises Delegated. Raises UsageError when processes read other prompts.
+    Joins the world, or starts it and raises Delegated. Of several processes the first reads; the others are told what
+    was settled, and raise what it raises.
     """
-    yield from map(note, checkpoint.notes)
-    reader = Reader.of(checkpoint)
-    limit, settings = reader.limit, reader.fitting(settings)
-    lengths, cut = _lengths(prompts, reader, settings) if prompts is not None else ([limit], 0)
 
-    from hfkit.engine.place import take_place
-    from hfkit.engine.precision import auto_precision
+    def join() -> Place:
+        from hfkit.engine.place import take_place
 
-    place = take_place(cpu=cpu, processes=processes, precision="float32")
+        return take_place(cpu=cpu, processes=processes, precision="float32")
+
+    place = join() if several(processes) else None
+    if place is not None and not place.world.main:
+        settings, rows = made_by_first(place, KEY)
+        return Plan(checkpoint, Reader.of(checkpoint), settings, place, rows)
+    work = _made_ready(checkpoint, settings, read, (lambda: place) if place else join)
+    if place is None:
+        return (yield from work)
+    return (yield from made_for_all(place, KEY, work, lambda plan: (plan.settings, plan.rows)))
+
+
+def _made_ready(
+    checkpoint: Checkpoint, settings: Generate, read: Callable[[], Prompts] | None, join: Callable[[], Place]
+) -> Generator[Event, None, Plan]:
+    """The plan, by the process that reads the prompts. Raises Delegated from `join`."""
+    prompts = read() if read is not None else None  # before torch is imported
+    place = join()
     if place.world.size > 1:
         yield note(place.world.line())
-        _check_equal(place, prompts)
-    device = place.device
-    longest = min(max(lengths) + settings.max_new_tokens, limit)
-    settings, lines = resolved_settings(checkpoint, settings, device, longest)
+    yield from map(note, [*(prompts.notes if prompts is not None else ()), *checkpoint.notes])
+    reader = Reader.of(checkpoint)
+    settings = reader.fitting(settings)
+    measured = Measured(reader.limit)
+    if prompts is not None:
+        measured = yield from _measured(prompts, reader, settings)
+    longest = min(measured.longest + settings.max_new_tokens, reader.limit)
+    settings, lines = resolved_settings(checkpoint, settings, place.device, longest)
     if settings.dtype == "auto":
-        dtype, why = auto_precision(device)
+        from hfkit.engine.precision import auto_precision
+
+        dtype, why = auto_precision(place.device)
         settings = settings.model_copy(update={"dtype": dtype})
         yield resolved("generate.dtype", dtype, why)
     yield from lines
-    if cut:
-        of = f"{cut:,} of {len(lengths):,} prompts are cut at their left end"
-        yield note(f"{of} to fit the model's context of {limit:,} tokens (generate.overflow={settings.overflow})")
-    short = sum(limit - length < settings.max_new_tokens for length in lengths)
-    if short and settings.overflow != "slide" and prompts is not None and reader.task is None:
-        yield note(f"{short:,} of {len(lengths):,} prompts may reach the end of the model's context, {limit:,} tokens")
-    return Plan(checkpoint, reader, settings, place)
+    if prompts is None:
+        return Plan(checkpoint, reader, settings, place)
+    yield from map(note, _without_room(measured, len(prompts), reader, settings))
+    return Plan(checkpoint, reader, settings, place, len(prompts), prompts)
 
 
-def _check_equal(place: Any, prompts: Prompts | None) -> None:
-    """Every process must have read the same prompts. Raises UsageError on all."""
-    read = place.gather(prompts.fingerprint if prompts is not None else None)
-    if other := next((rank for rank, each in enumerate(read) if each != read[0]), 0):
-        raise UsageError(
-            f"process {other} read other prompts than the first",
-            "give them by --prompts, in a file that is the same for all: standard input reaches one process",
-        )
-
-
-def _lengths(prompts: Prompts, reader: Reader, settings: Generate) -> tuple[Sequence[int], int]:
-    """The tokens of every prompt as it is read, and how many prompts are cut. Raises UsageError beyond the context."""
-    lengths, cut = array("l"), 0
+def _measured(prompts: Prompts, reader: Reader, settings: Generate) -> Generator[Event, None, Measured]:
+    """Encode every prompt and keep none. Raises UsageError beyond the context, DataError as `Prompts.window` does."""
+    longest = cut = short = 0
     for start in range(0, len(prompts), AT_ONCE):
         ids, texts = prompts.window(start, min(start + AT_ONCE, len(prompts)))
         found = reader.encode(texts, settings)
         reader.check(found, ids)
-        lengths.extend(len(one.ids) for one in found)
+        longest = max(longest, *(len(one.ids) for one in found))
         cut += sum(one.cut > 0 for one in found)
-    return lengths, cut
+        short += sum(reader.limit - len(one.ids) < settings.max_new_tokens for one in found)
+        if len(prompts) > AT_ONCE:
+            yield progress("encoding", start + len(found), len(prompts), "prompts")
+    return Measured(longest, cut, short)
+
+
+def _without_room(measured: Measured, rows: int, reader: Reader, settings: Generate) -> Iterator[str]:
+    """Lines on prompts that are cut, and on completions that may be."""
+    cut, short, limit = measured.cut, measured.short, reader.limit
+    if cut:
+        rule = f"generate.overflow={settings.overflow}"
+        yield f"{cut:,} of {rows:,} prompts are cut at their left end to fit the context of {limit:,} tokens ({rule})"
+    if short and settings.overflow != "slide" and reader.task is None:
+        yield f"{short:,} of {rows:,} prompts may reach the end of the model's context, {limit:,} tokens"
 
 
 def resolved_settings(
@@ -120,15 +158,15 @@ def resolved_settings(
 
 def loaded(plan: Plan) -> Generator[Event, None, Any]:
     """The model on its device, its weights in the number format that was planned."""
+    from hfkit.engine.encoder_decoder import write_in
+    from hfkit.engine.generation_config import left_out
     from hfkit.models import load_model
 
     stored = "float32" if plan.settings.dtype == "int8" else str(plan.settings.dtype)  # decoding rounds them
-    model, notes = load_model(
-        plan.checkpoint, plan.reader.head, model_config={}, fresh_head="refuse", dtype=stored
-    )
+    model, notes = load_model(plan.checkpoint, plan.reader.head, model_config={}, fresh_head="refuse", dtype=stored)
     if plan.reader.task is not None:
-        notes = [*notes, *prepared_to_write(model, plan.tokenizer, plan.reader.task)]
-    yield from map(note, notes)
+        write_in(model, plan.tokenizer, plan.reader.task.settings)
+    yield from map(note, [*notes, *left_out(model, plan.settings.num_beams)])
     return model.to(plan.device)
 
 

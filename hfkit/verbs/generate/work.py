@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from hfkit.events import Event, progress
 from hfkit.stopping import Left, asked, stopped
+from hfkit.verbs.generate.context import Encoded
 from hfkit.verbs.generate.lines import line
-from hfkit.verbs.generate.prompts import Prompts
 from hfkit.verbs.generate.ready import Plan
+from hfkit.verbs.together import dealt
 
 if TYPE_CHECKING:
     from hfkit.engine.decode import Completion, Piece
@@ -19,39 +20,43 @@ if TYPE_CHECKING:
 class Work:
     """`tokens` and `completions` made so far, `seconds` of decoding in which they were."""
 
-    def __init__(self, plan: Plan, model: Any, given: Prompts, *, streamed: bool) -> None:
-        self.plan, self.model, self.given, self.streamed = plan, model, given, streamed
+    def __init__(self, plan: Plan, model: Any, *, streamed: bool) -> None:
+        self.plan, self.model, self.streamed = plan, model, streamed
         self.tokens = self.completions = 0
         self.seconds = 0.0
 
     def window(self, start: int, stop: int, *, may_stop: bool) -> Generator[Event, None, list[dict[str, Any]]]:
-        """The lines of the prompts [start, stop), in their order. Raises Stopped when asked to stop."""
+        """The lines of the prompts [start, stop), in their order; none on other processes than the first, which reads
+        the prompts and deals them out. Raises Stopped when asked to stop."""
+        from hfkit.engine.spread import Share, decode_over, shares
+
         plan, place, begun = self.plan, self.plan.place, time.perf_counter()
         before = (self.tokens, self.seconds)
-        ids, texts = self.given.window(start, stop)
-        prompts = plan.reader.encode(texts, plan.settings)
+        read: list[tuple[str, str, Encoded]] = []
 
-        from hfkit.engine.spread import decode_over
+        def deal() -> list[Share]:
+            read.extend(self._read(start, stop))
+            return shares([prompt.ids for _, _, prompt in read], [name for name, _, _ in read], place.world.size)
 
-        work = decode_over(
-            place, self.model, plan.tokenizer, [one.ids for one in prompts], plan.settings, ids=ids,
-            leave=asked if may_stop else lambda: None,
-        )  # fmt: skip
+        share = dealt(place, deal)
+        leave = asked if may_stop else lambda: None
+        work = decode_over(place, self.model, plan.tokenizer, share, plan.settings, leave=leave)
         try:
             found = yield from self._shown(work, start, stop, begun)
         except Left as left:
-            said = f"behind {start:,} of {len(self.given):,} prompts, which are kept"
+            said = f"behind {start:,} of {plan.rows:,} prompts, which are kept"
             place.close()  # on all processes, so that they can part
             raise stopped(str(left), said) from None
         self.tokens = before[0] + sum(len(one.ids) for samples in found for one in samples)
         self.seconds = before[1] + time.perf_counter() - begun
         self.completions += sum(map(len, found))
-        if not place.world.main:
-            return []
-        return [
-            line(name, text, prompt, samples, plan.tokenizer)
-            for name, text, prompt, samples in zip(ids, texts, prompts, found, strict=True)
-        ]
+        return [line(*one, samples, plan.tokenizer) for one, samples in zip(read, found, strict=True)]
+
+    def _read(self, start: int, stop: int) -> Iterator[tuple[str, str, Encoded]]:
+        """Id, text and tokens of each prompt."""
+        assert self.plan.prompts is not None, "the first process reads"
+        ids, texts = self.plan.prompts.window(start, stop)
+        return zip(ids, texts, self.plan.reader.encode(texts, self.plan.settings), strict=True)
 
     def _shown(
         self, work: Generator[Piece, None, list[list[Completion]]], start: int, stop: int, begun: float
@@ -73,7 +78,7 @@ class Work:
             self.seconds = before + time.perf_counter() - begun
             if not self.streamed:
                 done = min(start + made // samples, stop)
-                yield progress("generate", done, len(self.given), "prompts", self.rate())
+                yield progress("generate", done, self.plan.rows, "prompts", self.rate())
 
     def rate(self) -> float:
         """New tokens per second."""
