@@ -117,7 +117,7 @@ def _write_features(
 def _refuse_nulls(names: Sequence[str], columns: Sequence[pa.Array]) -> None:
     """Raise TypeError for a column that lacks a value: single rows are read without a look at what is null."""
     for name, column in zip(names, columns, strict=True):
-        if column.null_count:
+        if column.null_count or (pa.types.is_list(column.type) and column.values.null_count):
             raise TypeError(f"feature column '{name}' holds None; numbers and lists of numbers are allowed")
 
 

@@ -53,8 +53,28 @@ class Letters:
         return self.vocabulary
 
 
+class Unsure(Windows):
+    """A task with features that lack a value."""
+
+    name = "unsure"
+
+    def __init__(self, **lacking: Any) -> None:
+        super().__init__(Settings())
+        self.lacking = lacking
+
+    def encode(self, rows: Iterable[Any], tokenizer: Any) -> Iterator[Feature]:
+        first, *rest = super().encode(rows, tokenizer)
+        yield from (first, *({**feature, **self.lacking} for feature in rest))
+
+
 def data(*texts: str) -> Rows:
     return load([{"text": text, "label": 0} for text in texts], columns=TEXT, settings=Data(), need_gold=True)
+
+
+@pytest.mark.parametrize("lacking", [{"start": None}, {"input_ids": [1, None]}])
+def test_features_without_a_value_are_refused(lacking: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=f"'{next(iter(lacking))}' holds None"):
+        encoded(data("abcde"), Unsure(**lacking), Letters(a=1))
 
 
 def test_features_come_back_as_encoded() -> None:
