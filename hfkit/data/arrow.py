@@ -54,8 +54,7 @@ class SpooledRows(Sequence[Row]):
         return len(self._mapped)
 
     def __getitem__(self, index: Any) -> Any:
-        batch, inside = self._mapped.place(int(index))
-        return json.loads(batch.column(0)[inside].as_py())
+        return json.loads(self._mapped.row(int(index))["row"])
 
     def __iter__(self) -> Iterator[Row]:
         for batch in self._mapped:
@@ -70,7 +69,7 @@ class SpooledRows(Sequence[Row]):
                 continue
             number = int(numbers[part[0]])
             inside = chosen[part] - (self._mapped.ends[number - 1] if number else 0)
-            yield from _parsed(self._mapped.batch(number, len(part)).column(0).take(pa.array(inside)))
+            yield from _parsed(self._mapped.batch(number).column(0).take(pa.array(inside)))
 
 
 def _parsed(texts: pa.Array) -> list[Row]:

@@ -27,7 +27,7 @@ FORMAT = 1  # of the file; counts up when its layout changes
 
 
 class Features:
-    """The features of a data set on disk, mapped.
+    """The features of a data set on disk.
 
     `lengths` (features,) int32 counts tokens (targets too), `rows` (features,) int64 is the row each came from.
     """
@@ -36,14 +36,13 @@ class Features:
         self._mapped = Mapped(path)
         self._chosen = chosen  # numbers of the features of a subset
         self.fingerprint = fingerprint
-        batches = self._mapped.batches
-        if batches:
-            self.rows = np.concatenate([batch.column("row").to_numpy() for batch in batches]).astype(np.int64)
-            counts = [sum(map(_counts, token_columns(batch))) for batch in batches]
-            self.lengths = np.concatenate(counts).astype(np.int32)
-            self._mapped.release()
-        else:
-            self.rows, self.lengths = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
+        self.rows, self.lengths = np.zeros(len(self._mapped), dtype=np.int64), np.zeros(len(self._mapped), np.int32)
+        done = 0
+        for batch in self._mapped:
+            part = slice(done, done := done + batch.num_rows)
+            self.rows[part] = batch.column("row").to_numpy()
+            self.lengths[part] = sum(map(_counts, token_columns(batch)))
+        self._mapped.release()
         if chosen is not None:
             self.rows, self.lengths = self.rows[chosen], self.lengths[chosen]
 
@@ -56,7 +55,7 @@ class Features:
 
     def take(self, indices: Sequence[int]) -> list[Feature]:
         """The features with these numbers, in this order; per-token columns are numpy arrays, numbers are plain."""
-        return [self._feature(int(index if self._chosen is None else self._chosen[index])) for index in indices]
+        return [self._mapped.row(int(index if self._chosen is None else self._chosen[index])) for index in indices]
 
     def subset(self, indices: np.ndarray) -> Features:
         """The features with these numbers, renumbered in this order."""
@@ -65,17 +64,6 @@ class Features:
         part.rows, part.lengths = self.rows[indices], self.lengths[indices]
         part.fingerprint = hashlib.sha256(self.fingerprint.encode() + indices.tobytes()).hexdigest()
         return part
-
-    def _feature(self, index: int) -> Feature:
-        batch, inside = self._mapped.place(index)
-        feature: Feature = {}
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            if isinstance(column, pa.ListArray):
-                start, end = column.offsets[inside].as_py(), column.offsets[inside + 1].as_py()
-                feature[name] = column.values[start:end].to_numpy(zero_copy_only=True)
-            else:
-                feature[name] = column[inside].as_py()
-        return feature
 
 
 def token_columns(batch: pa.RecordBatch) -> list[pa.ListArray]:
@@ -116,6 +104,7 @@ def _write_features(
                 schema = pa.schema([(name, _type(name, [f[name] for f in chunk])) for name in chunk[0]])
                 writer = pa.ipc.new_file(sink, schema)
             columns = [pa.array([feature[name] for feature in chunk], schema.field(name).type) for name in schema.names]
+            _refuse_nulls(schema.names, columns)
             writer.write_batch(pa.record_batch(columns, schema=schema))
             done += len(chunk)
             if on_progress:
@@ -123,6 +112,13 @@ def _write_features(
         if writer is None:
             writer = pa.ipc.new_file(sink, pa.schema([("row", pa.int64()), ("input_ids", pa.list_(pa.int32()))]))
         writer.close()
+
+
+def _refuse_nulls(names: Sequence[str], columns: Sequence[pa.Array]) -> None:
+    """Raise TypeError for a column that lacks a value: single rows are read without a look at what is null."""
+    for name, column in zip(names, columns, strict=True):
+        if column.null_count or (pa.types.is_list(column.type) and column.values.null_count):
+            raise TypeError(f"feature column '{name}' holds None; numbers and lists of numbers are allowed")
 
 
 def _type(name: str, values: Sequence[Any]) -> pa.DataType:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from hfkit.tasks.base import Row
 
 
@@ -68,7 +70,7 @@ class Rows(Sequence["Row"]):
     def __repr__(self) -> str:
         return f"Rows({self.name!r}, {len(self)} rows)"
 
-    def subset(self, indices: Sequence[int]) -> Rows:
+    def subset(self, indices: Sequence[int] | np.ndarray) -> Rows:
         """The rows with these numbers, in this order. All rows in their order keep the fingerprint."""
         import numpy as np
 

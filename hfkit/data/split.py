@@ -27,7 +27,7 @@ def limited(rows: Rows, limit: int | None) -> Rows:
     import numpy as np
 
     chosen = np.random.default_rng(LIMIT_SEED).permutation(len(rows))[:limit]
-    return rows.subset(np.sort(chosen).tolist())
+    return rows.subset(np.sort(chosen))
 
 
 def share(rows: Rows, settings: Data, group: str | None, *, columns: Sequence[Column]) -> tuple[Rows, Rows, str]:
@@ -49,7 +49,7 @@ def share(rows: Rows, settings: Data, group: str | None, *, columns: Sequence[Co
     import numpy as np
 
     held = int(np.searchsorted(np.cumsum(counts), part * len(rows))) + 1
-    inside = np.isin(keys, values[: min(held, len(values) - 1)])
+    inside = keys < values[min(held, len(values) - 1)]
     line = f"validation: {rows_text(int(inside.sum()))} held out of train ({100 * part:g} %{by(name)})"
     return divided(rows, inside, line)
 
@@ -63,8 +63,8 @@ def divided(rows: Rows, inside: np.ndarray, line: str) -> tuple[Rows, Rows, str]
     """The rows outside and inside of a mask (rows,), the latter named as held out; and the line, passed on."""
     import numpy as np
 
-    held = rows.subset(np.flatnonzero(inside).tolist()).renamed(f"{rows.name} (held out)")
-    return rows.subset(np.flatnonzero(~inside).tolist()), held, line
+    held = rows.subset(np.flatnonzero(inside)).renamed(f"{rows.name} (held out)")
+    return rows.subset(np.flatnonzero(~inside)), held, line
 
 
 def _nothing_to_split(rows: Rows, name: str | None) -> str:

@@ -85,18 +85,19 @@ def slice_values(
 
     Not `sliced`: of `columns` alone.
     """
-    places = {number: place for place, number in enumerate(found.rows.tolist())}
+    places = np.full(len(rows), -1)
+    places[found.rows] = np.arange(len(found))
     held: dict[str, list[str]] = {}
     has: Counter[str] = Counter()
     known: dict[str, str] = {}  # one string for each value: rows are many, values few
-    for number, row in enumerate(rows):
-        if number not in places:
+    for row, place in zip(rows, places, strict=True):
+        if place < 0:
             continue
         for name, value in {**(task.slices(row) if sliced else {}), **of_columns(row, columns)}.items():
             has[name] += 1
             if name not in held:
                 held[name] = [""] * len(found)
-            held[name][places[number]] = known.setdefault(value, value)
+            held[name][place] = known.setdefault(value, value)
     whole = {name: values for name, values in held.items() if has[name] == len(found)}
     return {name: values for name, values in whole.items() if name in columns or len(set(values)) > 1}
 
@@ -214,9 +215,7 @@ def _part(task: Task, found: Measured, means: Mapping[str, np.ndarray], inside: 
     }
 
 
-def _headline(
-    task: Task, found: Measured, means: Mapping[str, np.ndarray], inside: np.ndarray
-) -> dict[str, float]:
+def _headline(task: Task, found: Measured, means: Mapping[str, np.ndarray], inside: np.ndarray) -> dict[str, float]:
     """The headline metric of some rows, where it is no mean over rows."""
     name = task.headline[0]
     if name in means:

@@ -48,14 +48,14 @@ def resolve_length(
     """The length in tokens for these rows: `wanted`, or for auto the 99th percentile, within the model's positions."""
     limit = _positions(config)
     step = max(1, -(-len(rows) // SAMPLE))
-    sample = [rows[i] for i in range(0, len(rows), step)]
+    sample = (rows[number] for number in range(0, len(rows), step))
     lengths = _lengths(sample, tokenizer, *columns)
     if isinstance(wanted, int):
         length, why = min(wanted, limit), "as given" if wanted <= limit else f"{wanted} is beyond the model's positions"
     else:
         enough = int(np.percentile(lengths, SHARE, method="higher")) if len(lengths) else STEP
         length = min(-(-enough // STEP) * STEP, limit)
-        why = f"{SHARE}th percentile of {len(sample):,} rows is {enough} tokens"
+        why = f"{SHARE}th percentile of {len(lengths):,} rows is {enough} tokens"
     cut = int((lengths > length).sum())
     longest = int(lengths.max()) if len(lengths) else 0
     share = (
@@ -93,7 +93,7 @@ def _filler(tokenizer: PreTrainedTokenizerBase) -> int:
     return next(int(value) for value in ids if value is not None)
 
 
-def _lengths(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, first: str, second: str) -> np.ndarray:
+def _lengths(rows: Iterable[Row], tokenizer: PreTrainedTokenizerBase, first: str, second: str) -> np.ndarray:
     counts = [
         len(tokens)
         for chunk in batched(rows, 1000)

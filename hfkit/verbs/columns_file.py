@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from hfkit.errors import DataError
-from hfkit.files import json_line, write_text
+from hfkit.files import atomic_write, json_line
 from hfkit.tasks.scoring import ASIDE, Measured
 
 NAME = "columns.json"
+TOGETHER = 4096  # values that become text at once
 
 
 @dataclass(frozen=True)
@@ -31,20 +32,45 @@ class Evaluated:
 def write_columns(folder: Path, found: Evaluated) -> None:
     """Write the statistics of each row, without probabilities; numbers are exact."""
     measured = found.measured
-    columns = {name: values.tolist() for name, values in measured.columns.items() if not name.startswith(ASIDE)}
-    held = {
+    columns = {name: values for name, values in measured.columns.items() if not name.startswith(ASIDE)}
+    head = {
         "task": found.task,
         "settings": found.settings,
         "data": found.data,
         "unit": measured.unit,
         "unscored": measured.unscored,
-        "ids": measured.ids,
-        "rows": measured.rows.tolist(),
-        "groups": None if measured.groups is None else measured.groups.tolist(),
-        "columns": columns,
-        "slices": {name: list(values) for name, values in found.slices.items()},
     }
-    write_text(folder / NAME, json_line(held))
+    with atomic_write(folder / NAME) as handle:
+        handle.write(json_line(head).removesuffix("}\n"))
+        for name, pieces in {
+            "ids": _list(measured.ids),
+            "rows": _list(measured.rows),
+            "groups": ["null"] if measured.groups is None else _list(measured.groups),
+            "columns": _lists(columns),
+            "slices": _lists(found.slices),
+        }.items():
+            handle.write(f', "{name}": ')
+            handle.writelines(pieces)
+        handle.write("}\n")
+
+
+def _lists(named: Mapping[str, Sequence[str] | np.ndarray]) -> Iterator[str]:
+    """The JSON of {name: list}, in pieces."""
+    yield "{"
+    for number, (name, values) in enumerate(named.items()):
+        yield f"{', ' if number else ''}{json.dumps(name, ensure_ascii=False)}: "
+        yield from _list(values)
+    yield "}"
+
+
+def _list(values: Sequence[str] | np.ndarray) -> Iterator[str]:
+    """The JSON of a list, in pieces: the numbers and the text of a million rows would take hundreds of megabytes."""
+    yield "["
+    for first in range(0, len(values), TOGETHER):
+        part = values[first : first + TOGETHER]
+        text = json.dumps(part.tolist() if isinstance(part, np.ndarray) else part, ensure_ascii=False, allow_nan=False)
+        yield f"{', ' if first else ''}{text[1:-1]}"
+    yield "]"
 
 
 def read_columns(folder: Path) -> Evaluated:

@@ -32,10 +32,10 @@ def texts_of(task: Task | type[Task], rows: Iterable[Row]) -> Iterator[str]:
                 yield row[name]
 
 
-def sample_texts(task: Task | type[Task], rows: Sequence[Row], count: int = 1000) -> list[str]:
-    """Texts of rows spread evenly over the data."""
+def sample_texts(task: Task | type[Task], rows: Sequence[Row], count: int = 1000) -> Iterator[str]:
+    """Up to `count` texts of rows spread evenly over the data."""
     step = max(1, len(rows) // count)
-    return list(islice(texts_of(task, (rows[i] for i in range(0, len(rows), step))), count))
+    return islice(texts_of(task, (rows[i] for i in range(0, len(rows), step))), count)
 
 
 def strange_words(tokenizer: Any, config: Any, task: Task | type[Task], rows: Sequence[Row]) -> list[str]:
