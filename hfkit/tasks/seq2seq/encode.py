@@ -100,15 +100,15 @@ def resolved_length(
     return length, Resolution(key, length, f"{why}; {f'{cut:,}' if cut else 'none'} of them cut{longest}")
 
 
-def lengths(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, target: bool) -> np.ndarray:
+def lengths(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, *, target: bool) -> np.ndarray:
     """Tokens of each text, special ones included; (texts,) int64."""
     tokens = target_tokens if target else source_tokens
     return np.asarray([len(ids) for chunk in batched(texts, _AT_ONCE) for ids in tokens(chunk, tokenizer)], np.int64)
 
 
-def sampled(rows: Sequence[Row]) -> list[Row]:
+def sampled(rows: Sequence[Row]) -> Iterator[Row]:
     """At most `SAMPLE` rows, evenly spread."""
-    return [rows[number] for number in range(0, len(rows), max(1, -(-len(rows) // SAMPLE)))]
+    return (rows[number] for number in range(0, len(rows), max(1, -(-len(rows) // SAMPLE))))
 
 
 def _whole(found: Any, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:

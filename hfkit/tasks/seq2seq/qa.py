@@ -62,7 +62,7 @@ class QAGeneration:
         values, lines = self._positions(config)
         length = values.get("max_source_length", self.settings.max_source_length)
         question_room(self.settings, length)
-        texts = [answer["text"] for row in encode.sampled(rows) for answer in (row.get("answers") or [])[:1]]
+        texts = (answer["text"] for row in encode.sampled(rows) for answer in (row.get("answers") or [])[:1])
         sizes = encode.lengths(texts, tokenizer, target=True)
         key, wanted = "qa-generation.max_target_length", self.settings.max_target_length
         values["max_target_length"], line = encode.resolved_length(key, wanted, sizes, config, "answers")

@@ -77,12 +77,11 @@ class Seq2Seq:
         settings = self.settings
         check_languages(tokenizer, settings)
         tokenizer = with_languages(tokenizer, settings)
-        sample = encode.sampled(rows)
         found: dict[str, int] = {}
         lines = []
         texts = {
-            "source": [settings.source_prefix + row["source"] for row in sample],
-            "target": [row["target"] for row in sample if self.usable(row)],
+            "source": (settings.source_prefix + row["source"] for row in encode.sampled(rows)),
+            "target": (row["target"] for row in encode.sampled(rows) if self.usable(row)),
         }
         for side, held in texts.items():
             name = f"max_{side}_length"
