@@ -92,3 +92,10 @@ def error_of(*, code: int, message: str, hint: str | None = None, kind: str | No
     if found is not None:
         return found(message, hint)
     return Stopped(message, hint, code=code) if kind == Stopped.kind else HfkitError(message, hint)
+
+
+def told(error: Exception) -> HfkitError:
+    """An error as other processes hear of it, who would wait for this one otherwise: it can be pickled."""
+    if isinstance(error, HfkitError):
+        return error
+    return HfkitError(f"another process failed: {type(error).__name__}: {error}")

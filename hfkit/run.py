@@ -202,7 +202,7 @@ def open_run(path: Path) -> Run:
     """An existing run folder, one attempt further, its torn last event line cut off."""
     attempt = int(Run(path).facts().get("attempt", 0)) + 1
     run = Run(path.absolute(), attempt)
-    for scrap in (*path.glob(".*.tmp"), *path.glob(".tmp-*"), *path.glob("eval/*/.*.tmp")):
+    for scrap in (scrap for left in (".*.tmp", ".tmp-*", "eval/*/.*.tmp", "eval/.tmp-*") for scrap in path.glob(left)):
         shutil.rmtree(scrap, ignore_errors=True) if scrap.is_dir() else scrap.unlink(missing_ok=True)
     _cut_torn_line(path / "events.jsonl")
     run.update(attempt=attempt)

@@ -226,7 +226,7 @@ class Loading:
         """The mapping of the first rows; where they lack a column and rows may be skipped, that of all rows, which are
         read once more for that. Raises DataError."""
 
-        def match(have: list[str], first: int | None) -> tuple[Mapped, list[str]]:
+        def match(have: list[str], first: int | None, given: Mapping[str, Any] = given) -> tuple[Mapped, list[str]]:
             made = mapping_of.match(have, self.columns, given, need_gold=self.need_gold, where=place.name, first=first)
             return made, have
 
@@ -238,7 +238,9 @@ class Loading:
             if self.settings.on_bad_row == "error":
                 raise
         again = enumerate(place.records) if place.records is not None else read(place.files[0], self.how, _unsaid)
-        return match(names_of(again), None)
+        early = {column.name: mapping_of.well_known(column, names_of(head)) for column in self.columns}
+        kept = {name: found for name, found in early.items() if found is not None}  # what later rows do not change
+        return match(names_of(again), None, {**kept, **given})
 
     def _open(self, place: Place) -> Iterator[Record]:
         if place.records is not None:

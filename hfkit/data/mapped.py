@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from hfkit.errors import ResourceError
+
 RESIDENT_BYTES = 1 << 22  # about so much is read of a file before its pages are given up again
 OPENED = 16  # batches between two releases while their heads are read, each of which brings in up to a megabyte
 
@@ -75,7 +77,7 @@ class Mapped:
         return self.batches[number]
 
     def row(self, index: int) -> dict[str, Any]:
-        """One row: {column: a number, the array of a list, or the bytes of a text}. Raises IndexError.
+        """One row: {column: a number, the array of a list, or the bytes of a text}. Raises IndexError, ResourceError.
 
         Its bytes are read, not mapped: for one byte that is asked for, Linux maps up to a megabyte around it, so that
         rows asked for here and there would soon have the whole file in this process.
@@ -105,9 +107,15 @@ class Mapped:
         return found if layout.kind == np.uint8 else np.frombuffer(found, layout.kind)
 
     def _read(self, start: int, size: int) -> bytes:
+        if not size:
+            return b""  # a list without values may have no place in the file
         if hasattr(os, "pread"):
-            return os.pread(self._descriptor, size, start)
-        return self._pages[start : start + size]  # Windows
+            found = os.pread(self._descriptor, size, start)
+        else:
+            found = self._pages[start : start + size]  # Windows
+        if len(found) < size:
+            raise ResourceError(f"{self.path}: shorter than it was when it was opened", "remove it; it is made again")
+        return found
 
 
 def _layouts(batch: pa.RecordBatch, start: int) -> list[Layout]:
@@ -116,7 +124,7 @@ def _layouts(batch: pa.RecordBatch, start: int) -> list[Layout]:
 
 
 def _layout(name: str, column: pa.Array, start: int) -> Layout:
-    at = [0 if buffer is None else buffer.address - start for buffer in column.buffers()]  # none: it has no value
+    at = [buffer.address - start if buffer is not None and buffer.size else 0 for buffer in column.buffers()]
     if pa.types.is_large_string(column.type):
         return Layout(name, at[2], np.dtype(np.uint8), at[1], np.dtype(np.int64))
     if pa.types.is_list(column.type):

@@ -70,7 +70,7 @@ def save(
     whole: Whole | None = None,
     evaluation: Path | None = None,
 ) -> Path:
-    """Write `folder`/step-NNNNNNNN and return it; one that is there and whole is left as it is.
+    """Write `folder`/step-NNNNNNNN and return it; one that is there, whole and with its evaluation is left as it is.
 
     `state` is plain JSON, has "step", and is what a run goes on from; `facts` (epoch, examples, world, versions, ...)
     stand in the manifest for people. `whole` is what `collected` gave. `evaluation` is a folder of files that are kept
@@ -78,9 +78,8 @@ def save(
     """
     whole = whole or collected(model, optimizer, keep=True)
     path = folder / step_name(int(state["step"]))
-    if path.exists() and not problem_of(path):
+    if path.exists() and not problem_of(path) and (evaluation is None or (path / EVALUATION).is_dir()):
         return path
-    _remove(path)
     with atomic_folder(path) as temporary:
         save_model(model, tokenizer, temporary, dict(saved), weights=whole.weights)
         try:
@@ -94,6 +93,7 @@ def save(
             copy_files(evaluation, temporary / EVALUATION)
         write_json(temporary / "state.json", dict(state))
         write_manifest(temporary, {"step": state["step"], **(facts or {})})
+        _remove(path)
     return path
 
 

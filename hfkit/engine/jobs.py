@@ -38,8 +38,11 @@ class _Running:
     process: subprocess.Popen[bytes]
     out: IO[bytes]
 
-    def answer(self) -> dict[str, Any]:
-        """The JSON object that the command ended with; words for one that could not say any."""
+    def answer(self, request: str | None) -> dict[str, Any]:
+        """The JSON object that the command ended with; words for one that could not say any.
+
+        `request` is the signal that asked all to stop, if any: a command that says nothing then is taken as stopped.
+        """
         self.out.seek(0)
         lines = self.out.read().decode("utf-8", "replace").strip().splitlines()
         if lines:
@@ -48,8 +51,8 @@ class _Running:
         error: HfkitError = ResourceError(
             f"{self.job.name}: the process ended with {code} and said nothing", "memory may have run out; add --resume"
         )
-        if name := NUMBERS.get(-code):  # asked to stop before it had come so far that it listens
-            error = stopped(name, "before it had begun")
+        if name := request or NUMBERS.get(-code):  # asked to stop before it listened, or once more while it saved
+            error = stopped(name, "without a word")
         said = {"code": error.code, "kind": error.kind, "message": error.message, "hint": error.hint}
         return {"ok": False, "error": said}
 
@@ -97,7 +100,7 @@ def run_jobs(jobs: Sequence[Job], slots: Sequence[Slot]) -> Generator[tuple[Job,
                     running.remove(one)
                     children.processes.remove(one.process)
                     free.append(one.slot)
-                    answer = one.answer()
+                    answer = one.answer(_request(children))
                     if answer.get("ok"):
                         yield one.job, answer
                     elif _request(children) is None or answer["error"]["code"] not in CODES.values():

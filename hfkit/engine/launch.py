@@ -15,7 +15,7 @@ from types import FrameType
 from hfkit.engine.world import Launch
 from hfkit.errors import Delegated, ResourceError
 from hfkit.machine import cpus
-from hfkit.stopping import AGAIN_SECONDS, NUMBERS, forwarding
+from hfkit.stopping import AGAIN_SECONDS, CODES, NUMBERS, forwarding, stopped
 
 GRACE_SECONDS = 10.0
 
@@ -53,9 +53,13 @@ def launch(plan: Launch, command: Sequence[str] | None = None) -> Delegated:
     try:
         with forwarding():
             for local_rank in range(plan.local_size):
+                if family.heard:
+                    break
                 family.add(subprocess.Popen(command, env=_environment(plan, local_rank, port)))
             children = family.processes
             code, first = _wait(family)
+            if (name := _unheard(family, first)) is not None:
+                return Delegated(CODES[name], stopped(name, "before it had begun"), said=False)
             return Delegated(code, _killed(plan, first, children), said=(children[0].returncode or 0) >= 0)
     finally:
         restore()
@@ -76,6 +80,14 @@ def _environment(plan: Launch, local_rank: int, port: int) -> dict[str, str]:
     threads = {"OMP_NUM_THREADS": str(max(1, cpus() // plan.local_size))} if "OMP_NUM_THREADS" not in os.environ else {}
     started_by = {"HFKIT_STARTED_BY": plan.how}
     return {**os.environ, **threads, **started_by, **plan.place(local_rank).environment(plan.master, port)}
+
+
+def _unheard(family: Children, first: int | None) -> str | None:
+    """The signal that was handed on to a child which did not listen yet, and which ended it; None without one."""
+    if not family.processes:
+        return NUMBERS[family.heard[0][1]]
+    code = 0 if first is None else family.processes[first].returncode or 0
+    return NUMBERS.get(-code) if any(number == -code for _, number in family.heard) else None
 
 
 def _killed(plan: Launch, first: int | None, children: list[subprocess.Popen[bytes]]) -> ResourceError | None:

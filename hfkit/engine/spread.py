@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hfkit.engine.decode import Completion, Piece, pieces
 from hfkit.engine.place import Place
-from hfkit.errors import HfkitError
+from hfkit.errors import told
 from hfkit.recipe.keys import Generate
 from hfkit.stopping import Left
 
@@ -49,7 +49,7 @@ def decode_over(
     stop; when any process has one, all raise Left with it. Raises what `pieces` raises on any process, on all.
     """
     found: dict[int, dict[int, Completion]] = {row: {} for row in share.rows}
-    reason, failure = None, None
+    reason, failure = None, None  # any failure is told: the others would wait for this process
     try:
         for piece in pieces(model, tokenizer, share.prompts, settings, ids=share.ids):
             if reason := leave():
@@ -58,15 +58,15 @@ def decode_over(
             if piece.completion:
                 found[row][piece.sample] = piece.completion
             yield replace(piece, row=row)
-    except HfkitError as error:
+    except Exception as error:
         failure = error
-    told = place.gather((failure, reason, found))
-    for failure, _, _ in told:
-        if failure is not None:
-            raise failure
-    if reason := next((each for _, each, _ in told if each), None):
+    heard = place.gather((failure and told(failure), reason, found))
+    for problem in (failure, *(each for each, _, _ in heard)):
+        if problem is not None:
+            raise problem
+    if reason := next((each for _, each, _ in heard if each), None):
         raise Left(reason)
     if not place.world.main:
         return []
-    whole = {row: samples for _, _, part in told for row, samples in part.items()}
+    whole = {row: samples for _, _, part in heard for row, samples in part.items()}
     return [[whole[row][sample] for sample in sorted(whole[row])] for row in range(len(whole))]

@@ -130,6 +130,17 @@ class Tricks(Section):
         "auto", "what is classified: the first token, the mean or maximum of all, the last; auto: the checkpoint's own"
     )
 
+    def idle(self) -> list[str]:
+        """The keys that change nothing, since what they are about is switched off."""
+        uses = {
+            "adversarial_epsilon": (self.adversarial, ("fgm", "awp")),
+            "adversarial_start": (self.adversarial, ("fgm", "awp")),
+            "adversarial_lr": (self.adversarial, ("awp",)),
+            "ema_decay": (self.average, ("ema",)),
+            "swa_start": (self.average, ("swa",)),
+        }
+        return [name for name, (now, wanted) in uses.items() if now not in wanted]
+
 
 LEAST_TEMPERATURE = 1e-6  # but for 0
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from hfkit.errors import UsageError
 from hfkit.recipe.check import COMMAND_LINE, checked, hint
-from hfkit.recipe.keys import Recipe
+from hfkit.recipe.keys import Recipe, Tricks
 from hfkit.recipe.section import Section
 from hfkit.recipe.shipped import MAX_BYTES, find_recipe
 from hfkit.tasks import TASKS, task_class
@@ -194,7 +194,11 @@ def as_known(recipe: Recipe, path: Path) -> dict[str, Any] | None:
     if (found := _among(known, now, plain)) is None:
         return None
     sections = {k: _among(known[k], v, plain[k]) for k, v in found.items() if isinstance(v, Mapping)}
-    return None if None in sections.values() else {**found, **sections}
+    if None in sections.values():
+        return None
+    if (tricks := sections.get("tricks")) is not None:  # a default may have changed since, of what changes nothing
+        tricks |= {key: known["tricks"][key] for key in recipe.tricks.idle() if key in tricks}
+    return {**found, **sections}
 
 
 def _among(known: Any, values: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -210,8 +214,10 @@ def differences(values: Mapping[str, Any], path: Path) -> tuple[list[str], list[
     Two lists: what a run cannot go on with, and what it can.
     """
     # Read as a recipe, so that a key which a file is too old to have stands there with what it means.
-    then, now = flat(as_dict(build(read_mapping(path), where=str(path)))), flat(values)
-    ignored = {f"train.{key}" for key in CADENCE}
+    before = build(read_mapping(path), where=str(path))
+    then, now = flat(as_dict(before)), flat(values)
+    idle = set(before.tricks.idle()) & set(Tricks(**values["tricks"]).idle())
+    ignored = {*(f"train.{key}" for key in CADENCE), *(f"tricks.{key}" for key in idle)}
     keys = [k for k in {**then, **now} if k not in ignored and then.get(k) != now.get(k)]
     mild = {f"train.{key}" for key in ON_THE_WAY}
     lines = {k: f"{k}: {then.get(k)!r} -> {now.get(k)!r}" for k in keys}

@@ -71,7 +71,7 @@ def evaluations_of(name: str) -> dict[str, Source]:
     if (path / "metrics.json").is_file():
         return {path.name: Source(name, path / "predictions.jsonl", path)}
     run = find(name)
-    folders = sorted(place.parent for place in run.path.glob("eval/*/metrics.json"))
+    folders = sorted(place.parent for place in run.path.glob("eval/[!.]*/metrics.json"))
     if not folders:
         raise UsageError(f"{name}: the run has no evaluation", f"`hfkit eval {run.path.name} --data D` makes one")
     return {folder.name: Source(name, folder / "predictions.jsonl", folder) for folder in folders}

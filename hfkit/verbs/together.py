@@ -5,38 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
-from hfkit.errors import HfkitError
+from hfkit.errors import HfkitError, told
 from hfkit.events import Event
 
 T = TypeVar("T")
 
 
 def together(place: Any, work: Callable[[], T]) -> T:
-    """What `work` gives on the main process, told to all. Raises on all what it raises there."""
+    """What `work` gives on the main process, for all. What it raises there is raised on all, as `told` makes it."""
     outcome: T | None = None
-    failure: HfkitError | None = None
+    failure: Exception | None = None
     if place.world.main:
         try:
             outcome = work()
-        except HfkitError as error:
+        except Exception as error:
             failure = error
-    outcome, failure = place.gather((outcome, failure))[0]
-    if failure is not None:
-        raise failure
+    outcome, heard = place.gather((outcome, failure and told(failure)))[0]
+    if problem := failure or heard:
+        raise problem
     return outcome
 
 
 def dealt(place: Any, work: Callable[[], Sequence[T]]) -> T:
-    """This process's part of what `work` gives on the main process: one part for each. Raises on all what it raises."""
+    """This process's part of what `work` gives on the main process: one part for each. Raises as `together` does."""
     parts: list[tuple[T | None, HfkitError | None]] | None = None
+    failure: Exception | None = None
     if place.world.main:
         try:
             parts = [(part, None) for part in work()]
-        except HfkitError as error:
-            parts = [(None, error)] * place.world.size
-    part, failure = place.scatter(parts)
-    if failure is not None:
-        raise failure
+        except Exception as error:
+            failure, parts = error, [(None, told(error))] * place.world.size
+    part, heard = place.scatter(parts)
+    if problem := failure or heard:
+        raise problem
     return part
 
 
@@ -47,8 +48,8 @@ def made_for_all(
     others, which wait in `made_by_first`. Raises ResourceError when they cannot see its files."""
     try:
         made = yield from work
-    except HfkitError as error:
-        place.tell(name, error)
+    except Exception as error:
+        place.tell(name, told(error))
         raise
     place.tell(name, part(made))
     return made

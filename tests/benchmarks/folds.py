@@ -74,7 +74,7 @@ def killed_and_continued(words: list[str], output: Path) -> None:
     """SIGKILL while the third fold trains, after its first checkpoint, then --resume."""
     checkpoints = output / f"fold-{KILLED}-seed-42" / "checkpoints"
     process = subprocess.Popen([*HFKIT, *words, "-o", str(output), "--quiet"], stdout=subprocess.DEVNULL)
-    while process.poll() is None and not any(checkpoints.glob("*")):
+    while process.poll() is None and not any(checkpoints.glob("step-*")):
         time.sleep(0.2)
     if process.poll() is not None:
         raise SystemExit(f"the cross-validation ended with {process.returncode} before it was killed")
@@ -125,7 +125,7 @@ def trained(a: argparse.Namespace, competition: Folder) -> tuple[dict[str, Path]
     folders = {name: a.folder / name.replace(" ", "-") for name in (PLAIN, MEAN, SHORT)}
     for name, folder in folders.items():
         if not finished(folder):
-            hfkit(*cross_validation(a, competition, name), "-o", str(folder))
+            hfkit(*cross_validation(a, competition, name), "-o", str(folder), "--resume")
             print(f"{name}: trained", file=sys.stderr)
     killed = a.folder / "killed"
     if not finished(killed):

@@ -106,7 +106,7 @@ def with_own_vocabulary(folder: Path, train: Path) -> Path:
 def trained(a: argparse.Namespace, name: str, model: str) -> Path:
     """A run on the questions, which answers dev once, at its end."""
     output = a.folder / name
-    if not (output / "eval" / "validation" / "metrics.json").exists():
+    if not (output / "model" / "config.json").exists():
         hfkit.finetune(
             "squad", train=str(a.data / "squad/train.json"), validation=str(a.data / "squad/dev.json"), model=model,
             output=output, overwrite=True, cpu=True, processes=1,

@@ -227,3 +227,14 @@ def test_gold_that_is_needed_and_comes_late(tmp_path: Path, memory: bool) -> Non
 def test_other_columns_may_come_late() -> None:
     rows = [{"text": f"t{number}", "label": 0} for number in range(120)] + [{"text": "x", "label": 1, "note": "n"}]
     assert rows_of(rows, columns=Classify.columns)[120] == {"id": "120", "text": "x", "label": 1, "note": "n"}
+
+
+def test_a_late_column_does_not_take_the_place_of_an_early_one(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"sentence": f"s{number}"} for number in range(110)]
+    rows += [{"sentence": f"s{number}", "label": number % 2} for number in range(110, 150)]
+    rows[140]["text"] = "a stray one"  # the task's own name, which comes first where it is known from the start
+    spec = tmp_path / "a.jsonl"
+    spec.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    settings = Data(on_bad_row="skip", max_bad_rows=0.9)
+    read = load(str(spec), columns=Classify.columns, settings=settings, need_gold=True)
+    assert [row["text"] for row in read] == [f"s{number}" for number in range(110, 150)]

@@ -96,6 +96,27 @@ def test_features_come_back_as_encoded() -> None:
         found.take([4])
 
 
+def test_lists_that_are_empty_in_a_whole_batch() -> None:
+    """They have no place in the file: rows that are predicted have no targets."""
+
+    class Silent(Windows):
+        def encode(self, rows: Iterable[Any], tokenizer: Any) -> Iterator[Feature]:
+            yield from ({**feature, "target_ids": []} for feature in super().encode(rows, tokenizer))
+
+    found = encoded(data(*["abc"] * 1200), Silent(Settings()), Letters())
+    first, last = found.take([5, 1100])
+    assert first["target_ids"].tolist() == last["target_ids"].tolist() == []
+    assert last["input_ids"].tolist() == [97, 98, 99] and last["row"] == 1100
+
+
+def test_a_file_that_is_shorter_than_it_was() -> None:
+    mapped = encoded(data("abcde"), Windows(Settings()), Letters())._mapped
+    size = mapped.path.stat().st_size
+    assert len(mapped._read(size - 4, 4)) == 4 and mapped._read(-1, 0) == b""
+    with pytest.raises(ResourceError, match="shorter than it was"):
+        mapped._read(size - 4, 8)
+
+
 def test_many_batches() -> None:
     rows = data(*(f"text {i}" for i in range(2500)))
     found = encoded(rows, Windows(Settings(width=50)), Letters())

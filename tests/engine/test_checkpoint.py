@@ -215,3 +215,18 @@ def test_the_manifest_lists_every_file(saved: tuple[Path, Any, Any]) -> None:
     (path / "manifest.json").write_text(json.dumps(listed), encoding="utf-8")
     assert problem_of(path) is None
     assert {*listed["files"], "manifest.json"} == {file.name for file in path.iterdir()}
+
+
+def test_an_evaluation_that_comes_later_is_added(saved: tuple[Path, Any, Any], folder: Path, tmp_path: Path) -> None:
+    """A checkpoint that was written before its evaluation, as on a request to stop, is written anew with it."""
+    _, model, optimizer = saved
+    scores = tmp_path / "validation"
+    scores.mkdir()
+    (scores / "metrics.json").write_text("{}", encoding="utf-8")
+    path = folder / "step-00000004"
+    tokenizer, state = load_tokenizer(locate(str(path))), {"step": 4, "best": None}
+    given = {"model": model, "tokenizer": tokenizer, "optimizer": optimizer, "saved": {"task": "classify"}}
+    for _ in range(2):  # the second time it is as it should be
+        assert checkpoints.save(folder, state=state, evaluation=scores, **given) == path
+        assert (path / "evaluation/metrics.json").exists() and checkpoints.find_newest(folder).path == path
+    assert not list(folder.glob(".tmp-*"))

@@ -6,6 +6,8 @@ import importlib
 import json
 import os
 import signal
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -205,3 +207,13 @@ def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     assert jobs.slots_for(cpu=False, processes=1) == [{"CUDA_VISIBLE_DEVICES": "5"}]
     with pytest.raises(UsageError, match="this machine has 2 GPUs"):
         jobs.slots_for(cpu=False, processes=3)
+
+
+def test_a_process_without_a_word_counts_as_stopped_when_all_were_asked_to() -> None:
+    """A second Ctrl-C ends a child at once, before it prints anything."""
+    process = jobs.subprocess.Popen([sys.executable, "-c", "raise SystemExit(130)"])
+    process.wait()
+    with tempfile.TemporaryFile() as out:
+        one = jobs._Running(job("help", "qa"), {}, process, out)
+        assert one.answer("SIGINT")["error"]["code"] == 130
+        assert one.answer(None)["error"]["code"] == 5

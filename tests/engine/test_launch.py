@@ -86,5 +86,7 @@ def test_a_signal_that_comes_before_all_children_are_there_reaches_them(monkeypa
     monkeypatch.setattr(launching.subprocess, "Popen", asked_meanwhile)
     begun = time.monotonic()
     with listening():  # as the command line does
-        assert launch(TWO, python("time.sleep(60)")).code == 128 + signal.SIGUSR1
-    assert [child.returncode for child in started] == [-signal.SIGUSR1] * 2 and time.monotonic() - begun < 40
+        ended = launch(TWO, python("time.sleep(60)"))
+    assert ended.code == 75 and "stopped by SIGUSR1" in str(ended.problem), "a scheduler is to start it again"
+    assert [child.returncode for child in started] == [-signal.SIGUSR1], "no other was started"
+    assert time.monotonic() - begun < 40

@@ -13,6 +13,7 @@ from hfkit.recipe import Data, Generate, Recipe, Scratch, Train
 from hfkit.recipe.describe import describe
 from hfkit.recipe.load import (
     as_dict,
+    as_known,
     build,
     check_override_sections,
     differences,
@@ -278,6 +279,18 @@ def test_a_file_older_than_a_key_means_its_default(tmp_path: Path) -> None:
     assert differences(values, tmp_path / "recipe.yaml") == ([], [])
     values["tricks"]["r_drop"] = 1.0
     assert differences(values, tmp_path / "recipe.yaml") == (["tricks.r_drop: 0.0 -> 1.0"], [])
+
+
+def test_a_default_that_changed_since_counts_only_where_it_is_at_work(tmp_path: Path) -> None:
+    path, recipe = tmp_path / "recipe.yaml", build({"task": "nli"})
+    values = as_dict(recipe)
+    path.write_text(dump_yaml({**values, "tricks": {**values["tricks"], "adversarial_lr": 1.0}}), encoding="utf-8")
+    assert differences(values, path) == ([], [])
+    then = as_known(recipe, path)
+    assert then is not None and then["tricks"]["adversarial_lr"] == 1.0, "as the run's identity was made"
+    awp = build({"task": "nli", "tricks": {"adversarial": "awp"}})
+    path.write_text(dump_yaml(as_dict(build(as_dict(awp), ["tricks.adversarial_lr=1"]))), encoding="utf-8")
+    assert differences(as_dict(awp), path)[0] == ["tricks.adversarial_lr: 1.0 -> 0.001"]
 
 
 def test_a_typo_in_the_middle_of_a_typed_key_is_put_to_the_command_line() -> None:

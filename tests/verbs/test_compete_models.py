@@ -35,7 +35,7 @@ def ended(contest: Contest, member: Member, *, status: str = "done", shares: dic
             (run / name).write_text("{}", encoding="utf-8")
     entry = {"event": "ended", "name": member.name, "member": member.entry(), "status": status}
     contest.journal.add({**entry, **({"taken": True, "shares": shares} if shares else {})})
-    tidied(contest)
+    assert list(tidied(contest)) == []
 
 
 def with_models(contest: Contest) -> set[str]:
@@ -69,8 +69,25 @@ def test_what_is_submitted_and_the_stage_at_work_are_kept(contest: Contest) -> N
     at_work = next(SETTING.runs(contest.folder))[1] / "checkpoints" / "step-00000004"
     at_work.mkdir(parents=True)
     contest.journal.add({"event": "begun", "name": SETTING.name, "member": SETTING.entry()})
-    tidied(contest)
+    assert list(tidied(contest)) == []
     assert at_work.exists(), "it is gone on with"
     contest.journal.add({"event": "ended", "name": SETTING.name, "member": SETTING.entry(), "status": "failed"})
-    tidied(contest)
+    assert list(tidied(contest)) == []
     assert not at_work.exists(), "no stage that failed is tried again"
+
+
+def test_a_removal_that_was_killed_is_finished_and_one_that_fails_is_a_warning(
+    contest: Contest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(contest, CV, shares={CV.name: 1.0})
+    half = next(SETTING.runs(contest.folder))[1] / ".tmp-del-model-0a1b2c3d"
+    half.mkdir(parents=True)
+    ended(contest, SETTING, status="dropped")
+    assert not half.exists()
+
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("hfkit.verbs.compete.models.remove_folder", refused)
+    (event,) = tidied(contest)
+    assert event.kind == "warning" and "Permission denied" in event.fields["text"]

@@ -151,7 +151,7 @@ def until_time_is_up(contest: Contest, frame: Frame, end: Ending) -> Generator[E
         while True:
             clock.check()
             yield from average(contest)
-            tidied(contest)
+            yield from tidied(contest)
             now = known(frame, journal.ended(), budget=clock.budget, left=clock.left)
             planned = upcoming(now)
             end.left_out = left_out(planned)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,10 @@ def out_of_play(entries: Sequence[Mapping[str, Any]], submitted: Collection[str]
 
 
 def remove_models(members: Iterable[Member], folder: Path) -> None:
-    """Remove what is large of the runs of these members; what was removed already is passed over."""
+    """Remove what is large of the runs of these members; what was removed already is passed over. Raises OSError."""
     for member in members:
         for _, run in member.runs(folder):
             for name in LARGE:
                 remove_folder(run / name)
+            for half in run.glob(".tmp-del-*"):  # of a removal that was killed
+                shutil.rmtree(half, ignore_errors=True)

@@ -179,10 +179,13 @@ def _averaged(contest: Contest, members: Sequence[Member], entry: dict[str, Any]
     yield from contend(contest, found, entry, runs=sum(len(member.held) for member in members))
 
 
-def tidied(contest: Contest) -> None:
+def tidied(contest: Contest) -> Work:
     """Remove models that neither what stands nor any later average is made of: a disk may not hold those of all."""
     stands = submitted(contest.journal.entries, contest.output) or {}
-    remove_models(out_of_play(contest.journal.ended(), stands.get("shares", {})), contest.folder)
+    try:
+        remove_models(out_of_play(contest.journal.ended(), stands.get("shares", {})), contest.folder)
+    except OSError as error:  # the competition needs no room yet
+        yield warning(f"models that are no longer needed stay: {error}")
 
 
 def put_back(contest: Contest, likely: Sequence[Prediction]) -> Work:

@@ -34,18 +34,11 @@ def check_tricks(recipe: Recipe, task: Task) -> None:
 def idle_tricks(recipe: Recipe, task: Task) -> list[str]:
     """Lines about keys of the section that are set and change nothing."""
     tricks = recipe.tricks
-    uses = {
-        "adversarial_epsilon": ("adversarial", "fgm", "awp"),
-        "adversarial_start": ("adversarial", "fgm", "awp"),
-        "adversarial_lr": ("adversarial", "awp"),
-        "ema_decay": ("average", "ema"),
-        "swa_start": ("average", "swa"),
-    }
     lines = []
-    for key, (switch, *wanted) in uses.items():
-        given, now = getattr(tricks, key), getattr(tricks, switch)
-        if given != Tricks.model_fields[key].default and now not in wanted:
-            lines.append(f"tricks.{key} has no effect: tricks.{switch} is {now or 'null'}")
+    for key in tricks.idle():
+        if getattr(tricks, key) != Tricks.model_fields[key].default:
+            switch = "adversarial" if key.startswith("adversarial") else "average"
+            lines.append(f"tricks.{key} has no effect: tricks.{switch} is {getattr(tricks, switch) or 'null'}")
     if tricks.r_drop and recipe.dropout == 0 and recipe.attention_dropout == 0:
         lines.append("tricks.r_drop has no effect: without dropout both passes are the same")
     for key in ("multi_dropout", "pooling"):

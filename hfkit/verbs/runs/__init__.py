@@ -63,7 +63,7 @@ def model_name(value: Any) -> str | None:
 def evaluations(run: Run) -> list[dict[str, Any]]:
     """What `eval` wrote below the run, by name."""
     found = []
-    for path in sorted(run.path.glob("eval/*/metrics.json")):
+    for path in sorted(run.path.glob("eval/[!.]*/metrics.json")):
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -150,8 +150,12 @@ def _refuse_two_spellings(recipe: Recipe, axes: Sequence[Axis], fixed: Sequence[
     known = [(word, own(key)) for word in fixed for key in _keys_of(*split_override(word))]
     for number, (text, key) in enumerate(searched):
         for other, its_key in (*known, *searched[:number]):
-            if f"{key}.".startswith(f"{its_key}.") or f"{its_key}.".startswith(f"{key}."):
+            if key == its_key:
                 raise two_spellings(other, text)
+            if f"{key}.".startswith(f"{its_key}.") or f"{its_key}.".startswith(f"{key}."):
+                raise UsageError(
+                    f"{other} and {text}: one gives a whole section, the other a key in it", "give the keys one by one"
+                )
 
 
 def _keys_of(dotted: str, value: Any) -> list[str]:
