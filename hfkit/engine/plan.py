@@ -14,6 +14,26 @@ def epoch_order(count: int, seed: int, epoch: int) -> Indices:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Optimizer steps of one pass; the last one may be short."""
+    return -(-count // batch_size)
+
+
+class Drawn:
+    """The features of every optimizer step: each epoch is an order of all of them, cut into steps."""
+
+    def __init__(self, count: int, batch_size: int, seed: int) -> None:
+        self.count, self.batch_size, self.seed = count, batch_size, seed
+        self._epoch, self._order = -1, np.zeros(0, dtype=np.int64)
+
+    def examples(self, step: int) -> Indices:
+        """The numbers of the features of a step, counted from 0."""
+        epoch, index = divmod(step, steps_per_epoch(self.count, self.batch_size))
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, epoch_order(self.count, self.seed, epoch)
+        return self._order[index * self.batch_size : (index + 1) * self.batch_size]
+
+
 def micro_batches(indices: Indices, lengths: np.ndarray, size: int, *, by_length: bool = True) -> list[Indices]:
     """A step cut into micro-batches of at most `size` features; `by_length` puts similar lengths together.
 

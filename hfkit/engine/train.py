@@ -29,7 +29,7 @@ from hfkit.engine.packing import Packed, plain
 from hfkit.engine.parts import leaves_unused
 from hfkit.engine.perturb import perturbation
 from hfkit.engine.place import Place
-from hfkit.engine.plan import epoch_order, micro_batches, share_of
+from hfkit.engine.plan import Drawn, micro_batches, share_of
 from hfkit.engine.regional import eager
 from hfkit.engine.shard import local
 from hfkit.engine.threads import training_threads
@@ -42,11 +42,6 @@ if TYPE_CHECKING:
 
 
 NO_TRICKS = Tricks()
-
-
-def steps_per_epoch(count: int, batch_size: int) -> int:
-    """Optimizer steps of one pass; the last one may be short."""
-    return -(-count // batch_size)
 
 
 class Training:
@@ -91,8 +86,7 @@ class Training:
         self.task, self.features, self.place = task, features, place
         self.schedule, self.batch_size, self.micro_batch_size = schedule, batch_size, micro_batch_size
         self.max_grad_norm, self.seed, self.pad_id = max_grad_norm, seed, pad_id
-        self._per_epoch = steps_per_epoch(len(features), batch_size)
-        self._order: tuple[int, np.ndarray] | None = None
+        self._drawn = Drawn(len(features), batch_size, seed)
         self.outcomes = Outcomes(scaled=place.precision == "float16")
         self.pulse: Callable[[], None] = lambda: None
         named = {name: p for name, p in plain(model).named_parameters() if p.requires_grad}
@@ -110,7 +104,7 @@ class Training:
         `indices` are features to take in place of the plan's, for a trial. Returns lines to show: when memory ran out,
         `micro_batch_size` is now smaller, or there is one thread. Raises ResourceError when nothing is small enough.
         """
-        indices = self._indices(step) if indices is None else indices
+        indices = self._drawn.examples(step) if indices is None else indices
         lines: list[str] = []
         while (sums := self._gradients(step, indices, ask=ask)) is None:
             lines.append(self._take_less(step, indices))
@@ -154,7 +148,7 @@ class Training:
 
     def passed(self, step: int) -> bool:
         """Do the passes of a step and forget its gradients: nothing has moved. False when memory ran out."""
-        done = self._gradients(step, self._indices(step), ask=False) is not None
+        done = self._gradients(step, self._drawn.examples(step), ask=False) is not None
         self.optimizer.zero_grad(set_to_none=True)
         if not done:
             give_back(self.place.device)
@@ -293,12 +287,6 @@ class Training:
         self.optimizer.zero_grad(set_to_none=self.place.device.type != "cpu")
         values = torch.stack([(totals[0] / count).float(), norm.detach().float(), totals[2].float()])
         self.outcomes.add(step, len(indices), int(self.features.lengths[indices].sum()), lr, values)
-
-    def _indices(self, step: int) -> np.ndarray:
-        epoch, index = divmod(step, self._per_epoch)
-        if self._order is None or self._order[0] != epoch:
-            self._order = (epoch, epoch_order(len(self.features), self.seed, epoch))
-        return self._order[1][index * self.batch_size : (index + 1) * self.batch_size]
 
     def _no_sync(self) -> AbstractContextManager[Any]:
         return self.place.accelerator.no_sync(self.model)

@@ -38,32 +38,19 @@ def losses(run: Path) -> dict[int, float]:
 
 def shares(world: int) -> list[list[int]]:
     """The examples of each step over all processes of a world, with their weights."""
-    from types import SimpleNamespace
-
     import numpy as np
 
-    from hfkit.engine.plan import micro_batches, share_of
-    from hfkit.engine.train import Training
+    from hfkit.engine.plan import Drawn, micro_batches, share_of
 
-    found = []
+    lengths = np.arange(61) % 9 + 3
+    drawn, found = Drawn(len(lengths), 8, 42), []
     for step in range(STEPS):
         rows: list[int] = []
         for rank in range(world):
-            lengths = np.arange(61) % 9 + 3
-            plan = SimpleNamespace(features=_Sized(lengths), seed=42, batch_size=8, _per_epoch=8, _order=None)
-            indices = Training._indices(plan, step)  # type: ignore[arg-type]
-            parts = micro_batches(indices, lengths, 4)
+            parts = micro_batches(drawn.examples(step), lengths, 4)
             rows += [int(i) for _, part, weight, _ in share_of(parts, rank, world) if weight for i in part]
         found.append(sorted(rows))
     return found
-
-
-class _Sized:
-    def __init__(self, lengths: Any) -> None:
-        self.lengths = lengths
-
-    def __len__(self) -> int:
-        return len(self.lengths)
 
 
 def worlds(drill: Drill) -> None:

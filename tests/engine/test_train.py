@@ -18,7 +18,8 @@ from hfkit.engine.optimize import Schedule, build_optimizer
 from hfkit.engine.outcomes import Outcomes, StepDone
 from hfkit.engine.packing import packed
 from hfkit.engine.place import take_place
-from hfkit.engine.train import Training, steps_per_epoch
+from hfkit.engine.plan import Drawn, steps_per_epoch
+from hfkit.engine.train import Training
 from hfkit.errors import DivergenceError, UsageError
 from hfkit.models import load_model, load_tokenizer, locate
 from hfkit.tasks.classify import Classify, ClassifySettings
@@ -173,7 +174,7 @@ def test_the_last_step_of_an_epoch_is_short_not_dropped(small: Path, task: Any) 
     done = run(made, 6)
     assert [d.features for d in done] == [8, 8, 5, 8, 8, 5]
     assert sum(d.tokens for d in done[:3]) == data.lengths.sum()
-    seen = [made._indices(step).tolist() for step in range(6)]
+    seen = [Drawn(21, 8, made.seed).examples(step).tolist() for step in range(6)]
     assert all(sorted(i for step in epoch for i in step) == list(range(21)) for epoch in (seen[:3], seen[3:]))
     assert seen[:3] != seen[3:]
 

@@ -15,8 +15,9 @@ from hfkit.engine.pace import parse_time
 from hfkit.engine.packing import packed
 from hfkit.engine.parts import rate_shares
 from hfkit.engine.perturb import epsilon_of
+from hfkit.engine.plan import steps_per_epoch
 from hfkit.engine.shard import shard
-from hfkit.engine.train import Training, steps_per_epoch
+from hfkit.engine.train import Training
 from hfkit.errors import ModelError
 from hfkit.events import Event, note, resolved, warning
 from hfkit.models import load_model, locate

@@ -8,7 +8,8 @@ from typing import Any
 
 from hfkit.engine.checkpoint import bare, collected, save
 from hfkit.engine.packing import plain
-from hfkit.engine.train import Training, steps_per_epoch
+from hfkit.engine.plan import steps_per_epoch
+from hfkit.engine.train import Training
 from hfkit.machine import versions
 from hfkit.recipe.load import identity
 from hfkit.run import Run
