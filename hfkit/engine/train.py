@@ -19,7 +19,7 @@ import torch
 
 from hfkit.engine.average import average_of
 from hfkit.engine.collate import collate
-from hfkit.engine.cpu import Crew, twin
+from hfkit.engine.cpu import Crew, clear, twin
 from hfkit.engine.drawn import seen
 from hfkit.engine.loss import loss_of
 from hfkit.engine.memory import give_back, out_of_memory
@@ -283,8 +283,7 @@ class Training:
         self.optimizer.step()
         # Fused optimizers write without counting it, and 16-bit copies of weights are made again by that count.
         torch.autograd.graph.increment_version(self._parameters)
-        # A CPU keeps the memory of gradients: clearing it costs less than asking the system for it again.
-        self.optimizer.zero_grad(set_to_none=self.place.device.type != "cpu")
+        clear(self.bare)
         values = torch.stack([(totals[0] / count).float(), norm.detach().float(), totals[2].float()])
         self.outcomes.add(step, len(indices), int(self.features.lengths[indices].sum()), lr, values)
 

@@ -68,17 +68,22 @@ def restored() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def load(folder: Path, task: Classify) -> Any:
-    model, _ = load_model(find(str(folder)), task.head, model_config=task.model_config(), fresh_head="refuse")
+def load(folder: Path, task: Classify, attention_dropout: float | None = None) -> Any:
+    model, _ = load_model(
+        find(str(folder)), task.head, model_config=task.model_config(), fresh_head="refuse",
+        attention_dropout=attention_dropout,
+    )  # fmt: skip
     return model
 
 
-def training(folder: Path, task: Classify, threads: int, *, precision: str = "float32", batch: int = 12) -> Training:
+def training(
+    folder: Path, task: Classify, threads: int, *, precision: str = "float32", attention_dropout: float | None = None
+) -> Training:
     place = take_place(cpu=True, precision=precision)
     torch.set_num_threads(threads)
-    model = load(folder, task)
+    model = load(folder, task, attention_dropout)
     return Training(
-        packed(model, place), build_optimizer(model, 1e-3, 0.01), task, Listed(36), batch_size=batch,  # type: ignore[arg-type]
+        packed(model, place), build_optimizer(model, 1e-3, 0.01), task, Listed(36), batch_size=12,  # type: ignore[arg-type]
         micro_batch_size=4, max_grad_norm=1.0, seed=3, schedule=Schedule(1e-3, 9, 0, "constant"), place=place, pad_id=0,
     )  # fmt: skip
 
@@ -99,9 +104,10 @@ def test_two_threads_take_the_steps_of_one(family: str, checkpoints: Any, task: 
 
 
 def test_in_bfloat16_they_learn_from_the_weights_of_every_step(checkpoints: Any, task: Classify) -> None:
+    """Without attention dropout: what a group is padded to depends on the format, and so do its masks."""
     losses = []
     for precision, threads in (("float32", 1), ("bfloat16", 2)):
-        made = training(checkpoints("bert"), task, threads, precision=precision)
+        made = training(checkpoints("bert"), task, threads, precision=precision, attention_dropout=0.0)
         for step in range(9):
             made.advance(step)
         losses.append([d.loss for d in made.finished(wait=True)])
@@ -132,7 +138,7 @@ def test_an_error_of_any_thread_ends_all_and_leaves_no_gradients_behind() -> Non
     for failing in (0, 1):
         with pytest.raises(MemoryError, match=str(failing)):
             crew.run(work, [0, 1])
-        assert models[1].weight.grad is not None and not models[1].weight.grad.any()
+        assert models[1].weight.grad is None
     assert sorted(ended) == [0, 0, 1, 1]
     models[0].weight.grad, failing = None, -1
     assert crew.run(work, [0, 1, 2]) == [0, 1, 2]

@@ -18,6 +18,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from hfkit.engine.cpu.layers import Embedding, clear
 from hfkit.engine.cpu.masks import draw_alone
 
 MOST = 2  # threads of a crew: each holds gradients of its own; more cores go into the products
@@ -73,6 +74,7 @@ class Crew:
         return [shares[place % count][place // count] for place in range(len(items))]
 
     def _collect(self) -> None:
+        """Add what the twins have to the gradients of the first model, in the order of the models."""
         for model in self.models[1:]:
             pairs = zip(self.models[0].parameters(), model.parameters(), strict=True)
             met = [(own, other) for own, other in pairs if other.grad is not None]
@@ -82,6 +84,10 @@ class Crew:
             both = [(own.grad, other.grad) for own, other in met if other.grad is not None]
             if both:
                 torch._foreach_add_([own for own, _ in both], [other for _, other in both])
+            for layer, table in zip(self.models[0].modules(), model.modules(), strict=True):
+                if isinstance(layer, Embedding) and isinstance(table, Embedding):
+                    for ids, gradient in table.aside or ():
+                        layer.add(ids, gradient)
 
 
 def _begin(threads: int) -> None:
@@ -89,18 +95,15 @@ def _begin(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def clear(model: nn.Module) -> None:
-    """Gradients become 0; their memory stays, which costs less than to ask the system for it again."""
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    if gradients:
-        torch._foreach_zero_(gradients)
-
-
 def twin(model: nn.Module) -> nn.Module:
     """A copy of `model` with the same weights in the same memory: a step of the one moves both."""
     memo: dict[int, object] = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in model.parameters()}
     memo |= {id(b): b for b in model.buffers()}
-    return copy.deepcopy(model, memo)
+    made = copy.deepcopy(model, memo)
+    for layer in made.modules():
+        if isinstance(layer, Embedding):
+            layer.aside = []
+    return made
 
 
 @contextmanager

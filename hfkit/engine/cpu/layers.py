@@ -62,26 +62,48 @@ class Embedding(nn.Module):
         super().__init__()
         self.weight, self.padding_idx = layer.weight, layer.padding_idx
         self.num_embeddings, self.embedding_dim = layer.num_embeddings, layer.embedding_dim
+        self.aside: list[tuple[torch.Tensor, torch.Tensor]] | None = None  # a twin's gradients: ids, rows
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        return _Embedding.apply(self.weight, ids, self.padding_idx)
+        return _Embedding.apply(self.weight, ids, self)
+
+    def add(self, ids: torch.Tensor, gradient: torch.Tensor) -> None:
+        """Add the gradient (ids, size) of those rows of the table, or put it aside where that is asked for."""
+        if self.aside is not None:
+            self.aside.append((ids, gradient))
+            return
+        if self.weight.grad is None:
+            self.weight.grad = torch.zeros_like(self.weight)
+        self.weight.grad.index_add_(0, ids, gradient.to(self.weight.dtype))
 
 
 class _Embedding(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: torch.Tensor, ids: torch.Tensor, padding_idx: int | None) -> torch.Tensor:
-        ctx.weight, ctx.padding_idx = weight, padding_idx
+    def forward(ctx: Any, weight: torch.Tensor, ids: torch.Tensor, layer: Embedding) -> torch.Tensor:
+        ctx.layer = layer
         ctx.save_for_backward(ids)
         return nn.functional.embedding(ids, weight)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[None, None, None]:
-        (ids,) = ctx.saved_tensors
-        weight = ctx.weight
+        (ids,), padding = ctx.saved_tensors, ctx.layer.padding_idx
         rows, g = ids.flatten(), gradients[0].flatten(0, -2)
-        if ctx.padding_idx is not None:
-            g = g.masked_fill((rows == ctx.padding_idx)[:, None], 0.0)
-        if weight.grad is None:
-            weight.grad = torch.zeros_like(weight)
-        weight.grad.index_add_(0, rows, g.to(weight.dtype))
+        if padding is not None:
+            g = g.masked_fill((rows == padding)[:, None], 0.0)
+        ctx.layer.add(rows, g)
         return None, None, None
+
+
+def clear(model: nn.Module) -> None:
+    """Let go of gradients. A table's stays and becomes 0: to ask the system for its memory again costs more."""
+    tables = [layer for layer in model.modules() if isinstance(layer, Embedding)]
+    for table in tables:
+        if table.aside is not None:
+            table.aside.clear()
+    kept = [table.weight for table in tables]
+    for parameter in model.parameters():
+        if not any(parameter is weight for weight in kept):
+            parameter.grad = None
+    gradients = [weight.grad for weight in kept if weight.grad is not None]
+    if gradients:
+        torch._foreach_zero_(gradients)
