@@ -8,24 +8,36 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 USUAL = {  # what asks for nothing, beside null
+    "bad_words_ids": [],
+    "begin_suppress_tokens": [],
+    "encoder_no_repeat_ngram_size": 0,
+    "encoder_repetition_penalty": 1.0,
+    "guidance_scale": 1.0,
     "min_length": 0,
     "min_new_tokens": 0,
     "no_repeat_ngram_size": 0,
     "repetition_penalty": 1.0,
+    "sequence_bias": {},
     "suppress_tokens": [],
 }
+USUAL_SAMPLING = {"epsilon_cutoff": 0.0, "eta_cutoff": 0.0, "min_p": 0.0, "typical_p": 1.0}
+FORCED = ("forced_bos_token_id", "forced_eos_token_id")  # which encoder-decoders follow
 
 
-def left_out(model: PreTrainedModel, num_beams: int = 1) -> list[str]:
-    """A line when the generation config asks for what greedy decoding and sampling here do not do.
+def left_out(model: PreTrainedModel, num_beams: int = 1, *, samples: bool = False) -> list[str]:
+    """A line when the generation config asks for what greedy decoding, or sampling (`samples`), here does not do.
 
     Beam search is transformers' own (see beams.py), and does it all.
     """
     if num_beams > 1:
         return []
     config: Any = model.generation_config
-    asked = {name: getattr(config, name, None) for name in USUAL}
-    lines = [f"{name}={value}" for name, value in asked.items() if value is not None and value != USUAL[name]]
+    usual: dict[str, Any] = {**USUAL, **(USUAL_SAMPLING if samples else {}), "num_beams": 1}
+    if not getattr(model.config, "is_encoder_decoder", False):
+        usual |= dict.fromkeys(FORCED)
+    asked = {name: getattr(config, name, None) for name in usual}
+    lines = [f"{name}={value}" for name, value in asked.items() if value is not None and value != usual[name]]
     if not lines:
         return []
-    return [f"the checkpoint's generation config asks for {', '.join(lines)}, which is not done here"]
+    beams = "; generate.num_beams searches with beams" if (asked["num_beams"] or 1) > 1 else ""
+    return [f"the checkpoint's generation config asks for {', '.join(lines)}, which is not done here{beams}"]

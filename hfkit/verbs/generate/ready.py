@@ -166,7 +166,8 @@ def loaded(plan: Plan) -> Generator[Event, None, Any]:
     model, notes = load_model(plan.checkpoint, plan.reader.head, model_config={}, fresh_head="refuse", dtype=stored)
     if plan.reader.task is not None:
         write_in(model, plan.tokenizer, plan.reader.task.settings)
-    yield from map(note, [*notes, *left_out(model, plan.settings.num_beams)])
+    samples = bool(plan.settings.temperature)
+    yield from map(note, [*notes, *left_out(model, plan.settings.num_beams, samples=samples)])
     return model.to(plan.device)
 
 
