@@ -36,6 +36,8 @@ def left_out(model: PreTrainedModel, num_beams: int = 1, *, samples: bool = Fals
     if not getattr(model.config, "is_encoder_decoder", False):
         usual |= dict.fromkeys(FORCED)
     asked = {name: getattr(config, name, None) for name in usual}
+    if getattr(model.config, "is_encoder_decoder", False):  # which never write single forbidden tokens
+        asked["bad_words_ids"] = [words for words in asked["bad_words_ids"] or () if len(words) > 1]
     lines = [f"{name}={value}" for name, value in asked.items() if value is not None and value != usual[name]]
     if not lines:
         return []

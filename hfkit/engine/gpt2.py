@@ -246,9 +246,9 @@ def _mixed(
 ) -> torch.Tensor:
     """The attention (rows, heads, 1, size) of one token of each row; `mask` is added to scores.
 
-    On CPUs two products are faster than the fused kernel where there are several rows.
+    On CPUs two products are faster than the fused kernel where there are several rows; one row is no exception.
     """
-    if q.device.type != "cpu" or len(q) == 1:
+    if q.device.type != "cpu":
         return functional.scaled_dot_product_attention(q, keys, values, mask, scale=scale)
     scores = (q * scale) @ keys.transpose(-1, -2)
     if mask is not None:

@@ -20,7 +20,7 @@ from transformers.modeling_outputs import (
 
 from hfkit.engine import attention, heads
 from hfkit.engine.asked import asked_only
-from hfkit.engine.cpu import forget, keep_freed_memory, lean
+from hfkit.engine.cpu import forget, keep_freed_memory, lean, narrow_last
 from hfkit.models.families import ENCODER_DECODERS, OFFSET_POSITIONS, PACKED
 
 if TYPE_CHECKING:
@@ -46,9 +46,12 @@ def packed(model: Any, place: Place, *, masks: int = 1, compiled: bool = False) 
         return Headed(model, masks) if classifies(model) and unlike else model
     attention.register()
     model.set_attn_implementation(attention.NAME)
+    narrowed = False
     if place.device.type == "cpu" and not place.sharded and not compiled:
-        lean(model, DTYPES[place.precision], alone=place.world.size == 1)
-    return Packed(model, masks, autocast=compiled)
+        dtype = DTYPES[place.precision]
+        narrowed = classifies(model) and heads.pooling_of(model.config) == "cls" and narrow_last(model, dtype)
+        lean(model, dtype, alone=place.world.size == 1)
+    return Packed(model, masks, autocast=compiled, narrowed=narrowed)
 
 
 def can_pack(model: Any) -> bool:
@@ -93,13 +96,14 @@ class Packed(nn.Module):
 
     The batch holds what engine/collate.py makes: `token_index` (tokens,), the place of each real token on the flattened
     grid, and `cu_seq_lens` (features + 1,), where each feature begins. `autocast` says that on a CPU, too, layers leave
-    the number format to autocast. `compiled` is set while the layers are (engine/regional.py).
+    the number format to autocast. `compiled` is set while the layers are (engine/regional.py). `narrowed` says that the
+    last layer gives the first token of each sequence alone (engine/cpu/last.py).
     """
 
-    def __init__(self, model: Any, masks: int = 1, *, autocast: bool = False) -> None:
+    def __init__(self, model: Any, masks: int = 1, *, autocast: bool = False, narrowed: bool = False) -> None:
         super().__init__()
         self.model, self.masks = model, masks
-        self.autocast, self.compiled = autocast, False
+        self.autocast, self.compiled, self.narrowed = autocast, False, narrowed
         config = model.config
         self.first_position = 0 if config.model_type not in OFFSET_POSITIONS else int(config.pad_token_id) + 1
 
@@ -116,7 +120,7 @@ class Packed(nn.Module):
                 raise
 
     def hidden(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """What goes into the head for each real token, (tokens, size)."""
+        """What goes into the head for each real token, (tokens, size); where `narrowed`, for each sequence."""
         found: torch.Tensor = self.model.base_model(**self._row(batch))[0][0]
         return found
 
@@ -135,6 +139,8 @@ class Packed(nn.Module):
 
     def _vectors(self, hidden: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The vector (features, size) that stands for each sequence, from hidden states (tokens, size)."""
+        if self.narrowed:
+            return hidden
         how = heads.pooling_of(self.model.config)
         if how in ("cls", "last"):
             boundaries = batch["cu_seq_lens"].long()

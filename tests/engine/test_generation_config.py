@@ -49,3 +49,8 @@ def test_what_concerns_sampling_is_said_where_there_is_sampling() -> None:
 
 def test_encoder_decoders_follow_forced_tokens() -> None:
     assert left_out(checkpoint(encoder=True, forced_bos_token_id=7, forced_eos_token_id=2)) == []
+
+
+def test_encoder_decoders_never_write_single_forbidden_tokens() -> None:
+    assert left_out(checkpoint(encoder=True, bad_words_ids=[[5], [6]])) == []
+    assert "bad_words_ids=[[5, 6]]" in left_out(checkpoint(encoder=True, bad_words_ids=[[5, 6], [7]]))[0]

@@ -55,3 +55,22 @@ def test_groups_cover_the_row_in_order_and_stay_small() -> None:
 
 def test_a_sequence_much_shorter_than_its_neighbour_stays_out_of_its_group() -> None:
     assert [group.lengths for group in groups_of((300, 10, 9, 8), 12, 2)] == [(300,), (10, 9, 8)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("lengths", [(3, 0, 2), (0, 3, 2), (3, 2, 0)])
+def test_a_sequence_without_tokens_is_as_good_as_none(lengths: tuple[int, ...], dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    inputs = [torch.randn(5, 2, 8, dtype=dtype, requires_grad=True) for _ in range(3)]
+    pattern = Pattern(0.3)
+    found = attention.attention(*inputs, lengths, pattern)
+    assert torch.allclose(found, attention.attention(*inputs, [n for n in lengths if n], pattern), atol=1e-2)
+    assert all(torch.isfinite(g).all() for g in torch.autograd.grad(found.sum(), inputs))
+
+
+def test_lengths_must_be_those_of_the_row() -> None:
+    row = torch.randn(5, 2, 8)
+    with pytest.raises(ValueError, match="2 sequences of 6 tokens, but 5 queries and 5 keys"):
+        attention.attention(row, row, row, [3, 3], Pattern(0.3))
+    with pytest.raises(ValueError, match="but 3 queries"):
+        attention.attention(row[:3], row, row, [3, 2], Pattern(0.3, first=True))

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from hfkit.engine.cpu.groups import groups_of
+from hfkit.engine.cpu.groups import Group, groups_of
 from hfkit.engine.cpu.masks import keep_mask
 
 
@@ -20,19 +20,27 @@ from hfkit.engine.cpu.masks import keep_mask
 class Pattern:
     """What a token sees of its sequence: all of it, nothing behind itself (`causal`), what is at most `window` away.
 
-    Scores are multiplied by `scaling`; probabilities are dropped with probability `dropout`.
+    Scores are multiplied by `scaling`; probabilities are dropped with probability `dropout`. `first` says that of every
+    sequence the first token alone asks.
     """
 
     scaling: float
     causal: bool = False
     window: int | None = None
     dropout: float = 0.0
+    first: bool = False
 
 
 def attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: Sequence[int], pattern: Pattern
 ) -> torch.Tensor:
-    """(tokens, heads, size) each, the sequences one behind the other; `lengths` add up to the tokens."""
+    """(tokens, heads, size) each, the sequences one behind the other; `lengths` add up to the tokens.
+
+    With `pattern.first`, query and result are (sequences, heads, size). Raises ValueError for other lengths.
+    """
+    if sum(lengths) != len(key) or len(query) != (len(lengths) if pattern.first else len(key)):
+        sequences = f"{len(lengths)} sequences of {sum(lengths)} tokens"
+        raise ValueError(f"{sequences}, but {len(query)} queries and {len(key)} keys")
     return _Attention.apply(query, key, value, tuple(lengths), pattern)
 
 
@@ -47,10 +55,10 @@ class _Attention(torch.autograd.Function):
         pattern: Pattern,
     ) -> torch.Tensor:
         groups = groups_of(lengths, value.shape[1], value.element_size())
-        out = torch.empty(value.shape, dtype=value.dtype)
+        out = torch.empty(query.shape, dtype=value.dtype)
         kept: list[torch.Tensor] = []
         for group in groups:
-            q = group.take(query, group.queries).mul_(pattern.scaling)
+            q = _taken(group, query, pattern).mul_(pattern.scaling)
             k, v = group.take(key, group.keys), group.take(value, group.keys)
             scores = group.hide(torch.bmm(q, k.transpose(1, 2)), pattern.causal, pattern.window)
             probabilities = torch.softmax(scores, -1)
@@ -58,7 +66,7 @@ class _Attention(torch.autograd.Function):
             if pattern.dropout:
                 kept.append(keep_mask(probabilities, pattern.dropout))
                 probabilities = probabilities * kept[-1]
-            group.put(torch.bmm(probabilities, v), out)
+            _put(group, torch.bmm(probabilities, v), out, pattern)
         ctx.save_for_backward(*kept)
         ctx.groups, ctx.pattern = groups, pattern
         return out
@@ -67,18 +75,32 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (gradient,) = gradients
         parts = iter(ctx.saved_tensors)
+        tokens, pattern = sum(sum(group.lengths) for group in ctx.groups), ctx.pattern
         # Side by side, as engine/cpu/joint.py takes them without a copy.
-        d_query, d_key, d_value = gradient.new_empty(gradient.shape[0], 3, *gradient.shape[1:]).unbind(1)
+        beside = gradient.new_empty(tokens, 2 if pattern.first else 3, *gradient.shape[1:]).unbind(1)
+        d_query, d_key, d_value = (torch.empty_like(gradient), *beside) if pattern.first else beside
         for group in ctx.groups:
             q, k, v, probabilities = (next(parts) for _ in range(4))
-            mask = next(parts) if ctx.pattern.dropout else None
+            mask = next(parts) if pattern.dropout else None
             seen = probabilities if mask is None else probabilities * mask
-            g = group.clear_behind(group.take(gradient, group.queries))
+            g = _taken(group, gradient, pattern)
+            if not pattern.first:
+                group.clear_behind(g)
             group.put(torch.bmm(seen.transpose(1, 2), g), d_value)
             d_seen = torch.bmm(g, v.transpose(1, 2))
             if mask is not None:
                 d_seen.mul_(mask)
             d_scores = torch._softmax_backward_data(d_seen, probabilities, -1, probabilities.dtype)
-            group.put(torch.bmm(d_scores, k).mul_(ctx.pattern.scaling), d_query)
+            _put(group, torch.bmm(d_scores, k).mul_(pattern.scaling), d_query, pattern)
             group.put(torch.bmm(d_scores.transpose(1, 2), q), d_key)
         return d_query, d_key, d_value, None, None
+
+
+def _taken(group: Group, values: torch.Tensor, pattern: Pattern) -> torch.Tensor:
+    """What asks of a group."""
+    return group.take_first(values) if pattern.first else group.take(values, group.queries)
+
+
+def _put(group: Group, found: torch.Tensor, into: torch.Tensor, pattern: Pattern) -> None:
+    """Write what `_taken` took from back into its places."""
+    return group.put_first(found, into) if pattern.first else group.put(found, into)

@@ -17,13 +17,13 @@ MOST = 1 << 19  # scores of a group: 1 MB of 16-bit numbers stays in a core's ca
 
 
 class Group:
-    """Neighbouring sequences of a packed row, the first beginning at token `first`.
+    """Neighbouring sequences of a packed row, the first beginning at token `first`, and being sequence `number` of all.
 
     Queries are padded to the longest sequence, keys and values to `keys` places.
     """
 
-    def __init__(self, first: int, lengths: Sequence[int], aligned: int) -> None:
-        self.first, self.lengths = first, tuple(lengths)
+    def __init__(self, first: int, number: int, lengths: Sequence[int], aligned: int) -> None:
+        self.first, self.number, self.lengths = first, number, tuple(lengths)
         self.queries = max(lengths)
         self.keys = _aligned(self.queries, aligned)
         self._hiding: dict[tuple[bool, int | None, torch.dtype], torch.Tensor] = {}  # what is added to scores
@@ -52,6 +52,16 @@ class Group:
         else:
             mine.copy_(found[:, : self.queries].transpose(0, 1))
 
+    def take_first(self, values: torch.Tensor) -> torch.Tensor:
+        """A copy (sequences * heads, 1, size) of its rows of (all sequences, heads, size)."""
+        mine = values[self.number : self.number + len(self.lengths)]
+        return mine.reshape(-1, 1, values.shape[2]).clone()
+
+    def put_first(self, found: torch.Tensor, into: torch.Tensor) -> None:
+        """Write (sequences * heads, 1, size) into its rows of (all sequences, heads, size)."""
+        mine = into[self.number : self.number + len(self.lengths)]
+        mine.copy_(found.view(mine.shape))
+
     def clear_behind(self, found: torch.Tensor) -> torch.Tensor:
         """(sequences * heads, queries, size), made 0 in place behind the end of each sequence."""
         if min(self.lengths) < self.queries:
@@ -66,7 +76,11 @@ class Group:
         kind = causal, window, scores.dtype
         if kind not in self._hiding:
             hidden = self._hidden(causal, window)
-            self._hiding[kind] = torch.zeros(hidden.shape, dtype=scores.dtype).masked_fill_(hidden, float("-inf"))
+            hiding = torch.zeros(hidden.shape, dtype=scores.dtype).masked_fill_(hidden, float("-inf"))
+            if hiding.numel() > MOST:  # too large to keep
+                self._each(scores).add_(hiding)
+                return scores
+            self._hiding[kind] = hiding
         self._each(scores).add_(self._hiding[kind])  # a third of the time that masked_fill_ takes
         return scores
 
@@ -80,6 +94,7 @@ class Group:
         Queries behind the end see something, or their probabilities were not numbers and so would be all gradients.
         """
         beyond = ~self._real[:, None, None, :]
+        beyond[torch.tensor(self.lengths) == 0] = False  # what has no token is never looked at
         if not causal and window is None:
             return beyond
         place = torch.arange(self.keys)
@@ -99,7 +114,7 @@ class Group:
         """(sequences, keys) int64: which token of the group stands at a place."""
         ends = torch.tensor(self.lengths).cumsum(0)[:, None]
         place = ends - torch.tensor(self.lengths)[:, None] + torch.arange(self.keys)
-        return torch.minimum(place, ends - 1)
+        return torch.minimum(place, ends - 1).clamp(min=0)
 
     @cached_property
     def _places(self) -> dict[int, torch.Tensor]:
@@ -115,17 +130,17 @@ def groups_of(lengths: tuple[int, ...], heads: int, size: int) -> list[Group]:
     """
     aligned, worth = (ALIGNED, WORTH) if size == 2 else (1, WORTH_WIDE)
     groups: list[Group] = []
-    first, run = 0, [lengths[0]]
-    for length in lengths[1:]:
-        longest = max(*run, length)
-        wasted = sum(longest * _aligned(longest, aligned) - each * _aligned(each, aligned) for each in (*run, length))
-        scores = (len(run) + 1) * longest * _aligned(longest, aligned) * heads
-        if wasted * heads <= worth * len(run) and scores <= MOST:
-            run.append(length)
-        else:
-            groups.append(Group(first, run, aligned))
-            first, run = first + sum(run), [length]
-    return [*groups, Group(first, run, aligned)]
+    first = number = longest = needed = 0
+    run: list[int] = []
+    for length in lengths:
+        longest, needed = max(longest, length), needed + length * _aligned(length, aligned)
+        scores = (len(run) + 1) * longest * _aligned(longest, aligned)
+        if run and ((scores - needed) * heads > worth * len(run) or scores * heads > MOST):
+            groups.append(Group(first, number, run, aligned))
+            first, number, run = first + sum(run), number + len(run), []
+            longest, needed = length, length * _aligned(length, aligned)
+        run.append(length)
+    return [*groups, Group(first, number, run, aligned)]
 
 
 def _aligned(length: int, multiple: int) -> int:

@@ -11,11 +11,12 @@ from torch import nn
 
 from hfkit.engine.cpu.copies import Copies
 
-NAMES = (("query", "key", "value"), ("q_lin", "k_lin", "v_lin"))  # BERT and its kin; DistilBERT
+# BERT and its kin; DistilBERT; layers whose query reads other tokens (engine/cpu/last.py)
+NAMES = (("query", "key", "value"), ("q_lin", "k_lin", "v_lin"), ("key", "value"))
 
 
 def join(module: nn.Module, dtype: torch.dtype) -> None:
-    """Replace the three layers in place, where `module` has them; parameters and their names stay."""
+    """Replace the layers in place, where `module` has them; parameters and their names stay."""
     for names in NAMES:
         layers = [getattr(module, name, None) for name in names]
         if all(type(layer) is nn.Linear for layer in layers) and _alike(layers):
@@ -29,7 +30,7 @@ def _alike(layers: Sequence[nn.Linear]) -> bool:
 
 
 class Joint:
-    """What three layers share: a 16-bit copy of their weights, and the product of each thread's last input.
+    """What the layers share: a 16-bit copy of their weights, and the product of each thread's last input.
 
     The first part always makes it, another one where it has another input; the call of the last part lets go of it.
     """
@@ -40,7 +41,7 @@ class Joint:
         self._made: dict[int, tuple[torch.Tensor, tuple[torch.Tensor, ...]]] = {}  # thread -> input, products
 
     def product(self, x: torch.Tensor, place: int) -> torch.Tensor:
-        """What the layer at `place` gives for `x`, a view of what all three give."""
+        """What the layer at `place` gives for `x`, a view of what all give."""
         thread = threading.get_ident()
         if place == 0 or thread not in self._made or self._made[thread][0] is not x:
             parameters = (p for part in self.parts for p in (part.weight, part.bias))
@@ -63,7 +64,7 @@ def forget(model: nn.Module) -> None:
 
 
 class Part(nn.Module):
-    """One of the three layers."""
+    """One of the layers."""
 
     def __init__(self, layer: nn.Linear, joint: Joint, place: int) -> None:
         super().__init__()

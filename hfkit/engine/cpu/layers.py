@@ -68,8 +68,8 @@ class Embedding(nn.Module):
         return _Embedding.apply(self.weight, ids, self)
 
     def add(self, ids: torch.Tensor, gradient: torch.Tensor) -> None:
-        """Add the gradient (ids, size) of those rows of the table, or put it aside where that is asked for."""
-        if self.aside is not None:
+        """Add the gradient (ids, size) of those rows; a twin puts it aside while that is smaller than the table."""
+        if self.aside is not None and len(ids) + sum(len(others) for others, _ in self.aside) < self.num_embeddings:
             self.aside.append((ids, gradient))
             return
         if self.weight.grad is None:
