@@ -33,5 +33,5 @@ def test_passes_draw_masks_of_their_own_by_seed_step_and_micro_batch(small: Path
     assert losses[0] == losses[1] < losses[2] and losses[3] != losses[0]
     assert farthest(light, again) == 0.0
     divergence = losses[2] - losses[0]
-    assert losses[0] - divergence == pytest.approx(0.69, abs=0.1) and divergence > 1e-5  # the mean of both passes
+    assert losses[0] - divergence == pytest.approx(0.69, abs=0.1) and divergence > 1e-6  # the mean of both passes
     assert len({draw_seed(3, 0, 0), draw_seed(3, 0, 0, 1), draw_seed(3, 0, 1), draw_seed(3, 1, 0)}) == 4
