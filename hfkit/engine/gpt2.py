@@ -104,14 +104,14 @@ class Slots:
     @torch.inference_mode()
     def add(self, prompts: Sequence[Sequence[int]]) -> None:
         """Read more prompts, as many at once as PREFILL_TOKENS allow."""
-        group: list[_Segment] = []
+        group: list[Segment] = []
         for prompt in map(list, prompts):
             slot = len(self.slots)
             source, shared = self._shared(prompt, slot)
             if group and sum(len(segment.ids) for segment in group) + len(prompt) - shared > PREFILL_TOKENS:
                 self.read.append(self._read(group))
                 group = []
-            group.append(_Segment(slot, prompt[shared:], shared, source))
+            group.append(Segment(slot, prompt[shared:], shared, source))
             self.prompts[slot] = prompt
             self.slots.append(slot)
             self.lengths.append(len(prompt))
@@ -156,8 +156,12 @@ class Slots:
         shared, source = max(lengths)
         return (source, min(shared, len(prompt) - 1)) if shared >= SHARED_TOKENS else (slot, 0)
 
-    def _read(self, segments: Sequence[_Segment]) -> torch.Tensor:
-        """Hidden states (prompts, width) of the last tokens, after all layers; prompts go in side by side."""
+    def _read(self, segments: Sequence[Segment]) -> torch.Tensor:
+        """Hidden states (prompts, width) of the last tokens."""
+        return self.hidden(segments)[np.cumsum([len(segment.ids) for segment in segments]) - 1]
+
+    def hidden(self, segments: Sequence[Segment]) -> torch.Tensor:
+        """Hidden states (tokens, width) of all tokens, after all layers; prompts go in side by side."""
         device = self.cache.device
         ids = torch.tensor([token for segment in segments for token in segment.ids], device=device)
         places = [torch.arange(segment.shared, segment.end, device=device) for segment in segments]
@@ -168,11 +172,10 @@ class Slots:
             parts = zip(segments, q.split(counts), k.split(counts), v.split(counts), strict=True)
             return torch.cat([self._attend(number, *part) for part in parts])
 
-        hidden = self._through(hidden, attend)
-        return hidden[np.cumsum(counts) - 1]
+        return self._through(hidden, attend)
 
     def _attend(
-        self, number: int, segment: _Segment, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+        self, number: int, segment: Segment, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
     ) -> torch.Tensor:
         """The attention of one prompt in layer `number`; q, k, v and the result are (tokens, heads, size)."""
         start, end, slot = segment.shared, segment.end, segment.slot
@@ -221,7 +224,7 @@ class Slots:
 
 
 @dataclass(frozen=True, slots=True)
-class _Segment:
+class Segment:
     """A prompt to be read into a slot: `ids` from position `shared` on; what is before stands in slot `source`."""
 
     slot: int
