@@ -32,11 +32,12 @@ def left_out(model: PreTrainedModel, num_beams: int = 1, *, samples: bool = Fals
     if num_beams > 1:
         return []
     config: Any = model.generation_config
+    reads_source = getattr(model.config, "is_encoder_decoder", False)
     usual: dict[str, Any] = {**USUAL, **(USUAL_SAMPLING if samples else {}), "num_beams": 1}
-    if not getattr(model.config, "is_encoder_decoder", False):
+    if not reads_source:
         usual |= dict.fromkeys(FORCED)
     asked = {name: getattr(config, name, None) for name in usual}
-    if getattr(model.config, "is_encoder_decoder", False):  # which never write single forbidden tokens
+    if reads_source:  # encoder-decoders never write single forbidden tokens
         asked["bad_words_ids"] = [words for words in asked["bad_words_ids"] or () if len(words) > 1]
     lines = [f"{name}={value}" for name, value in asked.items() if value is not None and value != usual[name]]
     if not lines:

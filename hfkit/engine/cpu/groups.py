@@ -74,14 +74,13 @@ class Group:
             scores[:, :, self.queries :] = float("-inf")
             return scores
         kind = causal, window, scores.dtype
-        if kind not in self._hiding:
+        hiding = self._hiding.get(kind)
+        if hiding is None:
             hidden = self._hidden(causal, window)
             hiding = torch.zeros(hidden.shape, dtype=scores.dtype).masked_fill_(hidden, float("-inf"))
-            if hiding.numel() > MOST:  # too large to keep
-                self._each(scores).add_(hiding)
-                return scores
-            self._hiding[kind] = hiding
-        self._each(scores).add_(self._hiding[kind])  # a third of the time that masked_fill_ takes
+            if hiding.numel() <= MOST:  # larger ones would be held for too long
+                self._hiding[kind] = hiding
+        self._each(scores).add_(hiding)  # a third of the time that masked_fill_ takes
         return scores
 
     def _each(self, values: torch.Tensor) -> torch.Tensor:
