@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from hfkit.engine.products import Product, product
+from hfkit.engine.products import Gelu, Product, product
 from hfkit.engine.sampling import Chosen, pick
 from hfkit.recipe.keys import Generate
 
@@ -264,7 +264,7 @@ def _norm(module: Any) -> Norm:
 
 
 def _layer(block: Any, int8: bool) -> Layer:
-    def linear(conv: Any, *, gelu: bool = False) -> Product:
+    def linear(conv: Any, *, gelu: Gelu | None = None) -> Product:
         return product(conv.weight.detach().t(), conv.bias.detach(), gelu=gelu, int8=int8)
 
     attention, mlp = block.attn, block.mlp
@@ -273,7 +273,7 @@ def _layer(block: Any, int8: bool) -> Layer:
         linear(attention.c_attn),
         linear(attention.c_proj),
         _norm(block.ln_2),
-        linear(mlp.c_fc, gelu=True),
+        linear(mlp.c_fc, gelu="tanh"),
         linear(mlp.c_proj),
         attention.scaling,
     )

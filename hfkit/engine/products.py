@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Literal
 
 import torch
 from torch.nn import functional
 
 Product = Callable[[torch.Tensor], torch.Tensor]  # (tokens, in) -> (tokens, out)
+Gelu = Literal["none", "tanh"]  # torch's names of the exact curve and of its approximation
 ROWS = 8  # tokens that oneDNN chooses its layout for; the products of other counts are as fast with it
 LEVELS, ZERO = 127, 128  # of int8 to either side of 0; inputs are shifted to uint8, for which CPUs have instructions
 
 
 def product(
-    weight: torch.Tensor, bias: torch.Tensor | None = None, *, gelu: bool = False, int8: bool = False
+    weight: torch.Tensor, bias: torch.Tensor | None = None, *, gelu: Gelu | None = None, int8: bool = False
 ) -> Product:
-    """x -> x W' + b, W (out, in), then GELU by tanh if asked. The weight is copied once where that makes it faster."""
+    """x -> x W' + b, W (out, in), then GELU if asked. The weight is copied once where that makes it faster."""
     if int8:
-        return _rounded(weight, bias, gelu=gelu)
+        return _rounded(weight, bias, gelu)
     if weight.device.type == "cpu" and weight.dtype in packs():
-        return _packed(weight, bias, gelu=gelu)
-    return _plain(weight, bias, gelu=gelu)
+        return _packed(weight, bias, gelu)
+    return _plain(weight, bias, gelu)
 
 
 @cache
@@ -31,7 +33,7 @@ def packs() -> tuple[torch.dtype, ...]:
     for dtype in (torch.float32, torch.bfloat16):
         try:
             weight = torch.eye(16, dtype=dtype)
-            out = _packed(weight, None, gelu=False)(weight)
+            out = _packed(weight, None, None)(weight)
         except (AttributeError, NotImplementedError, RuntimeError):
             continue
         if torch.equal(out, weight):
@@ -39,21 +41,21 @@ def packs() -> tuple[torch.dtype, ...]:
     return tuple(found)
 
 
-def _packed(weight: torch.Tensor, bias: torch.Tensor | None, *, gelu: bool) -> Product:
+def _packed(weight: torch.Tensor, bias: torch.Tensor | None, gelu: Gelu | None) -> Product:
     packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), ROWS)
     linear = torch.ops.mkldnn._linear_pointwise
-    after, how = ("gelu", "tanh") if gelu else ("none", "")
-    return lambda x: linear(x, packed, bias, after, [], how)
+    after = "none" if gelu is None else "gelu"
+    return lambda x: linear(x, packed, bias, after, [], gelu or "")
 
 
-def _plain(weight: torch.Tensor, bias: torch.Tensor | None, *, gelu: bool) -> Product:
+def _plain(weight: torch.Tensor, bias: torch.Tensor | None, gelu: Gelu | None) -> Product:
     weight = weight.detach().contiguous()
-    if gelu:
-        return lambda x: functional.gelu(functional.linear(x, weight, bias), approximate="tanh")
+    if gelu is not None:
+        return lambda x: functional.gelu(functional.linear(x, weight, bias), approximate=gelu)
     return lambda x: functional.linear(x, weight, bias)
 
 
-def _rounded(weight: torch.Tensor, bias: torch.Tensor | None, *, gelu: bool) -> Product:
+def _rounded(weight: torch.Tensor, bias: torch.Tensor | None, gelu: Gelu | None) -> Product:
     """Weights in int8 with a scale for each output, inputs with a scale for each token (LLM.int8's vector-wise form).
 
     Dettmers et al. 2022, without its outliers. The sums are exact in int32.
@@ -69,6 +71,6 @@ def _rounded(weight: torch.Tensor, bias: torch.Tensor | None, *, gelu: bool) -> 
         rounded = (x / steps).round_().add_(ZERO).to(torch.uint8)
         out = linear(rounded, 1.0, ZERO, packed, scale, zeros, None, 1.0, 0, torch.float32, "none", [], "")
         out = out * steps if bias is None else torch.addcmul(bias, out, steps)
-        return functional.gelu(out, approximate="tanh") if gelu else out
+        return out if gelu is None else functional.gelu(out, approximate=gelu)
 
     return run

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hfkit.tasks.base import Feature, Resolution, Row, batched
+from hfkit.tasks.sample import some
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-SAMPLE = 20_000  # rows measured for max_length: auto
 SHARE = 99  # percentile of the lengths that is kept whole
 STEP = 8  # lengths are rounded up to a multiple of this
 
@@ -47,9 +47,7 @@ def resolve_length(
 ) -> tuple[int, Resolution]:
     """The length in tokens for these rows: `wanted`, or for auto the 99th percentile, within the model's positions."""
     limit = _positions(config)
-    step = max(1, -(-len(rows) // SAMPLE))
-    sample = (rows[number] for number in range(0, len(rows), step))
-    lengths = _lengths(sample, tokenizer, *columns)
+    lengths = _lengths(some(rows), tokenizer, *columns)
     if isinstance(wanted, int):
         length, why = min(wanted, limit), "as given" if wanted <= limit else f"{wanted} is beyond the model's positions"
     else:

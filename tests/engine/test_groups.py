@@ -58,7 +58,7 @@ def test_a_sequence_much_shorter_than_its_neighbour_stays_out_of_its_group() -> 
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("lengths", [(3, 0, 2), (0, 3, 2), (3, 2, 0)])
+@pytest.mark.parametrize("lengths", [(3, 0, 2), (0, 3, 2), (3, 2, 0), (0, 0, 5)])
 def test_a_sequence_without_tokens_is_as_good_as_none(lengths: tuple[int, ...], dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     inputs = [torch.randn(5, 2, 8, dtype=dtype, requires_grad=True) for _ in range(3)]
@@ -66,6 +66,9 @@ def test_a_sequence_without_tokens_is_as_good_as_none(lengths: tuple[int, ...], 
     found = attention.attention(*inputs, lengths, pattern)
     assert torch.allclose(found, attention.attention(*inputs, [n for n in lengths if n], pattern), atol=1e-2)
     assert all(torch.isfinite(g).all() for g in torch.autograd.grad(found.sum(), inputs))
+    with torch.inference_mode():
+        assert torch.allclose(attention.attention(*inputs, lengths, pattern), found, atol=1e-2)
+        assert not attention.attention(*(x[:0] for x in inputs), [0], pattern).numel()
 
 
 def test_lengths_must_be_those_of_the_row() -> None:

@@ -19,7 +19,7 @@ from hfkit.engine.answer import BATCH_TOKENS, batch_tokens
 from hfkit.engine.collate import collate
 from hfkit.engine.cpu.joint import join, side_by_side
 from hfkit.engine.cpu.masks import keep_mask
-from hfkit.engine.cpu.projection import Projection
+from hfkit.engine.cpu.projection import Projection, fuse
 from hfkit.engine.forward import forward
 from hfkit.engine.packing import Packed, packed, plain
 from hfkit.engine.place import take_place
@@ -49,8 +49,8 @@ def load(folder: Path, head: Any) -> Any:
     return model
 
 
-def batch(pad_id: int = 0) -> dict[str, torch.Tensor]:
-    draw = torch.Generator().manual_seed(0)
+def batch(pad_id: int = 0, seed: int = 0) -> dict[str, torch.Tensor]:
+    draw = torch.Generator().manual_seed(seed)
     features = [
         {
             "row": i,
@@ -233,6 +233,58 @@ def test_a_projection_is_its_layer_in_bfloat16(kind: str) -> None:
             lean(x)
         layer.weight.data = layer.weight * 2
         assert torch.allclose(lean(x).float(), layer(x), atol=0.2, rtol=0.05)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new"])
+@pytest.mark.parametrize("kind", ["linear", "conv1d"])
+def test_a_layer_and_the_gelu_behind_it_are_one(kind: str, activation: str) -> None:
+    torch.manual_seed(0)
+    layer: Any = torch.nn.Linear(24, 16) if kind == "linear" else transformers.pytorch_utils.Conv1D(16, 24)
+    names = ("dense", "intermediate_act_fn") if kind == "linear" else ("c_fc", "act")
+    curve = transformers.activations.get_activation(activation)
+    parts = torch.nn.ModuleDict(dict(zip(names, (layer, curve), strict=True)))
+    fuse(parts, torch.bfloat16)
+    assert type(parts[names[1]]) is torch.nn.Identity and list(parts.state_dict()) == [
+        f"{names[0]}.weight", f"{names[0]}.bias"
+    ]  # fmt: skip
+    x = torch.randn(3, 5, 24, requires_grad=True)
+    weights = torch.randn(3, 5, 16)
+    found, expected = parts[names[0]](x), curve(layer(x))
+    assert torch.allclose(found.float(), expected, atol=0.05, rtol=0.05)
+    gradients = [torch.autograd.grad((out * weights).sum(), [x, layer.weight, layer.bias]) for out in (found, expected)]
+    for ours, theirs in zip(*gradients, strict=True):
+        assert (ours - theirs).norm() < 0.03 * theirs.norm()
+    for factor in (1, 2):  # what is laid out without gradients follows the weight
+        with torch.inference_mode():
+            layer.weight.mul_(factor)
+            assert torch.allclose(parts[names[0]](x).float(), curve(layer(x)), atol=0.1, rtol=0.05)
+
+
+def test_other_curves_stay_behind_their_layer() -> None:
+    parts = torch.nn.ModuleDict({"lin1": torch.nn.Linear(4, 4), "activation": torch.nn.ReLU()})
+    fuse(parts, torch.bfloat16)
+    assert type(parts["lin1"]) is torch.nn.Linear and type(parts["activation"]) is torch.nn.ReLU
+
+
+@pytest.mark.parametrize(("family", "head"), CASES)
+def test_bfloat16_without_gradients_is_as_near_to_float32_as_with_them(
+    family: str, head: str, checkpoints: Any, place: Any
+) -> None:
+    """Weights laid out, GELU in the product, powers in place of softmax: other kernels than a training step's."""
+    exact = packed(load(checkpoints(family, head), head), place)
+    model = packed(load(checkpoints(family, head), head), take_place(cpu=True, precision="bfloat16"))
+    exact.eval()
+    model.eval()
+    errors = torch.zeros(2)  # without gradients, with them; of many batches, since models of tests amplify rounding
+    for seed in range(12):
+        made = batch(int(plain(exact).config.pad_token_id or 0), seed)
+        mask = made["attention_mask"].bool()
+        with torch.inference_mode():
+            right = torch.cat([x.flatten() for x in real(forward(exact, made), mask)])
+            found = torch.cat([x.flatten() for x in real(forward(model, made), mask)])
+        trained = torch.cat([x.detach().flatten() for x in real(forward(model, made), mask)])
+        errors += torch.stack([(x.float() - right).norm() / right.norm() for x in (found, trained)])
+    assert 0 < errors[0] < 1.5 * errors[1]
 
 
 @pytest.mark.parametrize("biased", [True, False])

@@ -14,6 +14,7 @@ import torch
 
 from hfkit.engine.cpu.groups import Group, groups_of
 from hfkit.engine.cpu.masks import keep_mask
+from hfkit.engine.cpu.softmax import base, shares
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,28 @@ def attention(
     if sum(lengths) != len(key) or len(query) != (len(lengths) if pattern.first else len(key)):
         sequences = f"{len(lengths)} sequences of {sum(lengths)} tokens"
         raise ValueError(f"{sequences}, but {len(query)} queries and {len(key)} keys")
-    return _Attention.apply(query, key, value, tuple(lengths), pattern)
+    if torch.is_grad_enabled() or pattern.dropout:
+        return _Attention.apply(query, key, value, tuple(lengths), pattern)
+    out = torch.empty(query.shape, dtype=value.dtype)
+    for group in _groups(lengths, value):
+        _, _, v, scores = _scored(group, query, key, value, pattern, base(value.dtype))
+        given, sums = shares(scores)
+        mixed = torch.bmm(given, v)
+        _put(group, mixed if sums is None else mixed.div_(sums), out, pattern)
+    return out
+
+
+def _groups(lengths: Sequence[int], value: torch.Tensor) -> list[Group]:
+    return groups_of(tuple(lengths), value.shape[1], value.element_size())
+
+
+def _scored(
+    group: Group, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pattern: Pattern, base: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The group's query, multiplied by scaling and `base`, key and value, and the scores, -inf where none is seen."""
+    q = _taken(group, query, pattern).mul_(pattern.scaling * base)
+    k, v = group.take(key, group.keys), group.take(value, group.keys)
+    return q, k, v, group.hide(torch.bmm(q, k.transpose(1, 2)), pattern.causal, pattern.window)
 
 
 class _Attention(torch.autograd.Function):
@@ -54,13 +76,11 @@ class _Attention(torch.autograd.Function):
         lengths: tuple[int, ...],
         pattern: Pattern,
     ) -> torch.Tensor:
-        groups = groups_of(lengths, value.shape[1], value.element_size())
+        groups = _groups(lengths, value)
         out = torch.empty(query.shape, dtype=value.dtype)
         kept: list[torch.Tensor] = []
         for group in groups:
-            q = _taken(group, query, pattern).mul_(pattern.scaling)
-            k, v = group.take(key, group.keys), group.take(value, group.keys)
-            scores = group.hide(torch.bmm(q, k.transpose(1, 2)), pattern.causal, pattern.window)
+            q, k, v, scores = _scored(group, query, key, value, pattern)
             probabilities = torch.softmax(scores, -1)
             kept += [q, k, v, probabilities]
             if pattern.dropout:

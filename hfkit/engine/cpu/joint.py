@@ -44,11 +44,18 @@ class Joint:
         """What the layer at `place` gives for `x`, a view of what all give."""
         thread = threading.get_ident()
         if place == 0 or thread not in self._made or self._made[thread][0] is not x:
-            parameters = (p for part in self.parts for p in (part.weight, part.bias))
-            self._made[thread] = (x, _Joint.apply(x, self, *parameters))
+            self._made[thread] = (x, self._products(x))
         found = self._made[thread][1][place]
         if place == len(self.parts) - 1:
             del self._made[thread]
+        return found
+
+    def _products(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if not torch.is_grad_enabled():
+            return self.copies.product()(x.to(self.copies.dtype)).chunk(len(self.parts), -1)
+        found: tuple[torch.Tensor, ...] = _Joint.apply(
+            x, self, *(p for part in self.parts for p in (part.weight, part.bias))
+        )
         return found
 
     def forget(self) -> None:

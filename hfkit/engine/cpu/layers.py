@@ -11,7 +11,7 @@ from transformers.pytorch_utils import Conv1D
 
 from hfkit.engine.cpu.joint import join
 from hfkit.engine.cpu.masks import keep_mask
-from hfkit.engine.cpu.projection import Projection
+from hfkit.engine.cpu.projection import Projection, fuse
 
 
 def lean(model: nn.Module, dtype: torch.dtype, *, alone: bool) -> None:
@@ -22,6 +22,7 @@ def lean(model: nn.Module, dtype: torch.dtype, *, alone: bool) -> None:
     """
     if dtype != torch.float32:
         join(model, dtype)
+        fuse(model, dtype)
     for name, child in list(model.named_children()):
         if (replaced := _replaced(child, dtype, alone)) is not None:
             setattr(model, name, replaced.train(child.training))

@@ -9,12 +9,12 @@ import numpy as np
 
 from hfkit.tasks.base import Resolution, Row, batched
 from hfkit.tasks.qa.encode import check_stride, frame_of, question_limit
+from hfkit.tasks.sample import some
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 SHORTEST_LIMIT = 30  # tokens: the reference scripts' max_answer_length
-_SAMPLE = 20_000  # rows looked at for lengths
 Settled = tuple[dict[str, Any], list[Resolution]]
 
 
@@ -79,7 +79,7 @@ def _stride(settings: Any, values: dict[str, Any], why: list[Resolution], specia
 
 def _questions(settings: Any, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, limit: int) -> list[Resolution]:
     """A line when questions are cut, or when half a window is less than the recipe asks for."""
-    counts = list(lengths((row["question"].lstrip() for row in _sample(rows)), tokenizer))
+    counts = list(lengths((row["question"].lstrip() for row in some(rows)), tokenizer))
     cut = sum(count > limit for count in counts)
     if not cut and limit == settings.max_question_length:
         return []
@@ -91,7 +91,7 @@ def _questions(settings: Any, rows: Sequence[Row], tokenizer: PreTrainedTokenize
 
 def _answer_length(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, room: int) -> tuple[int, str]:
     """The 99.5th percentile of the training answers' lengths, at least 30 and at most a window's room, in tokens."""
-    texts = (answer["text"] for row in _sample(rows) for answer in (row.get("answers") or [])[:1])
+    texts = (answer["text"] for row in some(rows) for answer in (row.get("answers") or [])[:1])
     counts = list(lengths(texts, tokenizer))
     if not counts:
         return SHORTEST_LIMIT, "there are no training answers"
@@ -110,12 +110,6 @@ def scorer_of(settings: Any, rows: Sequence[Row], section: str = "qa") -> Settle
         return {}, []
     why = f"{unanswerable} of {len(rows)} questions are unanswerable" if unanswerable else "no question is unanswerable"
     return {"scorer": chosen}, [Resolution(f"{section}.scorer", chosen, why)]
-
-
-def _sample(rows: Sequence[Row]) -> Iterator[Row]:
-    """At most `_SAMPLE` rows, evenly spread."""
-    step = max(1, -(-len(rows) // _SAMPLE))
-    return (rows[number] for number in range(0, len(rows), step))
 
 
 def lengths(texts: Iterator[str], tokenizer: PreTrainedTokenizerBase) -> Iterator[int]:

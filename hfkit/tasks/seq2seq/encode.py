@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from hfkit.tasks.base import Batch
 
 IGNORED = -100  # what engine/collate.py pads targets with, and cross-entropy passes over
-SAMPLE = 20_000  # rows measured for auto lengths
 SHARE = 99  # percentile of the lengths that is kept whole
 STEP = 8  # lengths are rounded up to a multiple of this
 _AT_ONCE = 1000
@@ -104,11 +103,6 @@ def lengths(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, *, target:
     """Tokens of each text, special ones included; (texts,) int64."""
     tokens = target_tokens if target else source_tokens
     return np.asarray([len(ids) for chunk in batched(texts, _AT_ONCE) for ids in tokens(chunk, tokenizer)], np.int64)
-
-
-def sampled(rows: Sequence[Row]) -> Iterator[Row]:
-    """At most `SAMPLE` rows, evenly spread."""
-    return (rows[number] for number in range(0, len(rows), max(1, -(-len(rows) // SAMPLE))))
 
 
 def _whole(found: Any, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:

@@ -13,6 +13,7 @@ from hfkit.tasks.base import Column, Driver, Feature, Head, Prediction, Resoluti
 from hfkit.tasks.qa import checks, settle
 from hfkit.tasks.qa.scorers import SCORERS, definitions
 from hfkit.tasks.qa.task import QA
+from hfkit.tasks.sample import some
 from hfkit.tasks.seq2seq import encode
 from hfkit.tasks.seq2seq.settings import QAGenerationSettings
 from hfkit.tasks.seq2seq.windows import question_room, windows
@@ -62,7 +63,7 @@ class QAGeneration:
         values, lines = self._positions(config)
         length = values.get("max_source_length", self.settings.max_source_length)
         question_room(self.settings, length)
-        texts = (answer["text"] for row in encode.sampled(rows) for answer in (row.get("answers") or [])[:1])
+        texts = (answer["text"] for row in some(rows) for answer in (row.get("answers") or [])[:1])
         sizes = encode.lengths(texts, tokenizer, target=True)
         key, wanted = "qa-generation.max_target_length", self.settings.max_target_length
         values["max_target_length"], line = encode.resolved_length(key, wanted, sizes, config, "answers")

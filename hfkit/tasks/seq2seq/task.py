@@ -12,6 +12,7 @@ from hfkit.metrics.definitions import defined_keys, definition
 from hfkit.metrics.overlap import check_installed, measure_overlap, reduce_overlap
 from hfkit.recipe.section import Section
 from hfkit.tasks.base import Column, Driver, Feature, Head, Prediction, Resolution, Row
+from hfkit.tasks.sample import some
 from hfkit.tasks.seq2seq import encode
 from hfkit.tasks.seq2seq.languages import check_languages, with_languages
 from hfkit.tasks.seq2seq.settings import Seq2SeqSettings
@@ -80,8 +81,8 @@ class Seq2Seq:
         found: dict[str, int] = {}
         lines = []
         texts = {
-            "source": (settings.source_prefix + row["source"] for row in encode.sampled(rows)),
-            "target": (row["target"] for row in encode.sampled(rows) if self.usable(row)),
+            "source": (settings.source_prefix + row["source"] for row in some(rows)),
+            "target": (row["target"] for row in some(rows) if self.usable(row)),
         }
         for side, held in texts.items():
             name = f"max_{side}_length"

@@ -15,6 +15,7 @@ from hfkit.errors import DataError, UsageError
 from hfkit.tasks import task_class
 from hfkit.tasks.base import Row
 from hfkit.tasks.labels import DIGITS, ENTAILMENT, NO_GOLD, THREE_WAY, label_text, meaning
+from hfkit.tasks.sample import some
 from hfkit.tasks.targets import Survey, survey
 from hfkit.verbs.init.contents import few_values, mean_length, of_one_kind
 from hfkit.verbs.init.sides import sides
@@ -55,8 +56,7 @@ class Guess:
             return [train.text[:10_000]]
         gold = {column.name for column in task_class(self.task).columns if column.gold} | {"id"}
         names = [self.source(name) for name in self.where if name not in gold]
-        step = max(1, len(train.records) // most)
-        return [str(cell(record, name) or "") for record in train.records[::step] for name in names]
+        return [str(cell(record, name) or "") for record in some(train.records, most) for name in names]
 
     def answers(self, train: Peek) -> list[list[Any]]:
         """The answers of each qa record; those that cannot be read count as some."""

@@ -7,18 +7,18 @@ from typing import Any
 
 from hfkit.data.columns import cell
 from hfkit.data.peek import Peek
+from hfkit.tasks.sample import some
 
-SAMPLE = 1000  # rows, spread evenly
+SAMPLE = 1000  # rows
 
 
 def lengths_of(train: Peek, columns: Sequence[str], model: str, language: str) -> tuple[dict[str, int], str]:
-    """(median, p99 and most of the texts of `columns` together, their unit) of rows spread over the data.
+    """(median, p99 and most of the texts of `columns` together, their unit) of rows drawn from the data.
 
     The unit is "tokens" for the starter, whose vocabulary is installed, and for Chinese, where a character is a token;
     else "words", of which a model makes more tokens than there are: p99 then holds a third more.
     """
-    step = max(1, len(train.records) // SAMPLE)
-    texts = [[str(cell(record, name) or "") for name in columns] for record in train.records[::step]]
+    texts = [[str(cell(record, name) or "") for name in columns] for record in some(train.records, SAMPLE)]
     tokenizer = _tokenizer(model)
     if tokenizer is not None:
         sizes = [sum(len(tokenizer.encode(text, add_special_tokens=False).ids) for text in row) for row in texts]
