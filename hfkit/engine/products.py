@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
-Product = Callable[[torch.Tensor], torch.Tensor]  # (tokens, in) -> (tokens, out)
+Product = Callable[[torch.Tensor], torch.Tensor]  # (..., tokens, in) -> (..., tokens, out)
 Gelu = Literal["none", "tanh"]  # torch's names of the exact curve and of its approximation
 ROWS = 8  # tokens that oneDNN chooses its layout for; the products of other counts are as fast with it
 LEVELS, ZERO = 127, 128  # of int8 to either side of 0; inputs are shifted to uint8, for which CPUs have instructions
@@ -29,16 +29,18 @@ def product(
 @cache
 def packs() -> tuple[torch.dtype, ...]:
     """The number formats whose products oneDNN does with packed weights here."""
-    found = []
-    for dtype in (torch.float32, torch.bfloat16):
-        try:
-            weight = torch.eye(16, dtype=dtype)
-            out = _packed(weight, None, None)(weight)
-        except (AttributeError, NotImplementedError, RuntimeError):
-            continue
-        if torch.equal(out, weight):
-            found.append(dtype)
-    return tuple(found)
+    return tuple(dtype for dtype in (torch.float32, torch.bfloat16) if _packs(dtype))
+
+
+def _packs(dtype: torch.dtype) -> bool:
+    weight, bias = torch.eye(16, dtype=dtype), torch.ones(16, dtype=dtype)
+    x = torch.linspace(-3, 3, 256, dtype=dtype).view(16, 16)
+    curves: tuple[Gelu | None, ...] = (None, "none", "tanh")
+    try:
+        pairs = [(_packed(weight, bias, gelu)(x), _plain(weight, bias, gelu)(x)) for gelu in curves]
+        return all(torch.allclose(ours, theirs, rtol=0.02, atol=0.02) for ours, theirs in pairs)
+    except (AttributeError, NotImplementedError, RuntimeError):  # oneDNN is not there, or has no kernel for the format
+        return False
 
 
 def _packed(weight: torch.Tensor, bias: torch.Tensor | None, gelu: Gelu | None) -> Product:

@@ -14,9 +14,10 @@ import tiny_models as tiny
 import torch
 import transformers
 
-from hfkit.engine import attention
+from hfkit.engine import attention, products
 from hfkit.engine.answer import BATCH_TOKENS, batch_tokens
 from hfkit.engine.collate import collate
+from hfkit.engine.cpu import on_threads
 from hfkit.engine.cpu.joint import join, side_by_side
 from hfkit.engine.cpu.masks import keep_mask
 from hfkit.engine.cpu.projection import Projection, fuse
@@ -235,9 +236,14 @@ def test_a_projection_is_its_layer_in_bfloat16(kind: str) -> None:
         assert torch.allclose(lean(x).float(), layer(x), atol=0.2, rtol=0.05)
 
 
+@pytest.mark.parametrize("packs", [True, False])
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new"])
 @pytest.mark.parametrize("kind", ["linear", "conv1d"])
-def test_a_layer_and_the_gelu_behind_it_are_one(kind: str, activation: str) -> None:
+def test_a_layer_and_the_gelu_behind_it_are_one(
+    kind: str, activation: str, packs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not packs:  # as where oneDNN has no kernel for it
+        monkeypatch.setattr(products, "packs", tuple)
     torch.manual_seed(0)
     layer: Any = torch.nn.Linear(24, 16) if kind == "linear" else transformers.pytorch_utils.Conv1D(16, 24)
     names = ("dense", "intermediate_act_fn") if kind == "linear" else ("c_fc", "act")
@@ -260,10 +266,49 @@ def test_a_layer_and_the_gelu_behind_it_are_one(kind: str, activation: str) -> N
             assert torch.allclose(parts[names[0]](x).float(), curve(layer(x)), atol=0.1, rtol=0.05)
 
 
-def test_other_curves_stay_behind_their_layer() -> None:
-    parts = torch.nn.ModuleDict({"lin1": torch.nn.Linear(4, 4), "activation": torch.nn.ReLU()})
+@pytest.mark.parametrize("activation", ["relu", "gelu_10", "gelu_fast", "gelu_python"])
+def test_other_curves_stay_behind_their_layer(activation: str) -> None:
+    curve = transformers.activations.get_activation(activation)
+    parts = torch.nn.ModuleDict({"lin1": torch.nn.Linear(4, 4), "activation": curve})
     fuse(parts, torch.bfloat16)
-    assert type(parts["lin1"]) is torch.nn.Linear and type(parts["activation"]) is torch.nn.ReLU
+    assert type(parts["lin1"]) is torch.nn.Linear and parts["activation"] is curve
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_layers_of_bert_distilbert_and_gpt2_hold_their_gelu(head: str, checkpoints: Any) -> None:
+    place = take_place(cpu=True, precision="bfloat16")
+    for family in ("bert", "distilbert", "gpt2"):
+        if (family, head) in CASES:
+            model = plain(packed(load(checkpoints(family, head), head), place))
+            fused = [layer for layer in model.modules() if isinstance(layer, Projection) and layer.gelu]
+            assert len(fused) >= model.config.num_hidden_layers
+
+
+def test_of_a_weight_one_copy_is_held() -> None:
+    """Plain for training, laid out for scoring: where the weight stays as it is, each makes the other go."""
+    copies = Projection(torch.nn.Linear(8, 8), torch.bfloat16).copies
+    first = copies.get()
+    assert copies.get() is first
+    made = copies.product()
+    assert copies.product() is made and copies.get() is not first
+    assert copies.product() is not made
+
+
+def test_threads_share_what_is_laid_out(checkpoints: Any) -> None:
+    model = packed(
+        load(checkpoints("bert", "question-answering"), "question-answering"),
+        take_place(cpu=True, precision="bfloat16"),
+    ).eval()
+    batches = [batch(seed=seed) for seed in range(16)]
+
+    def start(made: dict[str, torch.Tensor]) -> torch.Tensor:
+        with torch.inference_mode():
+            found: torch.Tensor = forward(model, made)["start_logits"]
+            return found
+
+    together = list(on_threads(start, batches, 4))
+    for made, found in zip(batches, together, strict=True):
+        assert torch.allclose(found, start(made), atol=1e-2)
 
 
 @pytest.mark.parametrize(("family", "head"), CASES)

@@ -58,10 +58,10 @@ def _groups(lengths: Sequence[int], value: torch.Tensor) -> list[Group]:
 
 
 def _scored(
-    group: Group, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pattern: Pattern, base: float = 1.0
+    group: Group, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pattern: Pattern, factor: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The group's query, multiplied by scaling and `base`, key and value, and the scores, -inf where none is seen."""
-    q = _taken(group, query, pattern).mul_(pattern.scaling * base)
+    """The group's query, multiplied by scaling and `factor`, key and value, and the scores, -inf where none is seen."""
+    q = _taken(group, query, pattern).mul_(pattern.scaling * factor)
     k, v = group.take(key, group.keys), group.take(value, group.keys)
     return q, k, v, group.hide(torch.bmm(q, k.transpose(1, 2)), pattern.causal, pattern.window)
 

@@ -17,7 +17,7 @@ from transformers.pytorch_utils import Conv1D
 from hfkit.engine.cpu.copies import Copies
 from hfkit.engine.products import Gelu
 
-# A layer and what curves its output: BERT and its kin, and their heads for masked words; DistilBERT; GPT-2
+# A layer and what curves its output: BERT and its kin; BERT's head for masked words; DistilBERT; GPT-2
 PAIRS = (("dense", "intermediate_act_fn"), ("dense", "transform_act_fn"), ("lin1", "activation"), ("c_fc", "act"))
 
 
@@ -44,11 +44,11 @@ class Projection(nn.Module):
         super().__init__()
         self.weight, self.bias, self.gelu = layer.weight, layer.bias, gelu
         self.inputs_first = type(layer) is Conv1D  # weight (inputs, outputs), not (outputs, inputs)
-        self.copies = Copies([layer], dtype, inputs_first=self.inputs_first)
+        self.copies = Copies([layer], dtype, inputs_first=self.inputs_first, gelu=gelu)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not torch.is_grad_enabled():
-            return self.copies.product(self.gelu)(x.to(self.copies.dtype))
+            return self.copies.product()(x.to(self.copies.dtype))
         found: torch.Tensor = _Projection.apply(x, self.weight, self.bias, self)
         return found if self.gelu is None else nn.functional.gelu(found, approximate=self.gelu)
 
