@@ -62,17 +62,35 @@ def _rounded(weight: torch.Tensor, bias: torch.Tensor | None, gelu: Gelu | None)
 
     Dettmers et al. 2022, without its outliers. The sums are exact in int32.
     """
-    scale = (weight.float().abs().amax(dim=1) / LEVELS).clamp(min=1e-12)
-    levels = (weight.float() / scale[:, None]).round().to(torch.int8).contiguous()
-    packed = torch.ops.onednn.qlinear_prepack(levels, None)
-    zeros = torch.zeros(len(scale), dtype=torch.int32)
-    linear = torch.ops.onednn.qlinear_pointwise
+    most = weight_levels()
+    scale = (weight.float().abs().amax(dim=1) / most).clamp(min=1e-12)
+    levels = (weight.float() / scale[:, None]).round().to(torch.int8)
+    multiply = _multiplied(levels, scale)
 
     def run(x: torch.Tensor) -> torch.Tensor:
         steps = (x.abs().amax(dim=-1, keepdim=True) / LEVELS).clamp(min=1e-12)
-        rounded = (x / steps).round_().add_(ZERO).to(torch.uint8)
-        out = linear(rounded, 1.0, ZERO, packed, scale, zeros, None, 1.0, 0, torch.float32, "none", [], "")
+        out = multiply((x / steps).round_().add_(ZERO).to(torch.uint8))
         out = out * steps if bias is None else torch.addcmul(bias, out, steps)
         return out if gelu is None else functional.gelu(out, approximate=gelu)
 
     return run
+
+
+@cache
+def weight_levels() -> int:
+    """To how many levels on either side of 0 weights are rounded: 127, or 63 where sums of products would be cut.
+
+    Processors without VNNI add two products of uint8 and int8 in 16 bits, which 2 x 255 x 127 exceeds and 2 x 255 x 63
+    does not. Weights give way, not inputs, whose outliers leave fewer levels to the rest.
+    """
+    largest = torch.full((16, 64), LEVELS, dtype=torch.int8)
+    found = _multiplied(largest, torch.ones(16))(torch.full((1, 64), LEVELS + ZERO, dtype=torch.uint8))
+    return LEVELS if (found == LEVELS * LEVELS * 64).all() else LEVELS // 2
+
+
+def _multiplied(levels: torch.Tensor, scale: torch.Tensor) -> Product:
+    """uint8 inputs around ZERO -> their products with int8 weights (out, in), in float32, times each output's scale."""
+    packed = torch.ops.onednn.qlinear_prepack(levels.contiguous(), None)
+    zeros = torch.zeros(len(scale), dtype=torch.int32)
+    linear = torch.ops.onednn.qlinear_pointwise
+    return lambda x: linear(x, 1.0, ZERO, packed, scale, zeros, None, 1.0, 0, torch.float32, "none", [], "")

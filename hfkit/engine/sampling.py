@@ -11,6 +11,8 @@ import torch
 from hfkit.errors import ModelError
 from hfkit.recipe.keys import Generate
 
+NO_TOKEN = -1  # where the model's output is not a number
+
 
 def noise(seed: int, row_id: str, count: int, sample: int = 0) -> np.ndarray:
     """`count` numbers from [0, 1) by seed, row, sample of the row and position alone: no batch can change them.
@@ -31,12 +33,18 @@ class Chosen:
 
 
 def pick(logits: torch.Tensor, settings: Generate, uniform: np.ndarray | None) -> Chosen:
-    """`choose`, and log-probabilities where `settings.logprobs` asks: before temperature, top_k and top_p."""
+    """`choose`, and log-probabilities where `settings.logprobs` asks: before temperature, top_k and top_p.
+
+    Raises ModelError when a logit is not a number.
+    """
     tokens = choose(logits, settings, uniform)
+    found = tokens.tolist()
+    if NO_TOKEN in found:
+        raise ModelError("the model's output is not a number", "try generate.dtype=float32, or other weights")
     if not settings.logprobs:
-        return Chosen(tokens.tolist())
+        return Chosen(found)
     taken = logits.gather(-1, tokens[:, None]).squeeze(-1) - logits.logsumexp(dim=-1)
-    return Chosen(tokens.tolist(), taken.tolist())
+    return Chosen(found, taken.tolist())
 
 
 def choose(logits: torch.Tensor, settings: Generate, uniform: np.ndarray | None) -> torch.Tensor:
@@ -44,13 +52,15 @@ def choose(logits: torch.Tensor, settings: Generate, uniform: np.ndarray | None)
 
     `uniform` (rows,) holds one number from [0, 1) for each row; None is greedy. The order is transformers':
     temperature, top_k, top_p; then the distribution function, over tokens from likely to unlikely, is inverted there.
-    Raises ModelError when a logit is not a number.
+    A row gets NO_TOKEN where a logit is not a number: to ask here would be to wait for the device once more.
     """
     largest, tokens = logits.max(dim=-1)  # which is not a number where any is not
-    if torch.isnan(largest).any():
-        raise ModelError("the model's output is not a number", "try generate.dtype=float32, or other weights")
-    if uniform is None:
-        return tokens
+    if uniform is not None:
+        tokens = _drawn(logits, settings, uniform)
+    return tokens.masked_fill(largest.isnan(), NO_TOKEN)
+
+
+def _drawn(logits: torch.Tensor, settings: Generate, uniform: np.ndarray) -> torch.Tensor:
     top_k, top_p, size = int(settings.top_k), float(settings.top_p), logits.shape[-1]
     scores = logits / float(settings.temperature)
     ids: torch.Tensor | None = None

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from hfkit.engine import gpt2
 from hfkit.engine.cached import Cached
 from hfkit.engine.encoder_decoder import EncoderDecoder
+from hfkit.engine.gpt2 import fits, weights_of
+from hfkit.engine.graphs import recorder
 from hfkit.engine.sampling import Chosen
+from hfkit.engine.slots import Slots
 from hfkit.errors import UsageError
 from hfkit.recipe.keys import Generate
 
@@ -36,8 +38,8 @@ class State(Protocol):
 def state_of(model: PreTrainedModel, pad_id: int, settings: Generate, *, rows: int, positions: int) -> State:
     """An empty batch for this model, of up to `rows` rows of up to `positions` tokens. Raises UsageError for int8."""
     int8 = settings.dtype == "int8"
-    if gpt2.fits(model) and not (int8 and model.device.type != "cpu"):
-        return gpt2.Slots(gpt2.weights_of(model, int8=int8), rows, positions)
+    if fits(model) and not (int8 and model.device.type != "cpu"):
+        return Slots(weights_of(model, int8=int8), rows, positions, recorder(model.device))
     if int8:
         kind = f"models of type {model.config.model_type} on {model.device.type}"
         raise UsageError(

@@ -43,7 +43,8 @@ def scored(folder: Path, kind: str, blocks: list[list[int]]) -> tuple[torch.Tens
     """(blocks,) nats a token, and (blocks, tokens) the likeliest tokens, decoded in one number format."""
     from transformers import AutoModelForCausalLM
 
-    from hfkit.engine.gpt2 import Segment, Slots, weights_of
+    from hfkit.engine.gpt2 import weights_of
+    from hfkit.engine.slots import Segment, Slots
 
     dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()

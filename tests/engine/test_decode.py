@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from hfkit.engine.decode import Completion, decode, pieces, resolve
 from hfkit.engine.new_text import NewText
-from hfkit.engine.sampling import choose, noise
+from hfkit.engine.sampling import choose, noise, pick
 from hfkit.errors import ModelError, UsageError
 from hfkit.models import build_scratch, load_tokenizer
 from hfkit.recipe.keys import Generate, Scratch
@@ -305,7 +305,7 @@ def test_auto_comes_from_the_checkpoint_or_is_the_default():
 
 def test_a_broken_model_says_so():
     with pytest.raises(ModelError, match="not a number"):
-        choose(torch.full((1, 4), float("nan")), GREEDY, None)
+        pick(torch.full((1, 4), float("nan")), GREEDY, None)
 
 
 def test_no_prompts_give_no_completions(model, tokenizer):
