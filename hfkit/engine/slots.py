@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hfkit.engine.gpt2 import Attend, Weights
 from hfkit.engine.graphs import Graphs, Record
@@ -19,7 +21,9 @@ from hfkit.recipe.keys import Generate
 
 PREFILL_TOKENS = 4096  # tokens of prompts read at once
 SHARED_TOKENS = 8  # a shorter common beginning of two prompts is not worth looking for
-GRID = 1 << 25  # elements of a mask, for prompts whose attention is one operation
+SCORES = 1 << 27  # of all heads, for prompts whose attention is one operation
+# cuDNN's kernel, which would come first on newer GPUs, plans anew for each shape.
+KERNELS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 class Slots:
@@ -42,7 +46,8 @@ class Slots:
         shape = (len(weights.layers), 2, rows, weights.heads, positions, size)
         self.cache = torch.zeros(shape, dtype=dtype, device=table.device)
         self.together = not on_cpu  # CPUs read prompts faster one by one, without padding; elsewhere launches count
-        self.graphs = Graphs(self._advanced, rows, positions, table.device, record) if record else None
+        self._advance = partial(_advanced, weights, self.cache)  # which must not hold what holds the graphs
+        self.graphs = Graphs(self._advance, rows, positions, table.device, record) if record else None
         self.prompts: list[list[int]] = [[] for _ in range(rows)]  # of each slot, also after its row is dropped
         self.slots: list[int] = []  # of each row
         self.lengths: list[int] = []  # tokens read, by slot
@@ -93,13 +98,12 @@ class Slots:
             self.ids[slot] = token
 
     def hidden(self, segments: Sequence[Segment]) -> torch.Tensor:
-        """Hidden states (tokens, width) of all tokens, after all layers; prompts go in side by side."""
+        """Hidden states (tokens, width) of all tokens of prompts in neighbouring slots, after all layers."""
         device = self.cache.device
         ids = torch.tensor([token for segment in segments for token in segment.ids], device=device)
         at = torch.cat([torch.arange(segment.shared, segment.end, device=device) for segment in segments])
-        longest, end = max(len(segment.ids) for segment in segments), max(segment.end for segment in segments)
-        if self.together and len(segments) > 1 and len(segments) * longest * end <= GRID:
-            return self.weights.hidden(ids, at, self._side_by_side(segments, at, longest, end))
+        if self.together and _alike(segments, self.weights.heads):
+            return self.weights.hidden(ids, at, self._side_by_side(segments, at))
         counts = [len(segment.ids) for segment in segments]
 
         def attend(number: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -137,10 +141,10 @@ class Slots:
         mixed = functional.scaled_dot_product_attention(q, keys, values, mask, 0.0, not start, scale=scale)
         return mixed[0].transpose(0, 1)
 
-    def _side_by_side(self, segments: Sequence[Segment], at: torch.Tensor, longest: int, end: int) -> Attend:
-        """The attention of several prompts at once, padded to the `longest`; `end` is where the last of them ends."""
-        device = at.device
-        slots = torch.tensor([segment.slot for segment in segments], device=device)
+    def _side_by_side(self, segments: Sequence[Segment], at: torch.Tensor) -> Attend:
+        """The attention of several prompts at once, padded to the longest."""
+        device, first = at.device, segments[0].slot
+        longest, end = max(len(segment.ids) for segment in segments), max(segment.end for segment in segments)
         counts = torch.tensor([len(segment.ids) for segment in segments], device=device)
         rows = torch.repeat_interleave(torch.arange(len(segments), device=device), counts, output_size=len(at))
         starts = torch.tensor([segment.shared for segment in segments], device=device)
@@ -150,14 +154,14 @@ class Slots:
 
         def attend(number: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
             layer = self.cache[number]
-            layer[0, slots[rows], :, at], layer[1, slots[rows], :, at] = k.to(layer.dtype), v.to(layer.dtype)
+            held = layer[:, first : first + len(segments)]
+            held[0, rows, :, at], held[1, rows, :, at] = k.to(layer.dtype), v.to(layer.dtype)
             for segment in segments:
                 segment.copy_shared(layer)
             padded = q.new_zeros(len(segments), longest, *q.shape[1:], dtype=layer.dtype)
             padded[rows, places] = q.to(layer.dtype)
-            keys, values = layer[:, slots, :, :end]
-            scale = self.weights.layers[number].scale
-            mixed = functional.scaled_dot_product_attention(padded.transpose(1, 2), keys, values, mask, scale=scale)
+            keys, values = held[:, :, :, :end]
+            mixed = _fused(padded.transpose(1, 2), keys, values, mask, self.weights.layers[number].scale)
             return mixed.transpose(1, 2)[rows, places]
 
         return attend
@@ -166,30 +170,10 @@ class Slots:
         """Hidden states (rows, width) of the tokens that were fed, by slot."""
         at = self.lengths[: len(self.ids)]
         self.lengths[: len(at)] = [length + 1 for length in at]
-        if self.graphs is not None:
+        if self.graphs is not None and not self.graphs.refused:
             return self.graphs(self.ids, at)
         ids, places = (torch.tensor(values, device=self.cache.device) for values in (self.ids, at))
-        return self._advanced(ids, places, max(at) + 1, ragged=min(at) < max(at))
-
-    def _advanced(self, ids: torch.Tensor, at: torch.Tensor, keys: int, *, ragged: bool = True) -> torch.Tensor:
-        """Hidden states (rows, width) of one token of each of the first slots, `ids` at positions `at`, both (rows,).
-
-        The first `keys` positions are looked at, where not `ragged` all of them by all rows. Nothing here depends on
-        what is in the tensors, so that it can be recorded.
-        """
-        rows = torch.arange(len(ids), device=ids.device)
-        mask = None
-        if ragged:
-            mask = _added(torch.arange(keys, device=ids.device) <= at[:, None], self.cache.dtype)[:, None, None]
-
-        def attend(number: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-            held, values = self.cache[number, :, : len(ids)]
-            held[rows, :, at], values[rows, :, at] = k.to(held.dtype), v.to(held.dtype)
-            q = q[:, :, None].to(held.dtype)
-            scale = self.weights.layers[number].scale
-            return _mixed(q, held[:, :, :keys], values[:, :, :keys], mask, scale).transpose(1, 2)
-
-        return self.weights.hidden(ids, at, attend)
+        return self._advance(ids, places, max(at) + 1, ragged=min(at) < max(at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +202,36 @@ def _common(one: list[int], other: list[int]) -> int:
     return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
+def _alike(segments: Sequence[Segment], heads: int) -> bool:
+    """Whether to read prompts side by side: several, at most a half of them padding, and memory suffices."""
+    padded = len(segments) * max(len(segment.ids) for segment in segments)
+    end = max(segment.end for segment in segments)
+    real = sum(len(segment.ids) for segment in segments)
+    return len(segments) > 1 and padded <= 2 * real and heads * padded * end <= SCORES
+
+
+def _advanced(
+    weights: Weights, cache: torch.Tensor, ids: torch.Tensor, at: torch.Tensor, keys: int, *, ragged: bool = True
+) -> torch.Tensor:
+    """Hidden states (rows, width) of one token of each of the first slots, `ids` at positions `at`, both (rows,).
+
+    The first `keys` positions are looked at, where not `ragged` all of them by all rows. No operation depends on what
+    is in the tensors, so that it can be recorded.
+    """
+    rows = torch.arange(len(ids), device=ids.device)
+    mask = None
+    if ragged:
+        mask = _added(torch.arange(keys, device=ids.device) <= at[:, None], cache.dtype)[:, None, None]
+
+    def attend(number: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        held, values = cache[number, :, : len(ids)]
+        held[rows, :, at], values[rows, :, at] = k.to(held.dtype), v.to(held.dtype)
+        q = q[:, :, None].to(held.dtype)
+        return _mixed(q, held[:, :, :keys], values[:, :, :keys], mask, weights.layers[number].scale).transpose(1, 2)
+
+    return weights.hidden(ids, at, attend)
+
+
 def _added(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """A mask that is added to scores: 0 where `seen`, else -inf."""
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, float("-inf"))
@@ -231,8 +245,16 @@ def _mixed(
     On CPUs two products are faster than the fused kernel where there are several rows; one row is no exception.
     """
     if q.device.type != "cpu":
-        return functional.scaled_dot_product_attention(q, keys, values, mask, scale=scale)
+        return _fused(q, keys, values, mask, scale)
     scores = (q * scale) @ keys.transpose(-1, -2)
     if mask is not None:
         scores += mask
     return torch.softmax(scores, -1) @ values
+
+
+def _fused(
+    q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None, scale: float
+) -> torch.Tensor:
+    """torch's attention (rows, heads, queries, size) by one of KERNELS."""
+    with sdpa_kernel(KERNELS):
+        return functional.scaled_dot_product_attention(q, keys, values, mask, scale=scale)

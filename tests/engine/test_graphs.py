@@ -4,8 +4,12 @@ CUDA graphs need a GPU. Elsewhere torch's tracer records: as a graph does, it ke
 they used, and every number that Python knew then stays as it was.
 """
 
+import copy
+import gc
+import math
 import random
 import warnings
+import weakref
 
 import pytest
 import torch
@@ -40,7 +44,10 @@ def model(tokenizer):
 
 
 class Traced:
-    """Records by torch's tracer; `made` counts recordings, `replayed` what they are used for."""
+    """Records by torch's tracer; `made` counts recordings, `replayed` what they are used for.
+
+    As with a graph, each replay leaves its result in the same memory.
+    """
 
     def __init__(self) -> None:
         self.made = self.replayed = 0
@@ -49,9 +56,11 @@ class Traced:
         self.made += 1
         traced = make_fx(lambda: run())()  # noqa: PLW0108 - of a method it would count self as an input
 
+        out = traced().clone()
+
         def replay():
             self.replayed += 1
-            return traced()
+            return out.copy_(traced())
 
         return replay
 
@@ -61,11 +70,17 @@ def draw_prompts(count: int, vocabulary: int, longest: int = 40) -> list[list[in
     return [[draw.randrange(14, vocabulary) for _ in range(draw.randint(1, longest))] for _ in range(count)]
 
 
+@pytest.fixture(autouse=True)
+def devices(monkeypatch):
+    """What one test finds out about a device is no matter of another's."""
+    monkeypatch.setattr(graphs, "_unfit", set())
+    monkeypatch.setattr(graphs, "KEYS", 16)
+
+
 @pytest.fixture
 def traced(monkeypatch):
     record = Traced()
     monkeypatch.setattr(state, "recorder", lambda device: record)
-    monkeypatch.setattr(graphs, "KEYS", 16)
     return record
 
 
@@ -123,6 +138,44 @@ def test_where_nothing_can_be_recorded_the_step_goes_on(model, tokenizer, monkey
     with pytest.warns(RuntimeWarning, match="slower: CUDA error: operation not permitted when stream is capturing$"):
         assert decode(model, tokenizer, prompts, GREEDY) == expected
     assert len(asked) == 1
+    assert graphs._unfit == {DEVICE if DEVICE.index is not None else model.device}
+
+
+def test_memory_is_given_back_when_decoding_ends(model):
+    """Not when Python happens to look for cycles: the cache of the next call would be allocated beside this one's."""
+
+
+    def record(run):  # which, as a graph, does not hold what ran
+        step, inputs, keys = run.__self__._step, run.__self__._inputs, run.__self__._keys
+        return lambda: step(inputs[0], inputs[1], keys)
+
+    gc.disable()
+    try:
+        one = Slots(weights_of(model), 2, 64, record)
+        one.add([[20, 21], [22]])
+        for _ in range(graphs.USES + 2):
+            one.next(GREEDY, None)
+            one.feed([23, 24], [0, 1])
+        assert not one.graphs.refused
+        cache, known = weakref.ref(one.cache), weakref.ref(one.graphs)
+        del one
+        assert (cache(), known()) == (None, None)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "differ"),
+    [
+        ([1.0, 2.0, 3.0], [1.0, 2.0, 3.001], False),
+        ([math.nan, 2.0], [math.nan, 2.0], False),  # decoding says what is wrong
+        ([math.nan, 2.0], [1.0, 2.0], True),
+        ([math.inf, 2.0], [1.0, 2.0], True),
+        ([3000.0, *[1.0] * 999], [3000.0, 9.0, *[1.0] * 998], True),  # one large number is no excuse
+    ],
+)
+def test_what_makes_a_recording_differ(found, expected, differ):
+    assert graphs._differ(torch.tensor([found]), torch.tensor([expected])) is differ
 
 
 def test_a_shape_is_recorded_when_it_was_used_often_enough():
@@ -134,8 +187,8 @@ def test_a_shape_is_recorded_when_it_was_used_often_enough():
         return (ids + 2 * at)[:, None].float()
 
     record = Traced()
-    run = Graphs(step, 12, 300, torch.device("cpu"), record)
-    for ids, at, shape in [([5], [3], (1, 128)), ([5] * 9, [200] * 9, (12, 256)), ([5] * 3, [256] * 3, (4, 300))]:
+    run = Graphs(step, 12, 40, torch.device("cpu"), record)
+    for ids, at, shape in [([5], [3], (1, 16)), ([5] * 9, [25] * 9, (12, 32)), ([5] * 3, [33] * 3, (4, 40))]:
         for use in range(1, graphs.USES + 3):
             before = len(shapes)
             found = run([use, *ids[1:]], at)
@@ -145,29 +198,41 @@ def test_a_shape_is_recorded_when_it_was_used_often_enough():
     assert record.made == 3
 
 
-@pytest.mark.parametrize("limit", [1, 1 << 25])
-def test_prompts_read_side_by_side_are_as_one_by_one(model, tokenizer, limit, monkeypatch):
-    monkeypatch.setattr(slots, "GRID", limit)
+@pytest.mark.parametrize(("limit", "beside"), [(1, 0), (1 << 27, 2)])
+def test_prompts_read_side_by_side_are_as_one_by_one(model, tokenizer, limit, beside, monkeypatch):
+    monkeypatch.setattr(slots, "SCORES", limit)
+    made: list[int] = []
+    original = Slots._side_by_side
+    monkeypatch.setattr(Slots, "_side_by_side", lambda self, *given: made.append(1) or original(self, *given))
     beginning = list(range(20, 40))
-    prompts = draw_prompts(9, len(tokenizer))
+    prompts = [prompt + beginning[:12] for prompt in draw_prompts(9, len(tokenizer), 20)]
     prompts[3:6] = [beginning + prompt[:9] for prompt in prompts[3:6]]  # the later ones begin as the first of them
-    apart, beside = (Slots(weights_of(model), 9, 64) for _ in range(2))
-    apart.together, beside.together = False, True
+    apart, other = (Slots(weights_of(model), 9, 64) for _ in range(2))
+    apart.together, other.together = False, True
     for part in (slice(0, 7), slice(7, 9)):
-        for one in (apart, beside):
+        for one in (apart, other):
             one.add(prompts[part])
-    for found, expected in zip(beside.read, apart.read, strict=True):
+    assert len(made) == beside
+    for found, expected in zip(other.read, apart.read, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     for slot, prompt in enumerate(prompts):
-        pair = (one.cache[:, :, slot, :, : len(prompt)] for one in (beside, apart))
+        pair = (one.cache[:, :, slot, :, : len(prompt)] for one in (other, apart))
         torch.testing.assert_close(*pair, rtol=1e-4, atol=1e-5)
 
 
+def test_one_long_prompt_is_not_what_short_ones_are_padded_to(model, tokenizer, monkeypatch):
+    monkeypatch.setattr(Slots, "_side_by_side", lambda *_: pytest.fail("most of it would be padding"))
+    one = Slots(weights_of(model), 9, 64)
+    one.together = True
+    one.add([[20] * 40, *([30 + number] for number in range(8))])
+
+
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_cuda_graphs_are_taken_and_equal_the_step(model, tokenizer, dtype, monkeypatch):
     prompts = draw_prompts(60, len(tokenizer))
-    cast = model.to(dtype)
+    cast = copy.deepcopy(model).to(dtype)
     made = []
     original = state.recorder
 
@@ -177,12 +242,11 @@ def test_cuda_graphs_are_taken_and_equal_the_step(model, tokenizer, dtype, monke
         return lambda run: made.append(run) or record(run)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", "decoding steps run without")
         monkeypatch.setattr(state, "recorder", counting)
         found = decode(cast, tokenizer, prompts, GREEDY)
     assert made
     monkeypatch.setattr(state, "recorder", lambda device: None)
     expected = decode(cast, tokenizer, prompts, GREEDY)
-    model.to(torch.float32)
-    if dtype == torch.float32:
-        assert found == expected
+    same = sum(one.ids == other.ids for one, other in zip(found, expected, strict=True))
+    assert same == len(prompts) if dtype == torch.float32 else same > len(prompts) / 2
