@@ -287,7 +287,7 @@ ALLOWED = {
     ("models/unpickle.py", "torch.load"),  # weights_only, in a child process without network
     ("recipe/yaml.py", "yaml.load"),  # with a SafeLoader
     ("engine/answer.py", "np.load"),  # arrays that this process spooled, without pickle
-    ("engine/place.py", "pickle.loads"),  # what the first process of the same job says, as torch's own gathering does
+    ("engine/processes/place.py", "pickle.loads"),  # what the first process of the same job says
 }
 FLAGS = {("shell", True), ("trust_remote_code", True), ("weights_only", False), ("allow_pickle", True)}
 

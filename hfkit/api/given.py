@@ -38,7 +38,7 @@ def plain(value: Any) -> Any:
 
 def alone() -> int | None:
     """1: this process answers alone, however many GPUs there are, unless a launcher started it with others."""
-    from hfkit.engine.world import launched
+    from hfkit.engine.processes.world import launched
 
     return None if launched() else 1
 

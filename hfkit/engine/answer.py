@@ -19,8 +19,8 @@ from hfkit.engine.drawn import added, views_of
 from hfkit.engine.forward import forward
 from hfkit.engine.memory import give_back, out_of_memory, too_large
 from hfkit.engine.packing import plain
-from hfkit.engine.place import Place
 from hfkit.engine.plan import answer_batches
+from hfkit.engine.processes.place import Place
 from hfkit.engine.threads import answering_threads
 from hfkit.stopping import Left
 from hfkit.tasks.base import Feature, Prediction, Row, Task

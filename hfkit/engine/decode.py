@@ -4,53 +4,28 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby, islice, repeat
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from hfkit.engine.beams import search
-from hfkit.engine.context import added_begin, last_tokens
-from hfkit.engine.encoder_decoder import forces_end
-from hfkit.engine.new_text import NewText
-from hfkit.engine.sampling import Chosen, noise
-from hfkit.engine.state import State, state_of
-from hfkit.errors import UsageError
+from hfkit.engine.decoding.beams import search
+from hfkit.engine.decoding.encoder_decoder import forces_end
+from hfkit.engine.decoding.limits import check_fits, end_tokens
+from hfkit.engine.decoding.row import Completion, DecodedRow, Piece
+from hfkit.engine.decoding.sampling import Chosen
+from hfkit.engine.decoding.state import State, state_of
 from hfkit.models.families import has_fixed_positions, max_positions
 from hfkit.recipe.keys import Generate
 from hfkit.tasks.base import Resolution
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 BATCH_SIZE = {"cpu": 32, "cuda": 128}  # rows at once, if their tokens allow
 BATCH_TOKENS = {"cpu": 1 << 14, "cuda": 1 << 17}  # tokens held in the cache at once: about 1.2 GB for GPT-2 small
 TEMPERATURE, TOP_K, TOP_P = 0.8, 50, 1.0  # where neither recipe nor checkpoint says
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """The new text alone, nothing trimmed, cut before a stop string; `ids`: all new tokens, an end token too.
-
-    `logprobs`, where asked for: the log-probability of each new token under the model's own softmax, in nats.
-    """
-
-    text: str
-    ids: tuple[int, ...]
-    finish_reason: Literal["eos", "stop", "length"]
-    logprobs: tuple[float, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """More text of one sample of the prompt with number `row`; the last piece of a sample has its completion."""
-
-    row: int
-    text: str
-    completion: Completion | None = None
-    sample: int = 0
 
 
 def decode(
@@ -105,7 +80,9 @@ def pieces(
     ends = end_tokens(model, tokenizer)
     order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
     waiting = (
-        _Row(number, sample, names[number], prompts[number], tokenizer, settings, limit, ends, reads_source, forced_end)
+        DecodedRow(
+            number, sample, names[number], prompts[number], tokenizer, settings, limit, ends, reads_source, forced_end
+        )
         for number in order
         for sample in range(settings.samples)
     )
@@ -152,110 +129,10 @@ def resolve(
     return Generate(**{**settings.model_dump(), **update}), lines  # checked again: a stored value may be out of range
 
 
-def check_fits(model: PreTrainedModel, lengths: Sequence[int], names: Sequence[str]) -> None:
-    """Every prompt, or source, must fit the model. Raises UsageError with counts."""
-    if getattr(model.config, "is_encoder_decoder", False):
-        check_sources(lengths, names, model.config)
-    else:
-        check_room(lengths, names, max_positions(model.config))
-
-
-def check_room(lengths: Sequence[int], ids: Sequence[str], limit: int) -> None:
-    """Every prompt must leave room for a token in a context of `limit` tokens. Raises UsageError with counts."""
-    beyond = [number for number, length in enumerate(lengths) if length >= limit]
-    if beyond:
-        first = beyond[0]
-        more = f", and {len(beyond) - 1:,} more prompts are too long" if len(beyond) > 1 else ""
-        raise UsageError(
-            f"prompt {ids[first]}: {lengths[first]:,} tokens, but the model's context is {limit:,} tokens, "
-            f"the new ones included{more}",
-            f"shorten it to {limit - 1:,} tokens or fewer, or use a model with a longer context",
-        )
-
-
-def check_sources(lengths: Sequence[int], ids: Sequence[str], config: PretrainedConfig) -> None:
-    """An encoder reads at most as many tokens as it has positions. Raises UsageError with counts."""
-    limit = max_positions(config)
-    beyond = [number for number, length in enumerate(lengths) if length > limit] if has_fixed_positions(config) else []
-    if beyond:
-        more = f", and {len(beyond) - 1:,} more are too long" if len(beyond) > 1 else ""
-        raise UsageError(
-            f"source {ids[beyond[0]]}: {lengths[beyond[0]]:,} tokens, but the model reads at most {limit:,}{more}",
-            f"shorten it to {limit:,} tokens or fewer, or use a model with more positions",
-        )
-
-
-def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """The ids that end a text, as the generation config, the config or the tokenizer says."""
-    for source in (getattr(model, "generation_config", None), model.config, tokenizer):
-        found = getattr(source, "eos_token_id", None)
-        if found is not None:
-            return frozenset([found] if isinstance(found, int) else found)
-    return frozenset()
-
-
-class _Row:
-    """One sample of a prompt on its way: its new tokens, its text, its share of the sampling noise."""
-
-    def __init__(
-        self,
-        number: int,
-        sample: int,
-        name: str,
-        prompt: Sequence[int],
-        tokenizer: PreTrainedTokenizerBase,
-        settings: Generate,
-        limit: int,
-        ends: frozenset[int],
-        reads_source: bool,
-        forced_end: bool,
-    ) -> None:
-        self.number, self.sample, self.prompt, self.ends, self.limit = number, sample, list(prompt), ends, limit
-        self.tokenizer = tokenizer
-        self.forced_end = forced_end  # the end token at the last place is no choice of the model's
-        before = [] if reads_source else self.prompt  # what the new text goes on from
-        self.slides = settings.overflow == "slide" and not reads_source
-        self.most = settings.max_new_tokens if self.slides else min(settings.max_new_tokens, limit - len(before))
-        self.read_at = 0  # new tokens that were there when the prompt, or what it slid to, was read
-        self.uniform = noise(settings.seed, name, self.most, sample) if settings.temperature else None
-        self.text = NewText(tokenizer, before, settings.stop)
-        self.ids: list[int] = []
-        self.logprobs: list[float] = []
-
-    def add(self, token: int, logprob: float | None) -> Piece:
-        """Take the next token; the piece has a completion when the row is finished."""
-        self.ids.append(token)
-        if logprob is not None:
-            self.logprobs.append(logprob)
-        ended = token in self.ends
-        if not ended:
-            self.text.add(token)
-        full = len(self.ids) >= self.most
-        if ended or full or self.text.stopped:
-            self.text.end()
-            own_end = ended and not (full and self.forced_end)
-            reason: Literal["eos", "stop", "length"] = "stop" if self.text.stopped else "eos" if own_end else "length"
-            logprobs = tuple(self.logprobs) if self.logprobs else None
-            whole = Completion(self.text.text, tuple(self.ids), reason, logprobs)
-            return Piece(self.number, self.text.fresh(final=True), whole, self.sample)
-        return Piece(self.number, self.text.fresh(), sample=self.sample)
-
-    def full(self) -> bool:
-        """Whether the context is full, and the row not finished: it slides."""
-        return self.slides and len(self.prompt) + len(self.ids) - self.read_at >= self.limit
-
-    def slid(self) -> _Row:
-        """The row with the last half of its context in place of its prompt."""
-        read = [*self.prompt, *self.ids[self.read_at :]]
-        self.prompt = last_tokens(read, self.limit // 2, added_begin(self.tokenizer))
-        self.read_at = len(self.ids)
-        return self
-
-
-def _decode(state: State, size: int, waiting: Iterator[_Row], settings: Generate) -> Iterator[Piece]:
+def _decode(state: State, size: int, waiting: Iterator[DecodedRow], settings: Generate) -> Iterator[Piece]:
     """Decode `size` rows together; finished ones leave, and waiting ones take their places where the state can."""
-    rows: list[_Row] = []
-    slid: deque[_Row] = deque()  # read again before those that wait
+    rows: list[DecodedRow] = []
+    slid: deque[DecodedRow] = deque()  # read again before those that wait
     while True:
         free = size - len(rows) if state.refills or not rows else 0
         fresh = [slid.popleft() for _ in range(min(free, len(slid)))]
@@ -277,7 +154,7 @@ def _decode(state: State, size: int, waiting: Iterator[_Row], settings: Generate
         state.feed([chosen.tokens[place] for place in keep], keep)
 
 
-def _search(model: PreTrainedModel, pad_id: int, waiting: Iterator[_Row], settings: Generate) -> Iterator[Piece]:
+def _search(model: PreTrainedModel, pad_id: int, waiting: Iterator[DecodedRow], settings: Generate) -> Iterator[Piece]:
     """Beam search: rows with equal room for new tokens together, each whole when it comes."""
     for most, group in groupby(waiting, key=lambda row: row.most):
         while rows := list(islice(group, int(settings.batch_size))):

@@ -24,7 +24,7 @@ from hfkit.engine.cpu import forget, keep_freed_memory, lean, narrow_last
 from hfkit.models.families import ENCODER_DECODERS, OFFSET_POSITIONS, PACKED
 
 if TYPE_CHECKING:
-    from hfkit.engine.place import Place
+    from hfkit.engine.processes.place import Place
 
 ALIGNED = 16  # of tokens: kernels of padded attention take masks whose width is a multiple of it
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -22,7 +22,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from hfkit.engine import attention
 from hfkit.engine.collate import collate
 from hfkit.engine.packing import Packed
-from hfkit.engine.place import Place
+from hfkit.engine.processes.place import Place
 from hfkit.files import cache_folder
 
 VARIABLE = "TORCHINDUCTOR_CACHE_DIR"

@@ -18,7 +18,7 @@ from hfkit.engine.lora import adapted, merged
 from hfkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from hfkit.engine.place import Place
+    from hfkit.engine.processes.place import Place
 
 DTYPES = {"float32": None, "bfloat16": torch.bfloat16}
 

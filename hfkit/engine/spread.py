@@ -6,8 +6,9 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hfkit.engine.decode import Completion, Piece, pieces
-from hfkit.engine.place import Place
+from hfkit.engine.decode import pieces
+from hfkit.engine.decoding.row import Completion, Piece
+from hfkit.engine.processes.place import Place
 from hfkit.errors import told
 from hfkit.recipe.keys import Generate
 from hfkit.stopping import Left

@@ -7,7 +7,7 @@ import torch
 from hfkit.engine.cpu import MOST
 from hfkit.engine.packing import Packed
 from hfkit.engine.parts import recomputes
-from hfkit.engine.place import Place
+from hfkit.engine.processes.place import Place
 
 
 def training_threads(model: torch.nn.Module, place: Place, examples: int) -> int:

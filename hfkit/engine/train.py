@@ -28,8 +28,8 @@ from hfkit.engine.outcomes import CALMER, Outcomes, StepDone
 from hfkit.engine.packing import Packed, plain
 from hfkit.engine.parts import leaves_unused
 from hfkit.engine.perturb import perturbation
-from hfkit.engine.place import Place
 from hfkit.engine.plan import Drawn, micro_batches, share_of
+from hfkit.engine.processes.place import Place
 from hfkit.engine.regional import eager
 from hfkit.engine.shard import local
 from hfkit.engine.threads import training_threads

@@ -12,8 +12,8 @@ from hfkit.engine.answer import parts
 from hfkit.engine.decode import decode
 from hfkit.engine.memory import give_back, out_of_memory, too_large
 from hfkit.engine.packing import plain
-from hfkit.engine.place import Place
 from hfkit.engine.plan import answer_batches
+from hfkit.engine.processes.place import Place
 from hfkit.recipe.keys import Generate
 from hfkit.stopping import Left
 from hfkit.tasks.base import Prediction, Row, Task, Written

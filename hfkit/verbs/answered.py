@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from hfkit.engine.world import launched
+from hfkit.engine.processes.world import launched
 from hfkit.errors import UsageError
 from hfkit.events import Event, note, resolved
 from hfkit.files import json_line

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hfkit.data.few import FEW_ROWS, FewFeatures
-from hfkit.engine.world import several
+from hfkit.engine.processes.world import several
 from hfkit.errors import HfkitError
 from hfkit.events import Event, note, resolved, warning
 from hfkit.models import Checkpoint, check_vocabulary
@@ -18,7 +18,7 @@ from hfkit.verbs.together import made_by_first, made_for_all
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
-    from hfkit.engine.place import Place
+    from hfkit.engine.processes.place import Place
     from hfkit.tasks.base import Prediction
 
 KEY = "hfkit/asked"
@@ -94,7 +94,7 @@ def answering(
         precision = "float32"  # in which the text does not depend on the batch
 
     def join() -> Place:
-        from hfkit.engine.place import take_place
+        from hfkit.engine.processes.place import take_place
 
         return take_place(cpu=cpu, processes=processes, precision=precision)
 
@@ -163,7 +163,7 @@ def _needed(asked: Asked) -> Asked:
 def _answered(found: Checkpoint, asked: Asked, batch_size: int | None) -> Generator[Event, None, Answering]:
     """The model loaded and the features passed through it, by all processes, which part then."""
     from hfkit.engine.packing import packed
-    from hfkit.engine.watch import lost
+    from hfkit.engine.processes.watch import lost
     from hfkit.models import load_model
 
     task, place, tokenizer = asked.task, asked.place, asked.tokenizer
@@ -190,8 +190,8 @@ def _answered(found: Checkpoint, asked: Asked, batch_size: int | None) -> Genera
 
 def prepared_to_write(model: Any, tokenizer: Any, task: Task) -> list[str]:
     """Give the model the task's language and length; lines on what of its generation config is not followed."""
-    from hfkit.engine.encoder_decoder import write_in
-    from hfkit.engine.generation_config import left_out
+    from hfkit.engine.decoding.encoder_decoder import write_in
+    from hfkit.engine.decoding.generation_config import left_out
 
     write_in(model, tokenizer, task.settings)
     return left_out(model)

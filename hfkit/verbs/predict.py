@@ -13,7 +13,7 @@ from hfkit.data.findings import named, raise_failures
 from hfkit.data.predictions import REJECTED, write_predictions, write_rejected
 from hfkit.data.submission.table import csv_line
 from hfkit.data.validators import duplicate_ids
-from hfkit.engine.world import launched
+from hfkit.engine.processes.world import launched
 from hfkit.errors import UsageError
 from hfkit.events import Event, note, warning
 from hfkit.files import atomic_write

@@ -14,7 +14,7 @@ from hfkit.tasks.base import Prediction, Row, Task
 if TYPE_CHECKING:
     from hfkit.data.arrow import Features
     from hfkit.data.rows import Rows
-    from hfkit.engine.place import Place
+    from hfkit.engine.processes.place import Place
 
 MANY = 20_000  # texts looked at
 MANY_CUT = 0.01  # of rows; training cuts about so many when it chooses the length itself

@@ -149,7 +149,7 @@ def train_ours(a: argparse.Namespace, features: Listed) -> dict[str, float]:
     from hfkit.engine.memory import peak_memory
     from hfkit.engine.optimize import Schedule, build_optimizer
     from hfkit.engine.packing import packed
-    from hfkit.engine.place import take_place
+    from hfkit.engine.processes.place import take_place
     from hfkit.engine.regional import Regions
     from hfkit.engine.train import Training
 

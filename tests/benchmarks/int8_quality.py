@@ -43,8 +43,9 @@ def scored(folder: Path, kind: str, blocks: list[list[int]]) -> tuple[torch.Tens
     """(blocks,) nats a token, and (blocks, tokens) the likeliest tokens, decoded in one number format."""
     from transformers import AutoModelForCausalLM
 
-    from hfkit.engine.gpt2 import weights_of
-    from hfkit.engine.slots import Segment, Slots
+    from hfkit.engine.decoding.gpt2 import weights_of
+    from hfkit.engine.decoding.prefill import Segment, prefill
+    from hfkit.engine.decoding.slots import Slots
 
     dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
@@ -52,7 +53,7 @@ def scored(folder: Path, kind: str, blocks: list[list[int]]) -> tuple[torch.Tens
     nats, likeliest = [], []
     for block in blocks:
         # `add` keeps the last token's state only, which is all that decoding needs: look one step inside.
-        hidden = Slots(weights, 1, len(block)).hidden([Segment(0, block, 0, 0)])
+        hidden = prefill(weights, Slots(weights, 1, len(block)).cache, [Segment(0, block, 0, 0)])
         logits = weights.logits(hidden)[:-1].float()
         nats.append(torch.nn.functional.cross_entropy(logits, torch.tensor(block[1:])))
         likeliest.append(logits.argmax(-1))

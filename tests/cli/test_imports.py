@@ -189,7 +189,7 @@ def test_help_loads_nothing_heavy(command):
         "hfkit.recipe.load",
         "hfkit.machine",
         "hfkit.run",
-        "hfkit.engine.world",
+        "hfkit.engine.processes.world",
         "hfkit.report",
         "hfkit.metrics",
         "hfkit.tasks.base",

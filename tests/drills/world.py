@@ -14,7 +14,7 @@ from drills.harness import STEPS, Drill, stepping, wait_for
 
 def ranks(drill: Drill, run: Path, *extra: str, **train: Any) -> list[Any]:
     """Two processes of one run, as srun would start them."""
-    from hfkit.engine.launch import free_port
+    from hfkit.engine.processes.launch import free_port
 
     slurm = {
         "SLURM_NTASKS": "2", "SLURM_NNODES": "1", "SLURM_STEP_ID": "0", "SLURM_JOB_NODELIST": "localhost",
@@ -124,8 +124,8 @@ class _Store:
 
 def watched(drill: Drill) -> None:
     """The watch alone, with other ranks played by a store: silent, behind, gone with the store, or well."""
-    import hfkit.engine.watch as watch
-    from hfkit.engine.world import World
+    import hfkit.engine.processes.watch as watch
+    from hfkit.engine.processes.world import World
 
     settings = {"ROUND_SECONDS": 0.02, "SILENT_SECONDS": 0.3, "STALLED_SECONDS": 0.4}
     kept = {name: getattr(watch, name) for name in settings}

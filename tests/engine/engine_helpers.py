@@ -126,7 +126,7 @@ def start(
 
 
 class Child:
-    """What engine/launch.py takes for a child: a process like those of `start` in place of a new interpreter.
+    """What engine/processes/launch.py takes for a child: a process like those of `start` in place of a new interpreter.
 
     `launched(log)` stands in for the module subprocess there; the streams of rank N are in `log`-N.out and .err.
     """
@@ -155,7 +155,7 @@ class Child:
 
 
 def launched(log: Path) -> Any:
-    """The module subprocess as engine/launch.py uses it, with children that start in no time."""
+    """The module subprocess as engine/processes/launch.py uses it, with children that start in no time."""
     return SimpleNamespace(Popen=partial(Child, log))
 
 

@@ -10,7 +10,7 @@ import torch
 
 from hfkit.engine import answer as answers
 from hfkit.engine.answer import Reads, merged, parts
-from hfkit.engine.place import take_place
+from hfkit.engine.processes.place import take_place
 
 
 class Listed:

@@ -15,7 +15,7 @@ from hfkit.engine.asked import asked_only
 from hfkit.engine.collate import collate
 from hfkit.engine.forward import forward
 from hfkit.engine.packing import Packed, packed
-from hfkit.engine.place import take_place
+from hfkit.engine.processes.place import take_place
 from hfkit.models import VERIFIED, find, load_model
 from hfkit.models.families import PACKED
 from hfkit.tasks.outputs import asked_places

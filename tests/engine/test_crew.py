@@ -21,7 +21,7 @@ from hfkit.engine.cpu.masks import draw_alone, keep_mask
 from hfkit.engine.optimize import Schedule, build_optimizer
 from hfkit.engine.packing import packed
 from hfkit.engine.parts import recompute_activations
-from hfkit.engine.place import take_place
+from hfkit.engine.processes.place import take_place
 from hfkit.engine.threads import answering_threads, training_threads
 from hfkit.engine.train import Training
 from hfkit.models import find, load_model

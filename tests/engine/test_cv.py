@@ -16,7 +16,7 @@ from typing import Any
 import engine_helpers as helpers
 import pytest
 
-from hfkit.engine import jobs
+from hfkit.engine.processes import jobs
 from hfkit.errors import Stopped, UsageError
 
 

@@ -9,9 +9,10 @@ import torch
 from tokenizers.processors import TemplateProcessing
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from hfkit.engine.decode import Completion, decode, pieces, resolve
-from hfkit.engine.new_text import NewText
-from hfkit.engine.sampling import choose, noise, pick
+from hfkit.engine.decode import decode, pieces, resolve
+from hfkit.engine.decoding.new_text import NewText
+from hfkit.engine.decoding.row import Completion
+from hfkit.engine.decoding.sampling import choose, noise, pick
 from hfkit.errors import ModelError, UsageError
 from hfkit.models import build_scratch, load_tokenizer
 from hfkit.recipe.keys import Generate, Scratch

@@ -13,7 +13,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from hfkit.engine.collate import collate
 from hfkit.engine.decode import decode
-from hfkit.engine.encoder_decoder import write_in
+from hfkit.engine.decoding.encoder_decoder import write_in
 from hfkit.engine.forward import forward
 from hfkit.errors import UsageError
 from hfkit.models import ENCODER_DECODERS, find, load_model, load_tokenizer, save_model

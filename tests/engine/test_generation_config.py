@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from transformers import GenerationConfig
 
-from hfkit.engine.generation_config import left_out
+from hfkit.engine.decoding.generation_config import left_out
 
 
 def checkpoint(*, encoder: bool = False, **asked: Any) -> Any:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from hfkit.engine import gpt2, slots
-from hfkit.engine.cached import Cached
 from hfkit.engine.decode import decode
+from hfkit.engine.decoding import gpt2, slots
+from hfkit.engine.decoding.cached import Cached
+from hfkit.engine.decoding.state import state_of
 from hfkit.engine.products import LEVELS, product, weight_levels
-from hfkit.engine.state import state_of
 from hfkit.errors import UsageError
 from hfkit.models import build_scratch, load_tokenizer
 from hfkit.recipe.keys import Generate, Scratch

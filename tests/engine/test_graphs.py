@@ -16,11 +16,11 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from hfkit.engine import graphs, slots, state
 from hfkit.engine.decode import decode
-from hfkit.engine.gpt2 import weights_of
-from hfkit.engine.graphs import Graphs, recorder
-from hfkit.engine.slots import Slots
+from hfkit.engine.decoding import graphs, prefill, state
+from hfkit.engine.decoding.gpt2 import weights_of
+from hfkit.engine.decoding.graphs import Graphs, recorder
+from hfkit.engine.decoding.slots import Slots
 from hfkit.models import build_scratch, load_tokenizer
 from hfkit.recipe.keys import Generate, Scratch
 
@@ -144,7 +144,6 @@ def test_where_nothing_can_be_recorded_the_step_goes_on(model, tokenizer, monkey
 def test_memory_is_given_back_when_decoding_ends(model):
     """Not when Python happens to look for cycles: the cache of the next call would be allocated beside this one's."""
 
-
     def record(run):  # which, as a graph, does not hold what ran
         step, inputs, keys = run.__self__._step, run.__self__._inputs, run.__self__._keys
         return lambda: step(inputs[0], inputs[1], keys)
@@ -200,10 +199,10 @@ def test_a_shape_is_recorded_when_it_was_used_often_enough():
 
 @pytest.mark.parametrize(("limit", "beside"), [(1, 0), (1 << 27, 2)])
 def test_prompts_read_side_by_side_are_as_one_by_one(model, tokenizer, limit, beside, monkeypatch):
-    monkeypatch.setattr(slots, "SCORES", limit)
+    monkeypatch.setattr(prefill, "SCORES", limit)
     made: list[int] = []
-    original = Slots._side_by_side
-    monkeypatch.setattr(Slots, "_side_by_side", lambda self, *given: made.append(1) or original(self, *given))
+    original = prefill.side_by_side
+    monkeypatch.setattr(prefill, "side_by_side", lambda *given: made.append(1) or original(*given))
     beginning = list(range(20, 40))
     prompts = [prompt + beginning[:12] for prompt in draw_prompts(9, len(tokenizer), 20)]
     prompts[3:6] = [beginning + prompt[:9] for prompt in prompts[3:6]]  # the later ones begin as the first of them
@@ -221,7 +220,7 @@ def test_prompts_read_side_by_side_are_as_one_by_one(model, tokenizer, limit, be
 
 
 def test_one_long_prompt_is_not_what_short_ones_are_padded_to(model, tokenizer, monkeypatch):
-    monkeypatch.setattr(Slots, "_side_by_side", lambda *_: pytest.fail("most of it would be padding"))
+    monkeypatch.setattr(prefill, "side_by_side", lambda *_: pytest.fail("most of it would be padding"))
     one = Slots(weights_of(model), 9, 64)
     one.together = True
     one.add([[20] * 40, *([30 + number] for number in range(8))])

@@ -18,7 +18,7 @@ from hfkit.engine.cpu import twin
 from hfkit.engine.forward import forward
 from hfkit.engine.optimize import parameter_groups
 from hfkit.engine.packing import Headed, Packed, packed
-from hfkit.engine.place import take_place
+from hfkit.engine.processes.place import take_place
 from hfkit.errors import ModelError, UsageError
 from hfkit.models import find, load_model
 from hfkit.models.families import POOLINGS

@@ -14,7 +14,7 @@ from hfkit.engine.cpu.last import FAMILIES, LastLayer
 from hfkit.engine.forward import forward
 from hfkit.engine.heads import choose_pooling
 from hfkit.engine.packing import Packed, packed, plain
-from hfkit.engine.place import take_place
+from hfkit.engine.processes.place import take_place
 from hfkit.models import find, load_model
 from hfkit.models.families import PACKED, POOLING_KEY
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from hfkit.engine import launch as launching
-from hfkit.engine.launch import launch
-from hfkit.engine.world import Launch
+from hfkit.engine.processes import launch as launching
+from hfkit.engine.processes.launch import launch
+from hfkit.engine.processes.world import Launch
 from hfkit.stopping import listening
 
 TWO = Launch(2, 2, 0, 1, "127.0.0.1", 0, "started here")

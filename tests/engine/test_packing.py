@@ -23,8 +23,8 @@ from hfkit.engine.cpu.masks import keep_mask
 from hfkit.engine.cpu.projection import Projection, fuse
 from hfkit.engine.forward import forward
 from hfkit.engine.packing import Packed, packed, plain
-from hfkit.engine.place import take_place
 from hfkit.engine.plan import micro_batches
+from hfkit.engine.processes.place import take_place
 from hfkit.models import VERIFIED, find, load_model, save_model
 from hfkit.models.families import PACKED
 from hfkit.tasks import task_class

@@ -17,7 +17,7 @@ from hfkit.engine.forward import forward
 from hfkit.engine.lora import adapted, add_adapters, merged
 from hfkit.engine.optimize import parameter_groups
 from hfkit.engine.packing import packed
-from hfkit.engine.place import take_place
+from hfkit.engine.processes.place import take_place
 from hfkit.errors import UsageError
 from hfkit.models import VERIFIED, find, load_model
 from hfkit.models.stack import STACKS, layer_count, stack_of

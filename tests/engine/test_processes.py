@@ -12,7 +12,7 @@ from typing import Any
 import engine_helpers as helpers
 import pytest
 
-from hfkit.engine.launch import free_port
+from hfkit.engine.processes.launch import free_port
 from hfkit.errors import Delegated
 
 Command = Callable[..., list[str]]
@@ -120,7 +120,7 @@ def test_the_parent_says_nothing_and_ends_with_the_code_of_its_children(
 ) -> None:
     from hfkit.cli import main
 
-    monkeypatch.setattr("hfkit.engine.place.launch", lambda plan: Delegated(6))
+    monkeypatch.setattr("hfkit.engine.processes.place.launch", lambda plan: Delegated(6))
     assert main([*command(tmp_path / "run", "--processes", "2"), "--json"]) == 6
     assert capfd.readouterr() == ("", "")
     assert not (tmp_path / "run").exists()

@@ -22,9 +22,9 @@ from torch.distributed import distributed_c10d
 from hfkit.data import load, loading
 from hfkit.data.arrow import encoded
 from hfkit.data.few import FEW_ROWS
-from hfkit.engine.launch import free_port
-from hfkit.engine.place import Place
-from hfkit.engine.world import World
+from hfkit.engine.processes.launch import free_port
+from hfkit.engine.processes.place import Place
+from hfkit.engine.processes.world import World
 from hfkit.errors import Delegated, ResourceError
 from hfkit.models import find, load_config, load_tokenizer
 from hfkit.recipe import Data
@@ -141,7 +141,7 @@ def test_only_the_first_process_reads_to_predict(classifier: Path, tmp_path: Pat
 def test_who_starts_the_processes_does_not_read(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hfkit.engine.place.launch", lambda plan: Delegated(6))
+    monkeypatch.setattr("hfkit.engine.processes.place.launch", lambda plan: Delegated(6))
     arguments = given(command(tmp_path / "run", "--processes", "2"), "--train", tmp_path / "nowhere")
     assert helpers.call(arguments) == (6, {}, "")
 

@@ -26,7 +26,7 @@ from hfkit.engine import trial
 from hfkit.engine.collate import collate
 from hfkit.engine.forward import forward
 from hfkit.engine.packing import ALIGNED, packed
-from hfkit.engine.place import Place, take_place
+from hfkit.engine.processes.place import Place, take_place
 from hfkit.engine.regional import FOLDER, LEAST, LENGTH, VARIABLE, Regions, eager, row_lengths, row_tokens
 from hfkit.errors import UsageError
 from hfkit.recipe.load import build

@@ -14,9 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hfkit.engine.launch import free_port
-from hfkit.engine.place import Place, check_backend
-from hfkit.engine.world import World
+from hfkit.engine.processes.launch import free_port
+from hfkit.engine.processes.place import Place, check_backend
+from hfkit.engine.processes.world import World
 from hfkit.errors import UsageError
 
 Command = Callable[..., list[str]]

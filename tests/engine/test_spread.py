@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hfkit.engine.launch import free_port
+from hfkit.engine.processes.launch import free_port
 from hfkit.models import build_scratch
 from hfkit.recipe.keys import Scratch
 
@@ -16,7 +16,7 @@ PROGRAM = """
 import dataclasses, json, sys
 from pathlib import Path
 import torch
-from hfkit.engine.place import take_place
+from hfkit.engine.processes.place import take_place
 from hfkit.engine.spread import decode_over, shares
 from hfkit.models import find, load_model, load_tokenizer
 from hfkit.recipe.keys import Generate

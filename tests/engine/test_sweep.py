@@ -230,7 +230,7 @@ def test_several_processes_share_the_trials(command: Command, tmp_path: Path, mo
             assert code == 0, err
             yield job, answer
 
-    monkeypatch.setattr("hfkit.engine.jobs.run_jobs", one_after_another)
+    monkeypatch.setattr("hfkit.engine.processes.jobs.run_jobs", one_after_another)
     words = sweeping(command, tmp_path / "sweep", "train.lr=0.003,1e-6", max_steps=2)
     code, result, err = helpers.call([*words, "--noise-seeds", "2", "--processes", "2"])
     assert code == 0, err
@@ -274,7 +274,7 @@ def test_the_seeds_of_another_winner_have_runs_of_their_own(tmp_path: Path, monk
         yield
 
     monkeypatch.setattr(search, "run", trained)
-    monkeypatch.setattr("hfkit.engine.jobs.run_jobs", diverging)
+    monkeypatch.setattr("hfkit.engine.processes.jobs.run_jobs", diverging)
     how = search.Searching(recipe, tmp_path, None, Budget(4, None, 4), cpu=True, offline=True)  # type: ignore[arg-type]
     for number, slots in ((0, ()), (3, ({}, {}))):
         best = {"number": number, "metric": "accuracy", "better": "higher", "score": 60.0}

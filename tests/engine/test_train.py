@@ -17,8 +17,8 @@ from hfkit.engine.cpu.layers import Projection
 from hfkit.engine.optimize import Schedule, build_optimizer
 from hfkit.engine.outcomes import Outcomes, StepDone
 from hfkit.engine.packing import packed
-from hfkit.engine.place import take_place
 from hfkit.engine.plan import Drawn, steps_per_epoch
+from hfkit.engine.processes.place import take_place
 from hfkit.engine.train import Training
 from hfkit.errors import DivergenceError, UsageError
 from hfkit.models import load_model, load_tokenizer, locate

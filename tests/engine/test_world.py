@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hfkit.engine.world import Launch, World, find_place, first_host, join, launched, slurm_master
+from hfkit.engine.processes.world import Launch, World, find_place, first_host, join, launched, slurm_master
 from hfkit.errors import UsageError
 
 TORCHRUN = {

@@ -20,7 +20,7 @@ import pytest
 import tiny_models
 
 from hfkit.cli import main
-from hfkit.engine.launch import free_port
+from hfkit.engine.processes.launch import free_port
 from hfkit.report.text import safe
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and terminals of POSIX")
@@ -99,7 +99,7 @@ def test_processes_share_the_rows_of_a_file(job: list[str], tmp_path: Path, monk
     texts = ["generate", *job[1:2], "the river", *GREEDY]
     fresh = [*job, "-o", str(tmp_path / "fresh.jsonl"), "--processes", "2"]
     with monkeypatch.context() as patch:
-        patch.setattr("hfkit.engine.launch.subprocess", helpers.launched(tmp_path / "started"))
+        patch.setattr("hfkit.engine.processes.launch.subprocess", helpers.launched(tmp_path / "started"))
         patch.setattr(sys, "argv", ["hfkit", *fresh])
         assert main(fresh) == 0
     commands = [[*job, "-o", str(target), "--resume"], texts]

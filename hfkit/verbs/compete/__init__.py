@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hfkit.engine.pace import parse_time
-from hfkit.engine.world import launched
+from hfkit.engine.processes.world import launched
 from hfkit.errors import DataError, Stopped, UsageError
 from hfkit.events import Event, note
 from hfkit.lock import Hold

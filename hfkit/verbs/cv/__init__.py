@@ -13,7 +13,7 @@ from typing import Any
 
 from hfkit import run as runs
 from hfkit.data.rows import Rows
-from hfkit.engine.world import launched
+from hfkit.engine.processes.world import launched
 from hfkit.errors import UsageError
 from hfkit.events import Event
 from hfkit.files import write_json

@@ -20,7 +20,7 @@ def rehearsed(
     The result has `plan`, `fold_rows` (of each fold), `runs`, `at_once`, `measured` (of one run, as that of
     `finetune --dry-run`) and `seconds` of all.
     """
-    from hfkit.engine.jobs import slots_for
+    from hfkit.engine.processes.jobs import slots_for
     from hfkit.verbs.finetune.dry import duration
 
     slots = slots_for(cpu=cpu, processes=processes)

@@ -69,7 +69,7 @@ def labelled(cells: Sequence[Cell], recipe: Recipe, run: Run, **how: Any) -> Gen
 
 def answered(cells: Sequence[Cell], recipe: Recipe, *, cpu: bool, processes: int | None, offline: bool) -> Any:
     """Each labeller's answers to the unlabelled rows, in a file in its folder."""
-    from hfkit.engine.jobs import Job, run_jobs, slots_for
+    from hfkit.engine.processes.jobs import Job, run_jobs, slots_for
 
     slots = slots_for(cpu=cpu, processes=processes)
     keys = reading_keys(recipe.data, task_class(recipe.task)(recipe.settings))

@@ -21,7 +21,7 @@ def trained(cells: Sequence[Cell], recipe: Recipe, folder: Path, **how: Any) -> 
 
     `how`: cpu, processes, offline, as `finetune` takes them; `processes` is how many runs train at once.
     """
-    from hfkit.engine.jobs import slots_for
+    from hfkit.engine.processes.jobs import slots_for
 
     slots = slots_for(cpu=how["cpu"], processes=how["processes"])
     if len(slots) > 1:
@@ -47,7 +47,7 @@ def in_processes(
     cells: Sequence[Cell], recipe: Path, slots: Sequence[Any], *, cpu: bool, processes: int | None, offline: bool
 ) -> Runs:
     """Each run as a command of its own, one at a time on each slot."""
-    from hfkit.engine.jobs import Job, run_jobs
+    from hfkit.engine.processes.jobs import Job, run_jobs
 
     flags = ["--resume", "--json", "--processes", "1", *(["--cpu"] if cpu else []), *(["--offline"] if offline else [])]
     jobs = [Job(cell.name, (*command_of(cell, recipe), *flags)) for cell in cells]

@@ -15,7 +15,7 @@ from hfkit.card import model_card
 from hfkit.data import load_training
 from hfkit.data.findings import named
 from hfkit.engine.pace import parse_time
-from hfkit.engine.world import several
+from hfkit.engine.processes.world import several
 from hfkit.errors import Stopped
 from hfkit.events import Event, note, warning
 from hfkit.lock import Hold
@@ -44,7 +44,7 @@ from hfkit.verbs.finetune.ready import Ready, check_metric, make_ready, with_run
 from hfkit.verbs.finetune.tricks import check_tricks
 
 if TYPE_CHECKING:
-    from hfkit.engine.place import Place
+    from hfkit.engine.processes.place import Place
     from hfkit.verbs.finetune.fit import Fit
 
 
@@ -82,7 +82,7 @@ def finetune(
         fit = yield from kept(begin, early)
         place = fit.ready.place
 
-        from hfkit.engine.watch import lost
+        from hfkit.engine.processes.watch import lost
         from hfkit.verbs.finetune.shown import plan_items
 
         if dry_run:
@@ -198,7 +198,7 @@ def read(
 
 def place_for(recipe: Recipe, *, cpu: bool, processes: int | None) -> Place:
     """This process's place in the world that the recipe asks for. Raises Delegated where it only starts others."""
-    from hfkit.engine.place import take_place
+    from hfkit.engine.processes.place import take_place
 
     train = recipe.train
     return take_place(

@@ -12,8 +12,8 @@ from hfkit.engine.checkpoint import rotate
 from hfkit.engine.optimize import warmup_steps
 from hfkit.engine.pace import Pace, parse_time
 from hfkit.engine.plan import steps_per_epoch
+from hfkit.engine.processes.watch import Watch
 from hfkit.engine.train import Training
-from hfkit.engine.watch import Watch
 from hfkit.events import Event, note
 from hfkit.run import Run
 from hfkit.stopping import Left, asked, stopped

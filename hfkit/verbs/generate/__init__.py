@@ -106,7 +106,7 @@ def _run(plan: Plan, target: Output | None, window: int, started: float) -> Iter
 
 def _continued(work: Work, lines: Output | Kept, window: int, *, may_stop: bool) -> Iterator[Event]:
     """Window by window, the first process writes what all have made. Raises on all what it raises there."""
-    from hfkit.engine.watch import lost
+    from hfkit.engine.processes.watch import lost
 
     plan = work.plan
     try:
@@ -124,7 +124,7 @@ def _shared(processes: int | None, prompts_file: Any) -> int | None:
 
     Raises UsageError when several are asked for and there is no file to share out.
     """
-    from hfkit.engine.world import launched
+    from hfkit.engine.processes.world import launched
 
     if prompts_file is None and (processes or 1) > 1:
         raise UsageError(f"--processes {processes} shares out the rows of a file", "give the prompts by --prompts FILE")

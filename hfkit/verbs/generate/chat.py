@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hfkit.engine.context import added_begin
+from hfkit.engine.decoding.context import added_begin
 from hfkit.errors import ModelError, UsageError
 from hfkit.recipe.keys import Generate
 from hfkit.verbs.generate.context import Encoded, fitted

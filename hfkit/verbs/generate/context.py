@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hfkit.engine.context import added_begin, last_tokens
+from hfkit.engine.decoding.context import added_begin, last_tokens
 from hfkit.errors import ModelError
 from hfkit.recipe.keys import Generate
 

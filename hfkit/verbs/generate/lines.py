@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hfkit.verbs.generate.context import Encoded
 
 if TYPE_CHECKING:
-    from hfkit.engine.decode import Completion
+    from hfkit.engine.decoding.row import Completion
 
 
 def line(
@@ -49,7 +49,7 @@ def token_texts(prompt: Sequence[int], ids: Sequence[int], tokenizer: Any) -> li
 
     A special token, which adds nothing, is shown by its name.
     """
-    from hfkit.engine.new_text import NewText
+    from hfkit.engine.decoding.new_text import NewText
 
     special = set(tokenizer.all_special_ids)
     text, texts = NewText(tokenizer, prompt, ()), []

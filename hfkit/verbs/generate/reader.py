@@ -55,7 +55,7 @@ class Reader:
 
     def check(self, found: Sequence[Encoded], ids: Sequence[str]) -> None:
         """Every text must fit the model. Raises UsageError with counts."""
-        from hfkit.engine.decode import check_room, check_sources
+        from hfkit.engine.decoding.limits import check_room, check_sources
 
         lengths = [len(one.ids) for one in found]
         if self.task is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfkit.engine.world import several
+from hfkit.engine.processes.world import several
 from hfkit.events import Event, note, progress, resolved
 from hfkit.recipe.keys import Generate, Recipe
 from hfkit.recipe.load import build
@@ -16,7 +16,7 @@ from hfkit.verbs.generate.reader import Reader
 from hfkit.verbs.together import made_by_first, made_for_all
 
 if TYPE_CHECKING:
-    from hfkit.engine.place import Place
+    from hfkit.engine.processes.place import Place
     from hfkit.models import Checkpoint
 
 AT_ONCE = 500  # prompts made and encoded together
@@ -78,7 +78,7 @@ def planned(
     """
 
     def join() -> Place:
-        from hfkit.engine.place import take_place
+        from hfkit.engine.processes.place import take_place
 
         return take_place(cpu=cpu, processes=processes, precision="float32")
 
@@ -158,8 +158,8 @@ def resolved_settings(
 
 def loaded(plan: Plan) -> Generator[Event, None, Any]:
     """The model on its device, its weights in the number format that was planned."""
-    from hfkit.engine.encoder_decoder import write_in
-    from hfkit.engine.generation_config import left_out
+    from hfkit.engine.decoding.encoder_decoder import write_in
+    from hfkit.engine.decoding.generation_config import left_out
     from hfkit.models import load_model
 
     stored = "float32" if plan.settings.dtype == "int8" else str(plan.settings.dtype)  # decoding rounds them

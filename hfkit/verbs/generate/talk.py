@@ -125,7 +125,8 @@ class _Talk:
         prompt, said = self.prompt(text)
         for oldest in said:
             yield note(oldest)
-        from hfkit.engine.decode import Completion, pieces
+        from hfkit.engine.decode import pieces
+        from hfkit.engine.decoding.row import Completion
 
         begun, shown = time.perf_counter(), ""
         completion = Completion("", (), "length")

@@ -14,7 +14,7 @@ from hfkit.verbs.generate.ready import Plan
 from hfkit.verbs.together import dealt
 
 if TYPE_CHECKING:
-    from hfkit.engine.decode import Completion, Piece
+    from hfkit.engine.decoding.row import Completion, Piece
 
 
 class Work:

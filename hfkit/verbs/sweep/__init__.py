@@ -15,7 +15,7 @@ from typing import Any
 
 from hfkit import run as runs
 from hfkit.engine.pace import parse_time
-from hfkit.engine.world import launched
+from hfkit.engine.processes.world import launched
 from hfkit.errors import UsageError
 from hfkit.events import Event, note
 from hfkit.files import write_json
@@ -93,7 +93,7 @@ def sweep(
         return
     prior = prior_of(identity, output, resume=resume, overwrite=overwrite, kind="sweep", of="another recipe or values")
 
-    from hfkit.engine.jobs import slots_for
+    from hfkit.engine.processes.jobs import slots_for
 
     slots = slots_for(cpu=cpu, processes=processes)
     with Hold() as hold:

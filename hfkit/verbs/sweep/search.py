@@ -21,7 +21,7 @@ from hfkit.verbs.sweep.trial import Outcome, run, why
 if TYPE_CHECKING:
     import optuna
 
-    from hfkit.engine.jobs import Job
+    from hfkit.engine.processes.jobs import Job
 
 STATES = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "unfinished"}
 
@@ -205,7 +205,7 @@ def noise_of(
 
 def worker_job(how: Searching, axes: Sequence[Axis], number: int, words: Sequence[str]) -> Job:
     """The command that does trials of this sweep until there are enough of them."""
-    from hfkit.engine.jobs import Job
+    from hfkit.engine.processes.jobs import Job
 
     keys = [axis.text for axis in axes]
     return Job(f"worker {number}", ["sweep", str(how.folder / "recipe.yaml"), *keys, *words, *flags(how)])
@@ -213,7 +213,7 @@ def worker_job(how: Searching, axes: Sequence[Axis], number: int, words: Sequenc
 
 def finetune_job(how: Searching, recipe: Path, seed: int, folder: Path) -> Job:
     """The command that trains a recipe with a seed."""
-    from hfkit.engine.jobs import Job
+    from hfkit.engine.processes.jobs import Job
 
     words = ["finetune", str(recipe), f"train.seed={seed}", "--resume", "--processes", "1"]
     return Job(folder.name, [*words, *flags(how, folder)])
@@ -227,7 +227,7 @@ def flags(how: Searching, folder: Path | None = None) -> list[str]:
 
 def in_processes(how: Searching, jobs: Sequence[Job]) -> Generator[Event, None, None]:
     """Run commands, one at a time on each device. Raises what one of them ended with, when all have stopped."""
-    from hfkit.engine.jobs import run_jobs
+    from hfkit.engine.processes.jobs import run_jobs
 
     with closing(run_jobs(jobs, how.slots)) as ended:
         for done, (job, _) in enumerate(ended, start=1):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
-from hfkit.engine.world import Launch
+from hfkit.engine.processes.world import Launch
 from hfkit.errors import Delegated, ResourceError
 from hfkit.machine import cpus
 from hfkit.stopping import AGAIN_SECONDS, CODES, NUMBERS, forwarding, stopped

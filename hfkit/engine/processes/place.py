@@ -19,9 +19,9 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import InitProcessGroupKwargs, gather_object
 from torch.distributed import DistError, distributed_c10d
 
-from hfkit.engine.launch import launch
 from hfkit.engine.precision import Precision, auto_precision
-from hfkit.engine.world import Launch, World, find_place, join
+from hfkit.engine.processes.launch import launch
+from hfkit.engine.processes.world import Launch, World, find_place, join
 from hfkit.errors import ResourceError, UsageError
 from hfkit.machine import cpus
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from hfkit.engine.sampling import Chosen
+from hfkit.engine.decoding.sampling import Chosen
 from hfkit.recipe.keys import Generate
 
 if TYPE_CHECKING:

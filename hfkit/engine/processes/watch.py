@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Any
 
-from hfkit.engine.world import World
+from hfkit.engine.processes.world import World
 from hfkit.errors import ResourceError
 from hfkit.stopping import die
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from hfkit.engine.cached import Cached
-from hfkit.engine.encoder_decoder import EncoderDecoder
-from hfkit.engine.gpt2 import fits, weights_of
-from hfkit.engine.graphs import recorder
-from hfkit.engine.sampling import Chosen
-from hfkit.engine.slots import Slots
+from hfkit.engine.decoding.cached import Cached
+from hfkit.engine.decoding.encoder_decoder import EncoderDecoder
+from hfkit.engine.decoding.gpt2 import fits, weights_of
+from hfkit.engine.decoding.graphs import recorder
+from hfkit.engine.decoding.sampling import Chosen
+from hfkit.engine.decoding.slots import Slots
 from hfkit.errors import UsageError
 from hfkit.recipe.keys import Generate
 

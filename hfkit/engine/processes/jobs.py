@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import torch
 
-from hfkit.engine.launch import Children, forward_signals
+from hfkit.engine.processes.launch import Children, forward_signals
 from hfkit.errors import HfkitError, ResourceError, UsageError, error_of
 from hfkit.machine import cpus
 from hfkit.stopping import CODES, NUMBERS, asked, forwarding, stopped

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from hfkit.engine.sampling import Chosen, pick
+from hfkit.engine.decoding.sampling import Chosen, pick
 from hfkit.errors import ModelError
 from hfkit.recipe.keys import Generate
 

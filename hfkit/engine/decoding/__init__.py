@@ -1,0 +1,1 @@
+"""What decode.py is made of: batches inside models (state.py and its kinds), the next token, new text, what fits."""
