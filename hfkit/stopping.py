@@ -51,6 +51,7 @@ class _Ears:
     def __init__(self) -> None:
         self.mode: Mode = "raise"
         self.first: tuple[str, float] | None = None
+        self.let_go_at = 0.0  # when work last ceased to look at requests itself: what follows has its own grace
         self.raised = False
         self.last_words: Callable[[HfkitError], int] | None = None
         self.interrupted = self.reading = False  # of a conversation
@@ -67,7 +68,9 @@ class _Ears:
             end_now(CODES[self.first[0]])
 
     def enforce(self) -> None:
-        if self.first and self.mode in ("raise", "converse") and time.monotonic() - self.first[1] > GRACE_SECONDS:
+        if not self.first or self.mode not in ("raise", "converse"):
+            return
+        if time.monotonic() - max(self.first[1], self.let_go_at) > GRACE_SECONDS:
             end_now(CODES[self.first[0]])
 
     def watch(self, reader: socket.socket) -> None:
@@ -199,6 +202,7 @@ def _mode(mode: Mode) -> Iterator[None]:
     try:
         yield
     finally:
+        ears.let_go_at = time.monotonic()
         ears.mode = before
 
 

@@ -96,6 +96,16 @@ def _swallowed() -> None:
                 pass  # as a library's destructor would
 
 
+def _closing() -> None:
+    stopping.GRACE_SECONDS = 1.5
+    with listening():
+        with saving_first():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(2.5)  # a large model is saved
+        time.sleep(0.8)  # its lock is given back, the last words are said
+        os._exit(7)
+
+
 def _dying() -> None:
     from hfkit.errors import ResourceError
 
@@ -111,3 +121,11 @@ def test_a_process_that_must_end_at_once_does(work: Callable[[], None], code: in
     process.start()
     process.join(10)
     assert process.exitcode == code and time.monotonic() - begun < 8
+
+
+def test_what_comes_after_a_long_save_is_not_cut_off() -> None:
+    """The grace of what closes counts from the end of the save, not from the request."""
+    process = multiprocessing.get_context("fork").Process(target=_closing)
+    process.start()
+    process.join(20)
+    assert process.exitcode == 7
