@@ -77,3 +77,9 @@ def test_lengths_must_be_those_of_the_row() -> None:
         attention.attention(row, row, row, [3, 3], Pattern(0.3))
     with pytest.raises(ValueError, match="but 3 queries"):
         attention.attention(row[:3], row, row, [3, 2], Pattern(0.3, first=True))
+
+
+def test_a_first_token_that_asks_alone_sees_its_whole_sequence() -> None:
+    for other in ({"causal": True}, {"window": 4}):
+        with pytest.raises(ValueError, match="sees its whole sequence"):
+            Pattern(0.3, first=True, **other)

@@ -22,7 +22,7 @@ class Pattern:
     """What a token sees of its sequence: all of it, nothing behind itself (`causal`), what is at most `window` away.
 
     Scores are multiplied by `scaling`; probabilities are dropped with probability `dropout`. `first` says that of every
-    sequence the first token alone asks.
+    sequence the first token alone asks, which sees all of it: raises ValueError with `causal` or a window.
     """
 
     scaling: float
@@ -30,6 +30,10 @@ class Pattern:
     window: int | None = None
     dropout: float = 0.0
     first: bool = False
+
+    def __post_init__(self) -> None:
+        if self.first and (self.causal or self.window is not None):
+            raise ValueError("a first token that asks alone sees its whole sequence: not causal, no window")
 
 
 def attention(
