@@ -98,12 +98,13 @@ class Pace:
     ) -> int:
         """Steps that fit into `seconds`, which also hold their evaluations, each of `evaluation` seconds.
 
-        `evaluations` and `passes` say how many of them so many steps take: passes not fewer than steps, and the more
-        steps the more.
+        `evaluations` and `passes` say how many of them so many steps take, the more steps the more; passes are not
+        fewer than steps.
         """
-        steps = 0
-        for _ in range(4):  # the number of evaluations depends on the number of steps
-            training = seconds - evaluations(steps) * evaluation
-            fitting = max(0, int(training * 0.97 / max(1e-9, self.seconds_per_pass())))
-            steps = bisect_right(range(fitting + 1), fitting, key=passes) - 1
-        return steps
+        each = max(1e-9, self.seconds_per_pass()) / 0.97  # the last steps may be slower
+
+        def needed(steps: int) -> float:
+            return passes(steps) * each + evaluations(steps) * evaluation
+
+        most = max(0, int(seconds / each))
+        return max(0, bisect_right(range(most + 1), seconds, key=needed) - 1)

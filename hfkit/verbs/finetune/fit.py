@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Generator
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 from hfkit.engine.checkpoint import rotate
@@ -22,6 +24,7 @@ from hfkit.verbs.finetune.saving import write
 from hfkit.verbs.finetune.validation import Validation
 
 Events = Generator[Event, None, None]
+PAUSES = 5  # evaluations that tell how long the next one takes
 
 
 class Fit:
@@ -45,7 +48,7 @@ class Fit:
         self.seconds_before = 0.0  # of earlier attempts
         self.startup_seconds = time.time() - started
         self.checkpoint_seconds = 0.0
-        self.pause_seconds = 0.0  # the last evaluation with its checkpoint; 0: none yet
+        self.pauses: deque[float] = deque(maxlen=PAUSES)  # seconds of evaluations with their checkpoints
 
     @property
     def steps(self) -> int:
@@ -158,7 +161,7 @@ class Fit:
             self.evaluation_due = False
         yield from self._save(run)
         if evaluated:
-            self.pause_seconds = time.time() - begun
+            self.pauses.append(time.time() - begun)
         self.pace.start()
         return time.time()
 
@@ -205,7 +208,7 @@ class Fit:
         if self.limit is None:
             return None
         left = self.limit - self.seconds_before - (time.time() - self.started)
-        evaluation = self.pause_seconds or self.pace.evaluation_seconds(int(self.ready.validation.lengths.sum()))
+        evaluation = self._pause_seconds()
         if not self.pace.can_fit(left):
             return None
 
@@ -226,6 +229,11 @@ class Fit:
             if needed <= left or ahead <= 1:
                 return None
         return self.step + self.pace.steps_that_fit(left, evaluation, evaluations, passes)
+
+    def _pause_seconds(self) -> float:
+        """What an evaluation with its checkpoint takes: the median of the last ones, so that one stall cuts no run."""
+        tokens = int(self.ready.validation.lengths.sum())
+        return median(self.pauses) if self.pauses else self.pace.evaluation_seconds(tokens)
 
     def _end_at(self, steps: int) -> None:
         warm = warmup_steps(self.ready.recipe.train.warmup, steps)
