@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from hfkit.errors import UsageError
 
-WARM_STEPS = 5  # steps left out of the reported rate
+WARM_STEPS = 5  # left out of the reported rate; all of them must be read before another one begins (`add`)
 FIT_AFTER_SECONDS = 5.0
 FIT_AFTER_STEPS = 8
 
@@ -45,7 +45,10 @@ class Pace:
         self._since = time.perf_counter()
 
     def add(self, features: int, tokens: int, passes: int = 1) -> None:
-        """A step is done, in so many passes (`Training.passes`)."""
+        """A step is done, in so many passes (`Training.passes`).
+
+        Steps are read later than they are done: time is that of all steps only where none is left to be read.
+        """
         now = time.perf_counter()
         self.steps += 1
         self.features += features

@@ -13,6 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from hfkit.engine.train import Training
+
 Command = Callable[..., list[str]]
 
 
@@ -122,6 +124,23 @@ def test_the_time_limit_ends_scored(command: Command, tmp_path: Path) -> None:
         rates = [event["fields"]["lr"] for event in events if event["kind"] == "step"]
         kept.append(spent < 1.5 * limit and rates[-1] < 0.3 * max(rates))  # the schedule was fitted, not cut
     assert kept[-1]
+
+
+@pytest.mark.parametrize("steps", [4, 6, 9])
+def test_the_rate_counts_the_steps_whose_time_it_counts(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    """Losses are read a step late, so that the last of them come at once: no step may count without its time."""
+    original = Training.advance
+
+    def slow(self: Training, step: int, **keys: Any) -> Any:
+        time.sleep(0.1)
+        return original(self, step, **keys)
+
+    monkeypatch.setattr(Training, "advance", slow)
+    code, result, err = helpers.call(command(tmp_path / "run", max_steps=steps, eval_steps="null"))
+    assert code == 0, err
+    assert 1 < result["throughput"]["rows_per_s"] < 8 / 0.1  # batches of 8, a tenth of a second each and more
 
 
 def test_patience(command: Command, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from hfkit.engine.checkpoint import rotate
 from hfkit.engine.optimize import warmup_steps
-from hfkit.engine.pace import Pace, parse_time
+from hfkit.engine.pace import WARM_STEPS, Pace, parse_time
 from hfkit.engine.plan import steps_per_epoch
 from hfkit.engine.processes.watch import Watch
 from hfkit.engine.train import Training
@@ -82,6 +82,7 @@ class Fit:
         """Steps, and what is due between them. Raises Left when asked to stop, on all processes."""
         save_steps = self.ready.recipe.train.save_steps
         saved_at = time.time()
+        warm = self.step + WARM_STEPS  # what comes after it is timed: no step before it may still be under way then
         self.pace.start()
         while self.step < self.steps and not self.validation.stopped():
             if lines := self.training.advance(self.step, ask=self._wants_to_confer(saved_at)):
@@ -91,7 +92,7 @@ class Fit:
             self.evaluation_due = self.step % self.evaluate_every == 0 or self.step == self.steps
             save_now = bool(save_steps and self.step % save_steps == 0)
             leaving = self.alone and asked() is not None
-            if (yield from self._report(wait=self.evaluation_due or save_now)):
+            if (yield from self._report(wait=self.evaluation_due or save_now or self.step == warm)):
                 save_due, leaving = yield from self._confer(saved_at)
                 save_now = save_due or save_now
                 self.evaluation_due = self.evaluation_due or self.step == self.steps
