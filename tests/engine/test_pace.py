@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from hfkit.engine import pace as pacing
@@ -16,7 +14,7 @@ from hfkit.engine.pace import Pace, parse_time
 from hfkit.engine.train import Training
 from hfkit.errors import UsageError
 from hfkit.recipe.keys import Tricks
-from hfkit.verbs.finetune.fit import Fit
+from hfkit.verbs.finetune.deadline import Deadline
 
 
 @pytest.mark.parametrize(
@@ -90,25 +88,33 @@ def test_a_step_has_two_passes_where_weights_are_perturbed() -> None:
 @pytest.mark.parametrize(("start", "fitting"), [(0.0, 48), (0.5, 64), (0.9, 87)])
 def test_the_first_fit_knows_what_begins_late(clock: list[float], start: float, fitting: int) -> None:
     """A pass takes a second, 100 are left, and the steps so far had one pass each."""
-    fit = Fit.__new__(Fit)
-    fit.pace, fit.step, fit.limit, fit.fitted = Pace(_since=0.0), 0, 100.0, False
-    fit.started, fit.seconds_before, fit.pauses = time.time(), 0.0, deque([0.5])
-    recipe = SimpleNamespace(train=SimpleNamespace(eval_steps=None))
-    fit.ready = SimpleNamespace(recipe=recipe, validation=SimpleNamespace(lengths=np.ones(4)))  # type: ignore[assignment]
-    fit.training = SimpleNamespace(passes=partial(late, start), schedule=SimpleNamespace(steps=1000))  # type: ignore[assignment]
+    deadline, pace = Deadline(100.0, time.time()), Pace(_since=0.0)
+    deadline.pauses.append(0.5)
+
+    def better_end(steps: int, pace: Pace) -> int | None:
+        return deadline.better_end(0, steps, pace, passes=partial(late, start), interval=lambda end: end, tokens=4)
+
     for _ in range(10):
         clock[0] += 1
-        fit.pace.add(4, 100)
-    end = fit._better_end()
+        pace.add(4, 100)
+    end = better_end(1000, pace)
     assert end == pytest.approx(fitting, abs=1) and late(start, 0, end, end) <= 97
-    fit.fitted, fit.training.schedule.steps = True, end  # type: ignore[misc]
-    assert fit._better_end() is None, "nothing is late yet"
-    fit.pauses.extend([0.4, 500.0, 0.6])  # one stall
-    assert fit._better_end() is None
-    fit.pace = Pace(_since=clock[0])  # of an attempt that goes on, whose first step is slow
+    deadline.fitted = True
+    assert better_end(end, pace) is None, "nothing is late yet"
+    deadline.pauses.extend([0.4, 500.0, 0.6])  # one stall
+    assert better_end(end, pace) is None
+    resumed = Pace(_since=clock[0])  # an attempt that goes on, whose first step is slow
     clock[0] += 9
-    fit.pace.add(4, 100)
-    assert fit._better_end() is None
+    resumed.add(4, 100)
+    assert better_end(end, resumed) is None
+
+
+def test_without_a_limit_nothing_ends_earlier(clock: list[float]) -> None:
+    pace = Pace(_since=0.0)
+    clock[0] = 1e6
+    pace.add(4, 100)
+    none = Deadline(None, time.time())
+    assert none.fitted and none.better_end(0, 10, pace, passes=partial(late, 0.0), interval=int, tokens=4) is None
 
 
 def test_slow_steps_are_not_waited_for(clock: list[float]) -> None:

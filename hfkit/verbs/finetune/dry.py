@@ -47,7 +47,8 @@ def expected_seconds(fit: Fit, found: Rehearsal) -> float:
     evaluation = found.pace.evaluation_seconds(int(fit.ready.validation.lengths.sum()))
     count = -(-fit.steps // fit.evaluate_every) + int(fit.ready.recipe.train.eval_first)
     total = fit.startup_seconds + fit.steps * found.pace.seconds_per_step() + count * evaluation
-    return total if fit.limit is None else min(total, fit.limit)
+    limit = fit.deadline.limit
+    return total if limit is None else min(total, limit)
 
 
 def duration(seconds: float) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Generator
 from dataclasses import replace
-from statistics import median
 from typing import Any
 
 from hfkit.engine.checkpoint import rotate
@@ -19,12 +17,12 @@ from hfkit.engine.train import Training
 from hfkit.events import Event, note
 from hfkit.run import Run
 from hfkit.stopping import Left, asked, stopped
+from hfkit.verbs.finetune.deadline import Deadline
 from hfkit.verbs.finetune.ready import Ready
 from hfkit.verbs.finetune.saving import write
 from hfkit.verbs.finetune.validation import Validation
 
 Events = Generator[Event, None, None]
-PAUSES = 5  # evaluations that tell how long the next one takes
 
 
 class Fit:
@@ -42,13 +40,9 @@ class Fit:
         self.alone = ready.place.world.size == 1
         training.pulse = self._between
         self.watch = Watch(ready.place.world, None)
-        self.limit = parse_time(ready.recipe.train.time) if ready.recipe.train.time else None
-        self.fitted = self.limit is None  # whether the schedule ends where the time limit says
-        self.started = started
-        self.seconds_before = 0.0  # of earlier attempts
+        self.deadline = Deadline(parse_time(ready.recipe.train.time) if ready.recipe.train.time else None, started)
         self.startup_seconds = time.time() - started
         self.checkpoint_seconds = 0.0
-        self.pauses: deque[float] = deque(maxlen=PAUSES)  # seconds of evaluations with their checkpoints
 
     @property
     def steps(self) -> int:
@@ -133,13 +127,14 @@ class Fit:
 
     def _state(self) -> dict[str, Any]:
         """Where the run stands, for a checkpoint: what `restore` reads, beside what the training says itself."""
-        seconds = self.seconds_before + time.time() - self.started
-        stands = {"step": self.step, "steps": self.steps, "fitted": self.fitted, "seconds": seconds}
+        clock = {"fitted": self.deadline.fitted, "seconds": self.deadline.spent()}
+        stands = {"step": self.step, "steps": self.steps, **clock}
         return {**stands, "evaluation_due": self.evaluation_due, **self.validation.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up where a checkpoint was written."""
-        self.step, self.fitted, self.seconds_before = state["step"], state["fitted"], state["seconds"]
+        self.step = state["step"]
+        self.deadline.fitted, self.deadline.seconds_before = state["fitted"], state["seconds"]
         self.evaluation_due = state["evaluation_due"]
         made = self.training
         made.micro_batch_size = min(made.micro_batch_size, state.get("micro_batch_size", made.micro_batch_size))
@@ -162,7 +157,7 @@ class Fit:
             self.evaluation_due = False
         yield from self._save(run)
         if evaluated:
-            self.pauses.append(time.time() - begun)
+            self.deadline.pauses.append(time.time() - begun)
         self.pace.start()
         return time.time()
 
@@ -186,14 +181,14 @@ class Fit:
             return True
         if not self.ready.place.world.main:
             return False
-        return self._save_is_due(saved_at) or (self.limit is not None and self._better_end() is not None)
+        return self._save_is_due(saved_at) or self._better_end() is not None
 
     def _confer(self, saved_at: float) -> Generator[Event, None, tuple[bool, bool]]:
         """What the main process's clock says, done by all: perhaps an earlier end. Returns whether to save, leave."""
         told = self.ready.place.gather((self._save_is_due(saved_at), self._better_end(), asked() is not None))
         save_now, end, _ = told[0]
         if end is not None:
-            first, self.fitted = not self.fitted, True
+            first, self.deadline.fitted = not self.deadline.fitted, True
             if end < self.steps:
                 self._end_at(max(self.step, end))
                 if first:
@@ -206,35 +201,10 @@ class Fit:
 
     def _better_end(self) -> int | None:
         """The last step that the time limit allows, where the schedule does not say so already."""
-        if self.limit is None:
-            return None
-        left = self.limit - self.seconds_before - (time.time() - self.started)
-        evaluation = self._pause_seconds()
-        if not self.pace.can_fit(left):
-            return None
-
-        def passes(steps: int) -> int:
-            """Of so many more steps, which then are the last: what begins late begins at a share of all."""
-            end = self.step + steps
-            return self.training.passes(self.step, end, end)
-
-        def evaluations(steps: int) -> int:
-            """Of so many more steps, which then are the last."""
-            end = self.step + steps
-            every = self._evaluation_interval(end)
-            return max(1, -(-end // every) - self.step // every)
-
-        if self.fitted:  # and yet late, when steps take longer than those that were measured
-            ahead = self.steps - self.step
-            needed = passes(ahead) * self.pace.seconds_per_pass() + evaluations(ahead) * evaluation
-            if needed <= left or ahead <= 1:
-                return None
-        return self.step + self.pace.steps_that_fit(left, evaluation, evaluations, passes)
-
-    def _pause_seconds(self) -> float:
-        """What an evaluation with its checkpoint takes: the median of the last ones, so that one stall cuts no run."""
-        tokens = int(self.ready.validation.lengths.sum())
-        return median(self.pauses) if self.pauses else self.pace.evaluation_seconds(tokens)
+        return self.deadline.better_end(
+            self.step, self.steps, self.pace, passes=self.training.passes, interval=self._evaluation_interval,
+            tokens=int(self.ready.validation.lengths.sum()),
+        )  # fmt: skip
 
     def _end_at(self, steps: int) -> None:
         warm = warmup_steps(self.ready.recipe.train.warmup, steps)

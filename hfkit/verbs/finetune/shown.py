@@ -74,7 +74,7 @@ def result_of(fit: Fit, run: Run) -> dict[str, Any]:
         "steps": fit.step,
         "throughput": {
             **fit.pace.rates(),
-            "seconds": time.time() - fit.started,
+            "seconds": time.time() - fit.deadline.started,
             "startup_seconds": fit.startup_seconds,
             "evaluation_seconds": fit.validation.seconds,
             "checkpoint_seconds": fit.checkpoint_seconds,
