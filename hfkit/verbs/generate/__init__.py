@@ -11,13 +11,11 @@ from typing import Any
 
 from hfkit.errors import UsageError
 from hfkit.events import Event, note
-from hfkit.recipe.keys import MODEL_KEYS
-from hfkit.recipe.load import build, check_override_sections
 from hfkit.run import shown_path
 from hfkit.stopping import saving_first
 from hfkit.verbs.generate.output import Kept, Output, output_at
 from hfkit.verbs.generate.prompts import Prompts, read_prompts
-from hfkit.verbs.generate.ready import Plan, loaded, planned, wanted
+from hfkit.verbs.generate.ready import Plan, check_keys, loaded, planned, wanted
 from hfkit.verbs.generate.work import Work
 from hfkit.verbs.together import together
 from hfkit.verbs.trained import find_by_keys
@@ -48,14 +46,13 @@ def generate(
     what is written kept.
     """
     started = time.perf_counter()
-    check_override_sections(overrides, ("generate", "data", *MODEL_KEYS))
-    build({"task": "lm"}, overrides, name="lm", where="command line")  # keys are looked at before models are
+    check_keys(overrides, "generate", "data")
     target = output_at(output, resume=resume, overwrite=overwrite)
     checkpoint = find_by_keys(model, overrides, offline=offline)
     recipe = wanted(checkpoint, overrides)
     read = partial(read_prompts, prompts, prompts_file, recipe, offline=offline)
     shared = _shared(processes, prompts_file)
-    plan = yield from planned(checkpoint, recipe.generate, read, cpu=cpu, processes=shared)
+    plan = yield from planned(checkpoint, recipe.generate, read, cpu=cpu, processes=shared, overrides=overrides)
     world = plan.place.world
     if prompts_file is None and world.size > 1:
         _check_equal(plan.place, read())

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from hfkit.errors import HfkitError, UsageError
 from hfkit.events import Event, note, resolved, warning
-from hfkit.recipe.keys import MODEL_KEYS, Generate
-from hfkit.recipe.load import build, check_override_sections, override_settings
+from hfkit.recipe.keys import Generate
+from hfkit.recipe.load import override_settings
 from hfkit.stopping import conversing, interrupted
 from hfkit.verbs.generate.chat import Chat
 from hfkit.verbs.generate.context import Encoded
 from hfkit.verbs.generate.lines import line
-from hfkit.verbs.generate.ready import Plan, loaded, planned, resolved_settings, wanted
+from hfkit.verbs.generate.ready import Plan, check_keys, loaded, planned, resolved_settings, wanted
 from hfkit.verbs.generate.template import Template
 from hfkit.verbs.trained import find_by_keys
 
@@ -48,10 +48,10 @@ def talk(
     `finish_reason` is "interrupted" for one that SIGINT stopped. Raises UsageError, ModelError, NetworkError.
     """
     started = time.perf_counter()
-    check_override_sections(overrides, ("generate", *MODEL_KEYS))
-    build({"task": "lm"}, overrides, name="lm", where="command line")
+    check_keys(overrides, "generate")
     checkpoint = find_by_keys(model, overrides, offline=offline)
-    plan = yield from planned(checkpoint, _one(wanted(checkpoint, overrides).generate), None, cpu=cpu)
+    settings = _one(wanted(checkpoint, overrides).generate)
+    plan = yield from planned(checkpoint, settings, None, cpu=cpu, overrides=overrides)
     talking = _Talk(plan, (yield from loaded(plan)))
     yield note(talking.welcome())
     with conversing():
