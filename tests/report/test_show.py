@@ -404,7 +404,9 @@ def test_a_terminal_without_utf8_fails_nothing():
 @pytest.mark.skipif(os.name == "nt", reason="needs bash")
 def test_a_reader_that_leaves_is_no_error():
     long = 'yield Event("answered", {"items": [{"prediction": "x" * 200000}] * 5})'
-    code = PROGRAM.replace("0.02", "0").replace('yield Event("text"', f'{long}\n    yield Event("text"')
+    text = 'yield Event("text", {"text": "Once \\x1b[2J"})'
+    assert text in PROGRAM  # such text is all that its command makes: without a reader it ends
+    code = PROGRAM.replace("0.02", "0").replace(text, long)
     command = f"{sys.executable} - <<'E' | head -c 1 >/dev/null; exit ${{PIPESTATUS[0]}}\n{code}\nE\n"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

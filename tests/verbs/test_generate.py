@@ -1,6 +1,8 @@
 """generate: prompts in, completions out, in input order; files, streaming, and what is refused."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from hfkit.models import build_scratch, load_model, load_tokenizer, save_model
 from hfkit.recipe.keys import Scratch
 from hfkit.verbs.generate import generate
 
+ROOT = Path(__file__).resolve().parents[2]
 TEXT = "Once upon a time there was a model, and 中文字 too.\n" * 8
 SHORT = ["generate.max_new_tokens=6", "generate.dtype=float32"]
 
@@ -163,3 +166,14 @@ def test_settings_of_the_checkpoint_are_taken(model):
         assert (found["generate.temperature"], found["generate.top_k"], found["generate.top_p"]) == (0.5, 7, 1.0)
     finally:
         path.unlink() if kept is None else path.write_bytes(kept)
+
+
+def test_a_reader_that_goes_away_ends_the_stream(model):
+    words = ["generate", model, "the river", "generate.overflow=slide", "--max-new-tokens", "1000000", "--cpu"]
+    running = [sys.executable, "-m", "hfkit", *words, "--temperature", "0"]
+    with subprocess.Popen(running, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout.read(1)
+        process.stdout.close()
+        said = process.stderr.read().decode()
+        assert process.wait(timeout=60) == 141
+    assert "rror" not in said and "Traceback" not in said
