@@ -11,7 +11,7 @@ import torch
 from hfkit.errors import DataError, ModelError, UsageError
 from hfkit.events import Event
 from hfkit.models import build_scratch, load_model, load_tokenizer, save_model
-from hfkit.recipe.keys import Scratch
+from hfkit.recipe.keys import Generate, Scratch
 from hfkit.verbs.generate import generate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,6 +166,27 @@ def test_settings_of_the_checkpoint_are_taken(model):
         assert (found["generate.temperature"], found["generate.top_k"], found["generate.top_p"]) == (0.5, 7, 1.0)
     finally:
         path.unlink() if kept is None else path.write_bytes(kept)
+
+
+def test_tokens_are_counted_before_the_first_prompt_is_done(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("hfkit.verbs.generate.work.SHOWN_SECONDS", 0.0)
+    for number, prompts in enumerate((["the river"], ["the river", "a boat"])):
+        _, events = run(model, prompts, output=tmp_path / f"{number}.jsonl")
+        shown = [event.fields for event in events if event.kind == "progress" and event.fields["stage"] == "generate"]
+        assert shown[0]["done"] == 0 and shown[0]["tokens_per_s"] > 0
+        assert shown[-1]["done"] == len(prompts)
+
+
+def test_every_new_token_is_counted_by_a_piece(model):
+    from hfkit.engine.decode import pieces
+    from hfkit.models import find
+
+    loaded, _ = load_model(find(model), "causal-lm", model_config={}, fresh_head="refuse")
+    settings = Generate(max_new_tokens=40, temperature=1, top_k=0, top_p=1, batch_size=2, dtype="float32")
+    found = list(pieces(loaded, load_tokenizer(find(model)), [[5], [6, 7]], settings))
+    for row in (0, 1):
+        whole = next(piece.completion for piece in found if piece.row == row and piece.completion)
+        assert sum(piece.tokens for piece in found if piece.row == row) == len(whole.ids)
 
 
 def test_a_reader_that_goes_away_ends_the_stream(model):

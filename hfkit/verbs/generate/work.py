@@ -16,6 +16,8 @@ from hfkit.verbs.together import dealt
 if TYPE_CHECKING:
     from hfkit.engine.decoding.row import Completion, Piece
 
+SHOWN_SECONDS = 1.0  # between two looks at the rate while no prompt is done
+
 
 class Work:
     """`tokens` and `completions` made so far, `seconds` of decoding in which they were."""
@@ -63,7 +65,7 @@ class Work:
     ) -> Generator[Event, None, list[list[Completion]]]:
         """Text, or how far all processes are, if they are as far as this one; what `work` returns."""
         size, samples = self.plan.place.world.size, self.plan.settings.samples
-        made, before = 0, self.seconds
+        made, before, shown = 0, self.seconds, begun
         while True:
             try:
                 piece = next(work)
@@ -71,13 +73,12 @@ class Work:
                 return end.value
             if self.streamed and piece.text:
                 yield Event("text", {"text": piece.text})
-            if piece.completion is None:
-                continue
-            made += size
-            self.tokens += len(piece.completion.ids) * size
-            self.seconds = before + time.perf_counter() - begun
-            if not self.streamed:
-                done = min(start + made // samples, stop)
+            now = time.perf_counter()
+            self.tokens += piece.tokens * size
+            self.seconds = before + now - begun
+            made += size if piece.completion else 0
+            if not self.streamed and (piece.completion or now - shown >= SHOWN_SECONDS):
+                done, shown = min(start + made // samples, stop), now
                 yield progress("generate", done, self.plan.rows, "prompts", self.rate())
 
     def rate(self) -> float:
