@@ -78,6 +78,17 @@ def test_log_probabilities_stand_beside_their_tokens(model):
         assert "".join(tokens[: -1 if row["finish_reason"] == "eos" else None]) == row["completion"]
 
 
+def test_people_are_shown_log_probabilities_or_where_they_are(model):
+    keys = [*SHORT, "generate.logprobs=true", "generate.temperature=0"]
+    result, events = run(model, ["Once"], overrides=keys)
+    notes = [event.fields["text"] for event in events if event.kind == "note"]
+    found = result["predictions"][0]["logprobs"]
+    lines = [f"{one['logprob']:>9.4f}  {json.dumps(one['token'], ensure_ascii=False)}" for one in found]
+    assert lines and notes[-1 - len(lines) : -1] == lines
+    _, events = run(model, ["Once", "a"], overrides=keys)
+    assert any("--json" in event.fields["text"] for event in events if event.kind == "note")
+
+
 def test_greedy_is_transformers_generate(model):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -134,8 +145,9 @@ def test_stop_strings_end_a_completion(model):
 
 
 def test_prompts_beyond_the_context_say_so(model):
-    with pytest.raises(UsageError, match=r"prompt 1: .* tokens, but the model's context is 256 tokens"):
+    with pytest.raises(UsageError, match=r"prompt 1: .* tokens, but the model's context is 256 tokens") as caught:
         run(model, ["Once", "中" * 300])
+    assert "generate.overflow=truncate" in str(caught.value.hint) and "=slide" in str(caught.value.hint)
     result, events = run(model, ["中" * 84], overrides=["generate.max_new_tokens=200", "generate.dtype=float32"])
     assert any("end of the model's context" in e.fields["text"] for e in events if e.kind == "note")
     assert result["predictions"][0]["tokens"] <= 200
@@ -150,6 +162,8 @@ def test_what_cannot_work_is_refused(model, tmp_path):
         run(model, ["a"], overrides=["train.lr=1"])
     with pytest.raises(UsageError, match="temperature"):
         run(model, ["a"], overrides=["generate.temperature=-1"])
+    with pytest.raises(UsageError, match="beam search has no weights in int8: take another dtype, or num_beams=1"):
+        run(str(tmp_path / "nothing"), ["a"], overrides=["generate.num_beams=2", "generate.dtype=int8"])
     with pytest.raises(ModelError):
         run(str(tmp_path / "nothing"), ["a"])
     with pytest.raises(ModelError):

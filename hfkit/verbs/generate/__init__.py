@@ -13,6 +13,7 @@ from hfkit.errors import UsageError
 from hfkit.events import Event, note
 from hfkit.run import shown_path
 from hfkit.stopping import saving_first
+from hfkit.verbs.generate.lines import logprob_lines
 from hfkit.verbs.generate.output import Kept, Output, output_at
 from hfkit.verbs.generate.prompts import Prompts, read_prompts
 from hfkit.verbs.generate.ready import Plan, check_keys, loaded, planned, wanted
@@ -97,6 +98,8 @@ def _run(plan: Plan, target: Output | None, window: int, started: float) -> Iter
     if target is not None:
         target.finish(result)
         yield Event("saved", {"what": "completions", "path": shown_path(target.target)})
+    elif isinstance(lines, Kept):
+        yield from map(note, logprob_lines(lines.found))
     yield note(work.summary())
     yield Event("result", result)
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SOURCE_KEYS = ("seq2seq.source_prefix", "seq2seq.source_language", "seq2seq.target_language")
 
+OVERFLOW = "; generate.overflow=truncate cuts its left end, generate.overflow=slide reads on from its last half"
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -77,7 +79,7 @@ class Reader:
 
         lengths = [len(one.ids) for one in found]
         if self.task is None:
-            check_room(lengths, ids, self.limit)
+            check_room(lengths, ids, self.limit, otherwise=OVERFLOW)
         else:
             check_sources(lengths, ids, self.config)
 

@@ -15,7 +15,7 @@ from hfkit.recipe.load import override_settings
 from hfkit.stopping import conversing, interrupted
 from hfkit.verbs.generate.chat import Chat
 from hfkit.verbs.generate.context import Encoded
-from hfkit.verbs.generate.lines import line
+from hfkit.verbs.generate.lines import line, logprob_lines
 from hfkit.verbs.generate.ready import Plan, check_keys, loaded, planned, resolved_settings, wanted
 from hfkit.verbs.generate.template import Template
 from hfkit.verbs.trained import find_by_keys
@@ -147,6 +147,7 @@ class _Talk:
             found |= {"prediction": shown, "completion": shown, "finish_reason": "interrupted"}
             del found["tokens"]
         self.lines.append(found)
+        yield from map(note, logprob_lines([found]))
         if self.chat:
             self.chat.keep(text, found["completion"])
 
@@ -154,10 +155,13 @@ class _Talk:
         """The tokens to read, and lines on what was left out of them. Raises UsageError beyond the context."""
         settings, limit = self.settings, self.plan.limit
         if self.chat:
-            return self.chat.prompt(text, settings, limit)
-        filled = Template(settings.template).fill_one(text) if settings.template is not None else text
-        (found,) = self.plan.reader.encode([filled], settings)
-        return found, [f"{found.cut:,} tokens at the prompt's left end are left out"] if found.cut else []
+            found, said = self.chat.prompt(text, settings, limit)
+        else:
+            filled = Template(settings.template).fill_one(text) if settings.template is not None else text
+            (found,) = self.plan.reader.encode([filled], settings)
+            said = [f"{found.cut:,} tokens at the prompt's left end are left out"] if found.cut else []
+        self.plan.reader.check([found], [str(len(self.lines))])
+        return found, said
 
 
 def _one(settings: Generate) -> Generate:
