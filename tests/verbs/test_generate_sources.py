@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from pathlib import Path
 
 import engine_helpers as helpers
@@ -62,3 +64,19 @@ def test_keys_of_a_source_are_refused_where_there_is_none_and_others_everywhere(
         written(str(made / "7-lm" / "model"), PREFIX)
     with pytest.raises(UsageError, match=r"'seq2seq\.label_smoothing' has no effect on this command"):
         written(t5, "seq2seq.label_smoothing=0")
+
+
+def test_transformers_warns_of_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("sentencepiece")
+    model, said = str(tiny.save("marian", tmp_path / "model")), []
+    listener = logging.Handler()
+    listener.emit = said.append  # type: ignore[method-assign]
+    logger = logging.getLogger("transformers.generation.utils")
+    logger.addHandler(listener)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            written(model, "generate.num_beams=2")
+    finally:
+        logger.removeHandler(listener)
+    assert said == []
