@@ -80,3 +80,17 @@ def test_transformers_warns_of_nothing(tmp_path: Path) -> None:
     finally:
         logger.removeHandler(listener)
     assert said == []
+
+
+def test_sources_are_found_in_files(t5: str, made: Path, tmp_path: Path) -> None:
+    for name in ("en", "de"):
+        (tmp_path / f"v.{name}").write_text(f"{SOURCE} {name}\nbread {name}\n", encoding="utf-8")
+    (tmp_path / "rows.jsonl").write_text('{"text": "none", "source": "bread"}\n', encoding="utf-8")
+    pair, rows, causal = f"{tmp_path}/v.en,{tmp_path}/v.de", str(tmp_path / "rows.jsonl"), str(made / "7-lm" / "model")
+
+    def prompts(model: str, data: str) -> list[str]:
+        found = list(generate(model, [], prompts_file=data, cpu=True, overrides=KEYS))[-1].fields["predictions"]
+        return [one["prompt"] for one in found]
+
+    assert prompts(t5, pair) == prompts(causal, pair) == [f"{SOURCE} en", "bread en"]
+    assert prompts(t5, rows) == ["bread"] and prompts(causal, rows) == ["none"]

@@ -51,7 +51,8 @@ def generate(
     target = output_at(output, resume=resume, overwrite=overwrite)
     checkpoint = find_by_keys(model, overrides, offline=offline)
     recipe = wanted(checkpoint, overrides)
-    read = partial(read_prompts, prompts, prompts_file, recipe, offline=offline)
+    sources = bool(checkpoint.config.get("is_encoder_decoder"))
+    read = partial(read_prompts, prompts, prompts_file, recipe, sources=sources, offline=offline)
     shared = _shared(processes, prompts_file)
     plan = yield from planned(checkpoint, recipe.generate, read, cpu=cpu, processes=shared, overrides=overrides)
     world = plan.place.world
