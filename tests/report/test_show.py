@@ -198,6 +198,7 @@ def test_answers_and_streamed_text(capsys):
     ("item", "many", "text"),
     [
         ({"prediction": "", "no_answer": True}, False, "(no answer)"),
+        ({"id": "7", "prediction": "", "score": -0.5}, False, "(empty text)  (score -0.50)"),
         ({"prediction": "b", "probabilities": {"a": 0.25, "b": 0.75}}, False, "b  (b 0.75, a 0.25)"),
         ({"id": "7", "prediction": ["x", "y"]}, True, "7  x, y"),
         ({"prediction": {"score": 1.5}}, False, "score 1.5"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hfkit.errors import DataError, ModelError, UsageError
+from hfkit.errors import DataError, ModelError, Stopped, UsageError
 from hfkit.events import Event
 from hfkit.models import build_scratch, load_model, load_tokenizer, save_model
 from hfkit.recipe.keys import Generate, Scratch
@@ -180,6 +180,15 @@ def test_settings_of_the_checkpoint_are_taken(model):
         assert (found["generate.temperature"], found["generate.top_k"], found["generate.top_p"]) == (0.5, 7, 1.0)
     finally:
         path.unlink() if kept is None else path.write_bytes(kept)
+
+
+def test_one_is_not_said_as_many_and_nothing_kept_is_not_kept(model, tmp_path, monkeypatch):
+    keys = ["generate.max_new_tokens=1", "generate.dtype=float32"]
+    _, events = run(model, ["Once"], overrides=keys)
+    assert events[-2].fields["text"].startswith("1 completion, 1 token, ")
+    monkeypatch.setattr("hfkit.verbs.generate.work.asked", lambda: "SIGINT")
+    with pytest.raises(Stopped, match="stopped by SIGINT before any text was kept"):
+        run(model, ["Once"], output=tmp_path / "x.jsonl")
 
 
 def test_tokens_are_counted_before_the_first_prompt_is_done(model, tmp_path, monkeypatch):

@@ -31,6 +31,8 @@ HELP = (
     'Ctrl-C  stops an answer, or drops what is being typed; """ begins and ends a text of several lines',
 )
 
+NO_TEMPLATE = "generate.template has no effect on a conversation"
+
 
 class Typed(NamedTuple):
     """What was typed; a `block` stood between two \"\"\" and is never a command."""
@@ -53,11 +55,11 @@ def talk(
     settings = _one(wanted(checkpoint, overrides).generate)
     plan = yield from planned(checkpoint, settings, None, cpu=cpu, overrides=overrides)
     talking = _Talk(plan, (yield from loaded(plan)))
-    yield note(talking.welcome())
+    yield from map(note, talking.welcome())
     with conversing():
         for entry in entries:
             try:
-                if entry.text.strip() == "/quit" and not entry.block:
+                if entry.text.split()[:1] == ["/quit"] and not entry.block:
                     break
                 yield from talking.turn(entry)
             except HfkitError as error:
@@ -76,9 +78,14 @@ class _Talk:
         self.lines: list[dict[str, Any]] = []
         self.tokens, self.seconds = 0, 0.0
 
-    def welcome(self) -> str:
-        kind = "a conversation by the checkpoint's chat template" if self.chat else "each line is a prompt to continue"
-        return f"{kind}; /help shows what else can be typed, Ctrl-D ends"
+    def welcome(self) -> list[str]:
+        kind = "each line is a prompt to continue"
+        if self.chat:
+            kind = "a conversation by the checkpoint's chat template"
+        elif self.plan.reader.task is not None:
+            kind = "each line is a source to write from"
+        idle = [NO_TEMPLATE] if self.chat and self.settings.template is not None else []
+        return [*idle, f"{kind}; /help shows what else can be typed, Ctrl-D ends"]
 
     def turn(self, entry: Typed) -> Iterator[Event]:
         """What an entry asks for."""
@@ -115,6 +122,8 @@ class _Talk:
         found = Generate(**override_settings(self.settings, "generate", [key]).model_dump())
         if found.dtype != self.settings.dtype:
             raise UsageError(f"the weights are loaded as {self.settings.dtype}", "start again with generate.dtype=...")
+        if self.chat and found.template != self.settings.template:
+            raise UsageError(NO_TEMPLATE, "the checkpoint's chat template says how a turn is read")
         plan = self.plan
         self.settings, _ = resolved_settings(plan.checkpoint, _one(found), plan.device, plan.limit)
         name = key.partition("=")[0]

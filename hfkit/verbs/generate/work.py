@@ -46,7 +46,7 @@ class Work:
         try:
             found = yield from self._shown(work, start, stop, begun)
         except Left as left:
-            said = f"behind {start:,} of {plan.rows:,} prompts, which are kept"
+            said = f"behind {start:,} of {plan.rows:,} prompts, which are kept" if start else "before any text was kept"
             place.close()  # on all processes, so that they can part
             raise stopped(str(left), said) from None
         self.tokens = before[0] + sum(len(one.ids) for samples in found for one in samples)
@@ -87,5 +87,6 @@ class Work:
 
     def summary(self) -> str:
         """`4 completions, 256 tokens, 85 tokens/s`."""
-        count = f"{self.completions:,} completion" + ("" if self.completions == 1 else "s")
-        return f"{count}, {self.tokens:,} tokens, {self.rate():,.0f} tokens/s"
+        made = {"completion": self.completions, "token": self.tokens}
+        counts = [f"{count:,} {what}" + ("" if count == 1 else "s") for what, count in made.items()]
+        return f"{', '.join(counts)}, {self.rate():,.0f} tokens/s"
