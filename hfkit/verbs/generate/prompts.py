@@ -45,9 +45,7 @@ class Prompts:
         return [row["id"] for row in rows], texts
 
 
-def read_prompts(
-    texts: Sequence[str], data: Any, recipe: Recipe, *, sources: bool = False, offline: bool
-) -> Prompts:
+def read_prompts(texts: Sequence[str], data: Any, recipe: Recipe, *, sources: bool = False, offline: bool) -> Prompts:
     """The prompts of a command: texts, or a data set; with `sources` its sources are looked for first.
 
     Raises UsageError and DataError.
@@ -65,9 +63,7 @@ def read_prompts(
     return _rows(data, template, columns, recipe, offline)
 
 
-def _rows(
-    data: Any, template: Template | None, columns: tuple[Column, ...], recipe: Recipe, offline: bool
-) -> Prompts:
+def _rows(data: Any, template: Template | None, columns: tuple[Column, ...], recipe: Recipe, offline: bool) -> Prompts:
     from hfkit.data import describe, load, raise_failures
     from hfkit.data.findings import named
     from hfkit.data.validators import duplicate_ids, text_column
