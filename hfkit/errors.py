@@ -75,6 +75,15 @@ class Delegated(Exception):
         self.said = said
 
 
+class ReaderGone(Exception):
+    """What reads stdout has gone (`| head`), and nothing else was to be made: the command ends without a word.
+
+    `code` is what a shell says of a program that SIGPIPE ended.
+    """
+
+    code = 141
+
+
 class Stopped(HfkitError):
     """The work was stopped from outside: 75 (resume me), 130 (interrupted) or 143 (terminated)."""
 

@@ -36,7 +36,7 @@ def _fail(error: BaseException, arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    from hfkit.errors import Delegated
+    from hfkit.errors import Delegated, ReaderGone
 
     try:
         from hfkit.cli.app import run
@@ -47,6 +47,8 @@ def _run(arguments: Sequence[str]) -> int:
         code = done.code
         if done.problem is not None:
             _fail(done.problem, [word for word in arguments if word != "--json" or not done.said])
+    except ReaderGone as gone:
+        code = gone.code
     except (Exception, KeyboardInterrupt) as error:
         code = _fail(error, arguments)
     return code if isinstance(code, int) else 0

@@ -182,6 +182,8 @@ class Generate(Section):
             raise ValueError("beam search does not sample: take temperature=0, or num_beams=1")
         if self.num_beams > 1 and self.overflow == "slide":
             raise ValueError("beam search does not slide: take overflow=truncate, or num_beams=1")
+        if self.num_beams > 1 and self.dtype == "int8":  # it is transformers' own, which knows no such weights
+            raise ValueError("beam search has no weights in int8: take another dtype, or num_beams=1")
         return self
 
 

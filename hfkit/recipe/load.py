@@ -23,7 +23,8 @@ READING = ("columns", "names", "encoding", "limit", "on_bad_row", "max_bad_rows"
 SCORING = ("data.group", "data.slices")  # and these say how scores of it are broken down
 # What decides when to save or whom to tell, not what is computed: left out of a run's identity.
 CADENCE = ("save_steps", "save_minutes", "keep_checkpoints", "trackers")
-TEXTS = ("generate.template",)  # a colon in it would make a mapping, a brace in front of it another
+# A colon in it would make a mapping, a brace in front of it another, and a blank at its end would go.
+TEXTS = ("generate.template", "seq2seq.source_prefix")
 LENGTHS = ("max_length", "block_size", "max_source_length")  # a task has one of them
 ON_THE_WAY = ("eval_steps", "micro_batch_size", "time")  # may change between two attempts of a run, and are said then
 

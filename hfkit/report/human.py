@@ -30,7 +30,7 @@ def answer_text(item: Mapping[str, Any], *, many: bool) -> str:
         samples = item.get("samples") or [item]
         return head + "\n---\n".join(safe(sample["completion"]) for sample in samples)
     lines = [f"{name}: {one_line(item[name])}" for name in INPUTS if item.get(name)]
-    said = "(no answer)" if item.get("no_answer") else plain(item.get("prediction"))
+    said = "(no answer)" if item.get("no_answer") else plain(item.get("prediction")) or "(empty text)"
     sure = certainty(item)
     label = "answer: " if lines else f"{safe(item['id'])}  " if many and "id" in item else ""
     gold = [f"{name}: {gold_text(value)}" for name, value in item.items() if name.startswith("gold ")]

@@ -30,8 +30,8 @@ def int_or_zero(text: str | None) -> int:
     return int(text) if text and text.isdigit() else 0
 
 
-def write(stream: TextIO, text: str) -> None:
-    """Write and flush; a reader that went away (`| head`) is no error and ends no training.
+def write(stream: TextIO, text: str) -> bool:
+    """Write and flush; a reader that went away (`| head`) is no error and ends no training: False says it.
 
     Raises ResourceError when the disk that the stream was sent to is full.
     """
@@ -40,11 +40,13 @@ def write(stream: TextIO, text: str) -> None:
         stream.flush()
     except BrokenPipeError:
         close_quietly(stream)
+        return False
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         close_quietly(stream)
         raise ResourceError(f"{stream.name}: cannot be written ({error.strerror})", "free some space there") from error
+    return True
 
 
 def close_quietly(stream: TextIO) -> None:
@@ -65,10 +67,9 @@ def can_say(text: str, stream: TextIO) -> bool:
     return True
 
 
-def to_data(text: str) -> None:
-    """A piece of data, as it is, to stdout."""
-    if rank() == 0:
-        write(sys.stdout, text)
+def to_data(text: str) -> bool:
+    """A piece of data, as it is, to stdout; False when nothing reads it any more."""
+    return rank() != 0 or write(sys.stdout, text)
 
 
 def columns_there() -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
+from hfkit.errors import ReaderGone
 from hfkit.events import Event
 from hfkit.report.analysis import analysis_text
 from hfkit.report.human import answer_text, result_text
@@ -109,12 +110,16 @@ class View:
         self.out("\n".join(answer_text(item, many=many) for item in items))
 
     def text(self, piece: str) -> None:
-        """Generated text as it comes: made safe on a terminal, exact into a file."""
+        """Generated text as it comes: made safe on a terminal, exact into a file.
+
+        It is all that its command makes. Raises ReaderGone when nothing reads it any more.
+        """
         if not self.data or not piece:
             return
         self.screen.pause()
         self.answered = True
-        to_data(safe(piece) if sys.stdout.isatty() else piece)
+        if not to_data(safe(piece) if sys.stdout.isatty() else piece):
+            raise ReaderGone
         self.inside_line = not piece.endswith("\n")
 
     def end_line(self) -> None:

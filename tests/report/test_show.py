@@ -198,6 +198,7 @@ def test_answers_and_streamed_text(capsys):
     ("item", "many", "text"),
     [
         ({"prediction": "", "no_answer": True}, False, "(no answer)"),
+        ({"id": "7", "prediction": "", "score": -0.5}, False, "(empty text)  (score -0.50)"),
         ({"prediction": "b", "probabilities": {"a": 0.25, "b": 0.75}}, False, "b  (b 0.75, a 0.25)"),
         ({"id": "7", "prediction": ["x", "y"]}, True, "7  x, y"),
         ({"prediction": {"score": 1.5}}, False, "score 1.5"),
@@ -404,7 +405,9 @@ def test_a_terminal_without_utf8_fails_nothing():
 @pytest.mark.skipif(os.name == "nt", reason="needs bash")
 def test_a_reader_that_leaves_is_no_error():
     long = 'yield Event("answered", {"items": [{"prediction": "x" * 200000}] * 5})'
-    code = PROGRAM.replace("0.02", "0").replace('yield Event("text"', f'{long}\n    yield Event("text"')
+    text = 'yield Event("text", {"text": "Once \\x1b[2J"})'
+    assert text in PROGRAM  # such text is all that its command makes: without a reader it ends
+    code = PROGRAM.replace("0.02", "0").replace(text, long)
     command = f"{sys.executable} - <<'E' | head -c 1 >/dev/null; exit ${{PIPESTATUS[0]}}\n{code}\nE\n"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

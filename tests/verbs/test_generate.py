@@ -1,17 +1,20 @@
 """generate: prompts in, completions out, in input order; files, streaming, and what is refused."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from hfkit.errors import DataError, ModelError, UsageError
+from hfkit.errors import DataError, ModelError, Stopped, UsageError
 from hfkit.events import Event
 from hfkit.models import build_scratch, load_model, load_tokenizer, save_model
-from hfkit.recipe.keys import Scratch
+from hfkit.recipe.keys import Generate, Scratch
 from hfkit.verbs.generate import generate
 
+ROOT = Path(__file__).resolve().parents[2]
 TEXT = "Once upon a time there was a model, and 中文字 too.\n" * 8
 SHORT = ["generate.max_new_tokens=6", "generate.dtype=float32"]
 
@@ -75,6 +78,17 @@ def test_log_probabilities_stand_beside_their_tokens(model):
         assert "".join(tokens[: -1 if row["finish_reason"] == "eos" else None]) == row["completion"]
 
 
+def test_people_are_shown_log_probabilities_or_where_they_are(model):
+    keys = [*SHORT, "generate.logprobs=true", "generate.temperature=0"]
+    result, events = run(model, ["Once"], overrides=keys)
+    notes = [event.fields["text"] for event in events if event.kind == "note"]
+    found = result["predictions"][0]["logprobs"]
+    lines = [f"{one['logprob']:>9.4f}  {json.dumps(one['token'], ensure_ascii=False)}" for one in found]
+    assert lines and notes[-1 - len(lines) : -1] == lines
+    _, events = run(model, ["Once", "a"], overrides=keys)
+    assert any("--json" in event.fields["text"] for event in events if event.kind == "note")
+
+
 def test_greedy_is_transformers_generate(model):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -131,8 +145,9 @@ def test_stop_strings_end_a_completion(model):
 
 
 def test_prompts_beyond_the_context_say_so(model):
-    with pytest.raises(UsageError, match=r"prompt 1: .* tokens, but the model's context is 256 tokens"):
+    with pytest.raises(UsageError, match=r"prompt 1: .* tokens, but the model's context is 256 tokens") as caught:
         run(model, ["Once", "中" * 300])
+    assert "generate.overflow=truncate" in str(caught.value.hint) and "=slide" in str(caught.value.hint)
     result, events = run(model, ["中" * 84], overrides=["generate.max_new_tokens=200", "generate.dtype=float32"])
     assert any("end of the model's context" in e.fields["text"] for e in events if e.kind == "note")
     assert result["predictions"][0]["tokens"] <= 200
@@ -147,6 +162,8 @@ def test_what_cannot_work_is_refused(model, tmp_path):
         run(model, ["a"], overrides=["train.lr=1"])
     with pytest.raises(UsageError, match="temperature"):
         run(model, ["a"], overrides=["generate.temperature=-1"])
+    with pytest.raises(UsageError, match="beam search has no weights in int8: take another dtype, or num_beams=1"):
+        run(str(tmp_path / "nothing"), ["a"], overrides=["generate.num_beams=2", "generate.dtype=int8"])
     with pytest.raises(ModelError):
         run(str(tmp_path / "nothing"), ["a"])
     with pytest.raises(ModelError):
@@ -163,3 +180,44 @@ def test_settings_of_the_checkpoint_are_taken(model):
         assert (found["generate.temperature"], found["generate.top_k"], found["generate.top_p"]) == (0.5, 7, 1.0)
     finally:
         path.unlink() if kept is None else path.write_bytes(kept)
+
+
+def test_one_is_not_said_as_many_and_nothing_kept_is_not_kept(model, tmp_path, monkeypatch):
+    keys = ["generate.max_new_tokens=1", "generate.dtype=float32"]
+    _, events = run(model, ["Once"], overrides=keys)
+    assert events[-2].fields["text"].startswith("1 completion, 1 token, ")
+    monkeypatch.setattr("hfkit.verbs.generate.work.asked", lambda: "SIGINT")
+    with pytest.raises(Stopped, match="stopped by SIGINT before any text was kept"):
+        run(model, ["Once"], output=tmp_path / "x.jsonl")
+
+
+def test_tokens_are_counted_before_the_first_prompt_is_done(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("hfkit.verbs.generate.work.SHOWN_SECONDS", 0.0)
+    for number, prompts in enumerate((["the river"], ["the river", "a boat"])):
+        _, events = run(model, prompts, output=tmp_path / f"{number}.jsonl")
+        shown = [event.fields for event in events if event.kind == "progress" and event.fields["stage"] == "generate"]
+        assert shown[0]["done"] == 0 and shown[0]["tokens_per_s"] > 0
+        assert shown[-1]["done"] == len(prompts)
+
+
+def test_every_new_token_is_counted_by_a_piece(model):
+    from hfkit.engine.decode import pieces
+    from hfkit.models import find
+
+    loaded, _ = load_model(find(model), "causal-lm", model_config={}, fresh_head="refuse")
+    settings = Generate(max_new_tokens=40, temperature=1, top_k=0, top_p=1, batch_size=2, dtype="float32")
+    found = list(pieces(loaded, load_tokenizer(find(model)), [[5], [6, 7]], settings))
+    for row in (0, 1):
+        whole = next(piece.completion for piece in found if piece.row == row and piece.completion)
+        assert sum(piece.tokens for piece in found if piece.row == row) == len(whole.ids)
+
+
+def test_a_reader_that_goes_away_ends_the_stream(model):
+    words = ["generate", model, "the river", "generate.overflow=slide", "--max-new-tokens", "1000000", "--cpu"]
+    running = [sys.executable, "-m", "hfkit", *words, "--temperature", "0"]
+    with subprocess.Popen(running, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout.read(1)
+        process.stdout.close()
+        said = process.stderr.read().decode()
+        assert process.wait(timeout=60) == 141
+    assert "rror" not in said and "Traceback" not in said

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import tiny_encoder_decoders
 import tiny_models
 
 from hfkit.errors import ModelError, UsageError
 from hfkit.models.tokenizer import split_special
 from hfkit.recipe.keys import Generate
 from hfkit.verbs.generate.chat import Chat
+from hfkit.verbs.generate.talk import Typed, talk
 
 TEMPLATE = (
     "{% for turn in messages %}{{ turn.role }}: {{ turn.content }}{{ eos_token }}{% endfor %}"
@@ -58,3 +62,40 @@ def test_a_template_that_fails_says_so(chat: Chat) -> None:
     chat._tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
     with pytest.raises(ModelError, match="roles must alternate"):
         chat.prompt("a", FEW, 100)
+
+
+def said_by(model: Path, *entries: Typed | str, keys: tuple[str, ...] = ()) -> tuple[list[str], int]:
+    """All notes and warnings of a conversation, and how many answers it had."""
+    typed = [entry if isinstance(entry, Typed) else Typed(entry) for entry in entries]
+    overrides = ["generate.max_new_tokens=3", "generate.dtype=float32", *keys]
+    events = list(talk(str(model), typed, cpu=True, overrides=overrides))
+    return [e.fields["text"] for e in events if e.kind in ("note", "warning")], events[-1].fields["rows"]
+
+
+def test_a_template_that_a_conversation_does_not_take_is_named(made: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    for path in (made / "7-lm" / "model").iterdir():
+        (model / path.name).write_bytes(path.read_bytes())
+    (model / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
+    said, _ = said_by(model, "the mill", "/set template=Q: {q}", keys=("generate.template=Q: {q}",))
+    assert [line for line in said if "generate.template has no effect" in line] == [said[0]]
+    said, _ = said_by(model, "/set template=Q: {q}")
+    assert said[0].startswith("a conversation") and said[1].startswith("generate.template has no effect")
+
+
+def test_quit_ends_whatever_stands_behind_it(made: Path) -> None:
+    said, rows = said_by(made / "7-lm" / "model", "the mill", "/quit now", "the river")
+    assert rows == 1 and said == ["each line is a prompt to continue; /help shows what else can be typed, Ctrl-D ends"]
+
+
+def test_a_source_is_not_continued(tmp_path: Path) -> None:
+    model = tiny_encoder_decoders.save("t5", tmp_path / "t5")
+    said, rows = said_by(model, "the mill", "/set logprobs=true", "the mill", keys=("seq2seq.source_prefix=a: ",))
+    assert said[0].startswith("each line is a source to write from;") and rows == 2
+    assert len(said) == 1 + 3  # the log-probabilities of the second answer, a line a token
+
+
+def test_a_prompt_without_room_says_what_to_set(made: Path) -> None:
+    said, rows = said_by(made / "7-lm" / "model", "the river " * 150)
+    assert rows == 0 and "generate.overflow=truncate" in said[1]

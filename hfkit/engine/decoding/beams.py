@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from hfkit.engine.decoding.sampling import Chosen
+from hfkit.models.quiet import quiet
 from hfkit.recipe.keys import Generate
 
 if TYPE_CHECKING:
@@ -35,17 +36,18 @@ def search(
         pads, ones = width - len(prompt), [1] * len(prompt)
         ids.append([*prompt, *[pad_id] * pads] if reads_source else [*[pad_id] * pads, *prompt])
         mask.append([*ones, *[0] * pads] if reads_source else [*[0] * pads, *ones])
-    out = model.generate(
-        torch.tensor(ids, device=model.device),
-        attention_mask=torch.tensor(mask, device=model.device),
-        num_beams=settings.num_beams,
-        do_sample=False,
-        max_new_tokens=most,
-        eos_token_id=sorted(ends) or None,
-        pad_token_id=pad_id,
-        return_dict_in_generate=True,
-        output_scores=settings.logprobs,
-    )
+    with quiet():  # it warns that max_new_tokens goes before the max_length of the checkpoint, which is meant
+        out = model.generate(
+            torch.tensor(ids, device=model.device),
+            attention_mask=torch.tensor(mask, device=model.device),
+            num_beams=settings.num_beams,
+            do_sample=False,
+            max_new_tokens=most,
+            eos_token_id=sorted(ends) or None,
+            pad_token_id=pad_id,
+            return_dict_in_generate=True,
+            output_scores=settings.logprobs,
+        )
     sequences = out.sequences[:, 1 if reads_source else width :].tolist()
     scores = None
     if settings.logprobs:

@@ -20,8 +20,11 @@ def check_fits(model: PreTrainedModel, lengths: Sequence[int], names: Sequence[s
         check_room(lengths, names, max_positions(model.config))
 
 
-def check_room(lengths: Sequence[int], ids: Sequence[str], limit: int) -> None:
-    """Every prompt must leave room for a token in a context of `limit` tokens. Raises UsageError with counts."""
+def check_room(lengths: Sequence[int], ids: Sequence[str], limit: int, *, otherwise: str = "") -> None:
+    """Every prompt must leave room for a token in a context of `limit` tokens. Raises UsageError with counts.
+
+    `otherwise` ends the hint: what else the command that asks can do.
+    """
     beyond = [number for number, length in enumerate(lengths) if length >= limit]
     if beyond:
         first = beyond[0]
@@ -29,7 +32,7 @@ def check_room(lengths: Sequence[int], ids: Sequence[str], limit: int) -> None:
         raise UsageError(
             f"prompt {ids[first]}: {lengths[first]:,} tokens, but the model's context is {limit:,} tokens, "
             f"the new ones included{more}",
-            f"shorten it to {limit - 1:,} tokens or fewer, or use a model with a longer context",
+            f"shorten it to {limit - 1:,} tokens or fewer, or use a model with a longer context{otherwise}",
         )
 
 

@@ -30,12 +30,16 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """More text of one sample of the prompt with number `row`; the last piece of a sample has its completion."""
+    """More text of one sample of the prompt with number `row`; the last piece of a sample has its completion.
+
+    `tokens` counts its new tokens since the piece before: those that add no text are counted with the next.
+    """
 
     row: int
     text: str
     completion: Completion | None = None
     sample: int = 0
+    tokens: int = 0
 
 
 class DecodedRow:
@@ -64,6 +68,7 @@ class DecodedRow:
         self.uniform = noise(settings.seed, name, self.most, sample) if settings.temperature else None
         self.text = NewText(tokenizer, before, settings.stop)
         self.ids: list[int] = []
+        self.told = 0  # of them, how many the pieces so far have counted
         self.logprobs: list[float] = []
 
     def add(self, token: int, logprob: float | None) -> Piece:
@@ -81,8 +86,13 @@ class DecodedRow:
             reason: Literal["eos", "stop", "length"] = "stop" if self.text.stopped else "eos" if own_end else "length"
             logprobs = tuple(self.logprobs) if self.logprobs else None
             whole = Completion(self.text.text, tuple(self.ids), reason, logprobs)
-            return Piece(self.number, self.text.fresh(final=True), whole, self.sample)
-        return Piece(self.number, self.text.fresh(), sample=self.sample)
+            return Piece(self.number, self.text.fresh(final=True), whole, self.sample, self._untold())
+        text = self.text.fresh()
+        return Piece(self.number, text, sample=self.sample, tokens=self._untold() if text else 0)
+
+    def _untold(self) -> int:
+        before, self.told = self.told, len(self.ids)
+        return self.told - before
 
     def full(self) -> bool:
         """Whether the context is full, and the row not finished: it slides."""

@@ -11,13 +11,12 @@ from typing import Any
 
 from hfkit.errors import UsageError
 from hfkit.events import Event, note
-from hfkit.recipe.keys import MODEL_KEYS
-from hfkit.recipe.load import build, check_override_sections
 from hfkit.run import shown_path
 from hfkit.stopping import saving_first
+from hfkit.verbs.generate.lines import logprob_lines
 from hfkit.verbs.generate.output import Kept, Output, output_at
 from hfkit.verbs.generate.prompts import Prompts, read_prompts
-from hfkit.verbs.generate.ready import Plan, loaded, planned, wanted
+from hfkit.verbs.generate.ready import Plan, check_keys, loaded, planned, wanted
 from hfkit.verbs.generate.work import Work
 from hfkit.verbs.together import together
 from hfkit.verbs.trained import find_by_keys
@@ -48,14 +47,14 @@ def generate(
     what is written kept.
     """
     started = time.perf_counter()
-    check_override_sections(overrides, ("generate", "data", *MODEL_KEYS))
-    build({"task": "lm"}, overrides, name="lm", where="command line")  # keys are looked at before models are
+    check_keys(overrides, "generate", "data")
     target = output_at(output, resume=resume, overwrite=overwrite)
     checkpoint = find_by_keys(model, overrides, offline=offline)
     recipe = wanted(checkpoint, overrides)
-    read = partial(read_prompts, prompts, prompts_file, recipe, offline=offline)
+    sources = bool(checkpoint.config.get("is_encoder_decoder"))
+    read = partial(read_prompts, prompts, prompts_file, recipe, sources=sources, offline=offline)
     shared = _shared(processes, prompts_file)
-    plan = yield from planned(checkpoint, recipe.generate, read, cpu=cpu, processes=shared)
+    plan = yield from planned(checkpoint, recipe.generate, read, cpu=cpu, processes=shared, overrides=overrides)
     world = plan.place.world
     if prompts_file is None and world.size > 1:
         _check_equal(plan.place, read())
@@ -100,6 +99,8 @@ def _run(plan: Plan, target: Output | None, window: int, started: float) -> Iter
     if target is not None:
         target.finish(result)
         yield Event("saved", {"what": "completions", "path": shown_path(target.target)})
+    elif isinstance(lines, Kept):
+        yield from map(note, logprob_lines(lines.found))
     yield note(work.summary())
     yield Event("result", result)
 

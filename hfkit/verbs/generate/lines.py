@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hfkit.verbs.generate.context import Encoded
@@ -29,6 +30,17 @@ def line(
         **({"truncated": True} if prompt.cut else {}),
         **({"samples": found} if len(found) > 1 else {}),
     }
+
+
+def logprob_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What people are told of log-probabilities: those of one completion, in nats, a line a token; of more, where they
+    are. None where none were asked for."""
+    if not any("logprobs" in one for one in found):
+        return []
+    if len(found) > 1 or "samples" in found[0]:
+        return ["the log-probabilities of the tokens stand in the output of --json, and in the file of -o"]
+    tokens = found[0]["logprobs"]
+    return [f"{one['logprob']:>9.4f}  {json.dumps(one['token'], ensure_ascii=False)}" for one in tokens]
 
 
 def _completion(prompt: Encoded, completion: Completion, tokenizer: Any) -> dict[str, Any]:

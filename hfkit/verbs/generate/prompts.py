@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hfkit.errors import UsageError
+from hfkit.tasks import task_class
 from hfkit.tasks.base import Column
 from hfkit.verbs.generate.template import Template
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from hfkit.tasks.base import Row
 
 ID = Column("id", False)
-PROMPT = Column("prompt", True, ("text", "question", "instruction", "input"))
+PROMPT = Column("prompt", True, ("text", "question", "instruction", "input", "source"))
 NO_PROMPT = "give one as in `hfkit generate last PROMPT`, or a file with --prompts"
 
 
@@ -44,8 +45,11 @@ class Prompts:
         return [row["id"] for row in rows], texts
 
 
-def read_prompts(texts: Sequence[str], data: Any, recipe: Recipe, *, offline: bool) -> Prompts:
-    """The prompts of a command: texts, or a data set. Raises UsageError and DataError."""
+def read_prompts(texts: Sequence[str], data: Any, recipe: Recipe, *, sources: bool = False, offline: bool) -> Prompts:
+    """The prompts of a command: texts, or a data set; with `sources` its sources are looked for first.
+
+    Raises UsageError and DataError.
+    """
     template = Template(recipe.generate.template) if recipe.generate.template is not None else None
     if data is None:
         if not texts:
@@ -55,15 +59,15 @@ def read_prompts(texts: Sequence[str], data: Any, recipe: Recipe, *, offline: bo
         return Prompts(typed, "the command line", hashlib.sha256(json.dumps(filled).encode()).hexdigest())
     if texts:
         raise UsageError("prompts come from two places", "give them as arguments or by --prompts")
-    return _rows(data, template, recipe, offline)
+    columns = (ID, _source_column() if sources else PROMPT) if template is None else _columns(template)
+    return _rows(data, template, columns, recipe, offline)
 
 
-def _rows(data: Any, template: Template | None, recipe: Recipe, offline: bool) -> Prompts:
+def _rows(data: Any, template: Template | None, columns: tuple[Column, ...], recipe: Recipe, offline: bool) -> Prompts:
     from hfkit.data import describe, load, raise_failures
     from hfkit.data.findings import named
     from hfkit.data.validators import duplicate_ids, text_column
 
-    columns = (ID, PROMPT) if template is None else _columns(template)
     limit = recipe.data.limit
     rows = load(data, columns=columns, settings=recipe.data, need_gold=False, limit=limit, offline=offline)
     with named(rows):
@@ -72,6 +76,12 @@ def _rows(data: Any, template: Template | None, recipe: Recipe, offline: bool) -
             found += text_column(rows, "prompt", empty="warning")
         lines = raise_failures(found)
     return Prompts(rows, rows.name, rows.fingerprint, template, [*describe(rows), *lines])
+
+
+def _source_column() -> Column:
+    """The column prompt, known by the names of what seq2seq reads before those of prompts."""
+    (source,) = (column for column in task_class("seq2seq").columns if column.name == "source")
+    return Column("prompt", True, (source.name, *source.aliases, *PROMPT.aliases))
 
 
 def _columns(template: Template) -> tuple[Column, ...]:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hfkit.errors import UsageError
 from hfkit.recipe.keys import Generate
+from hfkit.recipe.load import override_settings
 from hfkit.tasks import task_class
 from hfkit.tasks.base import Head, Task
 from hfkit.verbs.generate.context import Encoded, encode
@@ -14,6 +16,10 @@ from hfkit.verbs.trained import saved_settings
 
 if TYPE_CHECKING:
     from hfkit.models import Checkpoint
+
+SOURCE_KEYS = ("seq2seq.source_prefix", "seq2seq.source_language", "seq2seq.target_language")
+
+OVERFLOW = "; generate.overflow=truncate cuts its left end, generate.overflow=slide reads on from its last half"
 
 
 @dataclass(frozen=True)
@@ -26,30 +32,44 @@ class Reader:
     task: Task | None
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint) -> Reader:
-        """The reader of a checkpoint; of an encoder-decoder with what hfkit.json says is put around a source."""
+    def of(cls, checkpoint: Checkpoint, overrides: Sequence[str] = ()) -> Reader:
+        """The reader of a checkpoint; of an encoder-decoder with what is put around a source.
+
+        That is what SOURCE_KEYS of `overrides` say, else hfkit.json. Raises UsageError for one of these keys where
+        there is no source, and for a language that is missing or unknown.
+        """
         from hfkit.models import load_config, load_tokenizer, max_positions
 
         config = load_config(checkpoint)
+        own, _ = parted(overrides)
         if not getattr(config, "is_encoder_decoder", False):
+            if own:
+                key = own[0].partition("=")[0]
+                raise UsageError(
+                    f"'{key}' has no effect: {checkpoint.name} continues texts and reads no source", "leave it out"
+                )
             return cls(load_tokenizer(checkpoint), config, max_positions(config), None)
+        from hfkit.tasks.seq2seq.languages import check_languages
+
         kind = task_class("seq2seq")
-        task, _ = kind(saved_settings(checkpoint, kind, "seq2seq")).adopt([], config)
-        return cls(load_tokenizer(checkpoint, "seq2seq-lm"), config, max_positions(config), task)
+        settings: Any = override_settings(saved_settings(checkpoint, kind, "seq2seq"), "seq2seq", own)
+        task, _ = kind(settings).adopt([], config)
+        tokenizer = load_tokenizer(checkpoint, "seq2seq-lm")
+        check_languages(tokenizer, settings)
+        return cls(tokenizer, config, max_positions(config), task)
 
     @property
     def head(self) -> Head:
         return "causal-lm" if self.task is None else "seq2seq-lm"
 
     def encode(self, texts: Sequence[str], settings: Generate) -> list[Encoded]:
-        """The tokens of each text. Raises ModelError for an empty prompt, UsageError for a language that is missing."""
+        """The tokens of each text. Raises ModelError for an empty prompt."""
         if self.task is None:
             return encode(texts, self.tokenizer, settings, self.limit)
         from hfkit.tasks.seq2seq.encode import source_tokens
-        from hfkit.tasks.seq2seq.languages import check_languages, with_languages
+        from hfkit.tasks.seq2seq.languages import with_languages
 
         kept: Any = self.task.settings
-        check_languages(self.tokenizer, kept)
         sources = [kept.source_prefix + text for text in texts]
         return [Encoded(ids) for ids in source_tokens(sources, with_languages(self.tokenizer, kept))]
 
@@ -59,7 +79,7 @@ class Reader:
 
         lengths = [len(one.ids) for one in found]
         if self.task is None:
-            check_room(lengths, ids, self.limit)
+            check_room(lengths, ids, self.limit, otherwise=OVERFLOW)
         else:
             check_sources(lengths, ids, self.config)
 
@@ -69,3 +89,9 @@ class Reader:
         if self.task is None or told or settings.samples > 1:
             return settings
         return settings.model_copy(update={"temperature": 0.0})
+
+
+def parted(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(keys of how a source is read, all others) of KEY=VALUE words."""
+    own = [text for text in overrides if text.partition("=")[0].strip() in SOURCE_KEYS]
+    return own, [text for text in overrides if text not in own]

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from hfkit.engine.processes.world import several
 from hfkit.events import Event, note, progress, resolved
-from hfkit.recipe.keys import Generate, Recipe
-from hfkit.recipe.load import build
+from hfkit.recipe.keys import MODEL_KEYS, Generate, Recipe
+from hfkit.recipe.load import build, check_override_sections, override_settings
+from hfkit.tasks.seq2seq.settings import Seq2SeqSettings
 from hfkit.verbs.generate.prompts import Prompts
-from hfkit.verbs.generate.reader import Reader
+from hfkit.verbs.generate.reader import SOURCE_KEYS, Reader, parted
 from hfkit.verbs.together import made_by_first, made_for_all
 
 if TYPE_CHECKING:
@@ -57,10 +58,22 @@ class Measured:
     short: int = 0
 
 
+def check_keys(overrides: Sequence[str], *sections: str) -> None:
+    """Keys are looked at before models are: those of `sections`, of a model, and of how a source is read.
+
+    Raises UsageError.
+    """
+    check_override_sections(overrides, (*sections, *SOURCE_KEYS, *MODEL_KEYS))
+    own, others = parted(overrides)
+    build({"task": "lm"}, others, name="lm", where="command line")
+    override_settings(Seq2SeqSettings(), "seq2seq", own)
+
+
 def wanted(checkpoint: Checkpoint, overrides: Sequence[str]) -> Recipe:
     """A recipe whose keys of `generate` are those of the command line > hfkit.json, from training > defaults."""
     stored = (checkpoint.saved or {}).get("generate", {})
-    return build({"task": "lm", "generate": stored}, overrides, name="lm", where=f"{checkpoint.folder}/hfkit.json")
+    _, others = parted(overrides)
+    return build({"task": "lm", "generate": stored}, others, name="lm", where=f"{checkpoint.folder}/hfkit.json")
 
 
 def planned(
@@ -70,11 +83,12 @@ def planned(
     *,
     cpu: bool,
     processes: int | None = 1,
+    overrides: Sequence[str] = (),
 ) -> Generator[Event, None, Plan]:
     """Everything checked that needs no weights: all prompts are encoded once. Without prompts a context is assumed.
 
-    Joins the world, or starts it and raises Delegated. Of several processes the first reads; the others are told what
-    was settled, and raise what it raises.
+    Of `overrides` those count that say how a source is read. Joins the world, or starts it and raises Delegated. Of
+    several processes the first reads; the others are told what was settled, and raise what it raises.
     """
 
     def join() -> Place:
@@ -85,15 +99,19 @@ def planned(
     place = join() if several(processes) else None
     if place is not None and not place.world.main:
         settings, rows = made_by_first(place, KEY)
-        return Plan(checkpoint, Reader.of(checkpoint), settings, place, rows)
-    work = _made_ready(checkpoint, settings, read, (lambda: place) if place else join)
+        return Plan(checkpoint, Reader.of(checkpoint, overrides), settings, place, rows)
+    work = _made_ready(checkpoint, settings, read, (lambda: place) if place else join, overrides)
     if place is None:
         return (yield from work)
     return (yield from made_for_all(place, KEY, work, lambda plan: (plan.settings, plan.rows)))
 
 
 def _made_ready(
-    checkpoint: Checkpoint, settings: Generate, read: Callable[[], Prompts] | None, join: Callable[[], Place]
+    checkpoint: Checkpoint,
+    settings: Generate,
+    read: Callable[[], Prompts] | None,
+    join: Callable[[], Place],
+    overrides: Sequence[str],
 ) -> Generator[Event, None, Plan]:
     """The plan, by the process that reads the prompts. Raises Delegated from `join`."""
     prompts = read() if read is not None else None  # before torch is imported
@@ -101,7 +119,7 @@ def _made_ready(
     if place.world.size > 1:
         yield note(place.world.line())
     yield from map(note, [*(prompts.notes if prompts is not None else ()), *checkpoint.notes])
-    reader = Reader.of(checkpoint)
+    reader = Reader.of(checkpoint, overrides)
     settings = reader.fitting(settings)
     measured = Measured(reader.limit)
     if prompts is not None:

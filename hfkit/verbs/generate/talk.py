@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from hfkit.errors import HfkitError, UsageError
 from hfkit.events import Event, note, resolved, warning
-from hfkit.recipe.keys import MODEL_KEYS, Generate
-from hfkit.recipe.load import build, check_override_sections, override_settings
+from hfkit.recipe.keys import Generate
+from hfkit.recipe.load import override_settings
 from hfkit.stopping import conversing, interrupted
 from hfkit.verbs.generate.chat import Chat
 from hfkit.verbs.generate.context import Encoded
-from hfkit.verbs.generate.lines import line
-from hfkit.verbs.generate.ready import Plan, loaded, planned, resolved_settings, wanted
+from hfkit.verbs.generate.lines import line, logprob_lines
+from hfkit.verbs.generate.ready import Plan, check_keys, loaded, planned, resolved_settings, wanted
 from hfkit.verbs.generate.template import Template
 from hfkit.verbs.trained import find_by_keys
 
@@ -30,6 +30,8 @@ HELP = (
     *(f"{name:<8}{text}" for name, text in COMMANDS.items()),
     'Ctrl-C  stops an answer, or drops what is being typed; """ begins and ends a text of several lines',
 )
+
+NO_TEMPLATE = "generate.template has no effect on a conversation"
 
 
 class Typed(NamedTuple):
@@ -48,16 +50,16 @@ def talk(
     `finish_reason` is "interrupted" for one that SIGINT stopped. Raises UsageError, ModelError, NetworkError.
     """
     started = time.perf_counter()
-    check_override_sections(overrides, ("generate", *MODEL_KEYS))
-    build({"task": "lm"}, overrides, name="lm", where="command line")
+    check_keys(overrides, "generate")
     checkpoint = find_by_keys(model, overrides, offline=offline)
-    plan = yield from planned(checkpoint, _one(wanted(checkpoint, overrides).generate), None, cpu=cpu)
+    settings = _one(wanted(checkpoint, overrides).generate)
+    plan = yield from planned(checkpoint, settings, None, cpu=cpu, overrides=overrides)
     talking = _Talk(plan, (yield from loaded(plan)))
-    yield note(talking.welcome())
+    yield from map(note, talking.welcome())
     with conversing():
         for entry in entries:
             try:
-                if entry.text.strip() == "/quit" and not entry.block:
+                if entry.text.split()[:1] == ["/quit"] and not entry.block:
                     break
                 yield from talking.turn(entry)
             except HfkitError as error:
@@ -76,9 +78,14 @@ class _Talk:
         self.lines: list[dict[str, Any]] = []
         self.tokens, self.seconds = 0, 0.0
 
-    def welcome(self) -> str:
-        kind = "a conversation by the checkpoint's chat template" if self.chat else "each line is a prompt to continue"
-        return f"{kind}; /help shows what else can be typed, Ctrl-D ends"
+    def welcome(self) -> list[str]:
+        kind = "each line is a prompt to continue"
+        if self.chat:
+            kind = "a conversation by the checkpoint's chat template"
+        elif self.plan.reader.task is not None:
+            kind = "each line is a source to write from"
+        idle = [NO_TEMPLATE] if self.chat and self.settings.template is not None else []
+        return [*idle, f"{kind}; /help shows what else can be typed, Ctrl-D ends"]
 
     def turn(self, entry: Typed) -> Iterator[Event]:
         """What an entry asks for."""
@@ -115,6 +122,8 @@ class _Talk:
         found = Generate(**override_settings(self.settings, "generate", [key]).model_dump())
         if found.dtype != self.settings.dtype:
             raise UsageError(f"the weights are loaded as {self.settings.dtype}", "start again with generate.dtype=...")
+        if self.chat and found.template != self.settings.template:
+            raise UsageError(NO_TEMPLATE, "the checkpoint's chat template says how a turn is read")
         plan = self.plan
         self.settings, _ = resolved_settings(plan.checkpoint, _one(found), plan.device, plan.limit)
         name = key.partition("=")[0]
@@ -147,6 +156,7 @@ class _Talk:
             found |= {"prediction": shown, "completion": shown, "finish_reason": "interrupted"}
             del found["tokens"]
         self.lines.append(found)
+        yield from map(note, logprob_lines([found]))
         if self.chat:
             self.chat.keep(text, found["completion"])
 
@@ -154,10 +164,13 @@ class _Talk:
         """The tokens to read, and lines on what was left out of them. Raises UsageError beyond the context."""
         settings, limit = self.settings, self.plan.limit
         if self.chat:
-            return self.chat.prompt(text, settings, limit)
-        filled = Template(settings.template).fill_one(text) if settings.template is not None else text
-        (found,) = self.plan.reader.encode([filled], settings)
-        return found, [f"{found.cut:,} tokens at the prompt's left end are left out"] if found.cut else []
+            found, said = self.chat.prompt(text, settings, limit)
+        else:
+            filled = Template(settings.template).fill_one(text) if settings.template is not None else text
+            (found,) = self.plan.reader.encode([filled], settings)
+            said = [f"{found.cut:,} tokens at the prompt's left end are left out"] if found.cut else []
+        self.plan.reader.check([found], [str(len(self.lines))])
+        return found, said
 
 
 def _one(settings: Generate) -> Generate:

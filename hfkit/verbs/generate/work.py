@@ -16,6 +16,8 @@ from hfkit.verbs.together import dealt
 if TYPE_CHECKING:
     from hfkit.engine.decoding.row import Completion, Piece
 
+SHOWN_SECONDS = 1.0  # between two looks at the rate while no prompt is done
+
 
 class Work:
     """`tokens` and `completions` made so far, `seconds` of decoding in which they were."""
@@ -44,7 +46,7 @@ class Work:
         try:
             found = yield from self._shown(work, start, stop, begun)
         except Left as left:
-            said = f"behind {start:,} of {plan.rows:,} prompts, which are kept"
+            said = f"behind {start:,} of {plan.rows:,} prompts, which are kept" if start else "before any text was kept"
             place.close()  # on all processes, so that they can part
             raise stopped(str(left), said) from None
         self.tokens = before[0] + sum(len(one.ids) for samples in found for one in samples)
@@ -63,7 +65,7 @@ class Work:
     ) -> Generator[Event, None, list[list[Completion]]]:
         """Text, or how far all processes are, if they are as far as this one; what `work` returns."""
         size, samples = self.plan.place.world.size, self.plan.settings.samples
-        made, before = 0, self.seconds
+        made, before, shown = 0, self.seconds, begun
         while True:
             try:
                 piece = next(work)
@@ -71,13 +73,12 @@ class Work:
                 return end.value
             if self.streamed and piece.text:
                 yield Event("text", {"text": piece.text})
-            if piece.completion is None:
-                continue
-            made += size
-            self.tokens += len(piece.completion.ids) * size
-            self.seconds = before + time.perf_counter() - begun
-            if not self.streamed:
-                done = min(start + made // samples, stop)
+            now = time.perf_counter()
+            self.tokens += piece.tokens * size
+            self.seconds = before + now - begun
+            made += size if piece.completion else 0
+            if not self.streamed and (piece.completion or now - shown >= SHOWN_SECONDS):
+                done, shown = min(start + made // samples, stop), now
                 yield progress("generate", done, self.plan.rows, "prompts", self.rate())
 
     def rate(self) -> float:
@@ -86,5 +87,6 @@ class Work:
 
     def summary(self) -> str:
         """`4 completions, 256 tokens, 85 tokens/s`."""
-        count = f"{self.completions:,} completion" + ("" if self.completions == 1 else "s")
-        return f"{count}, {self.tokens:,} tokens, {self.rate():,.0f} tokens/s"
+        made = {"completion": self.completions, "token": self.tokens}
+        counts = [f"{count:,} {what}" + ("" if count == 1 else "s") for what, count in made.items()]
+        return f"{', '.join(counts)}, {self.rate():,.0f} tokens/s"
