@@ -21,6 +21,7 @@ from hfkit.recipe.load import (
     identity,
     load,
     override_settings,
+    split_override,
 )
 from hfkit.recipe.yaml import dump as dump_yaml
 from hfkit.recipe.yaml import parse
@@ -161,6 +162,42 @@ def test_overrides_are_checked_as_the_file_is(tmp_path: Path) -> None:
         assert said in caught.value.message
     with pytest.raises(UsageError, match="is not KEY=VALUE"):
         load(str(path), ["train.lr"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [
+        ("seq2seq.source_prefix=translate English to German: ", "translate English to German: "),
+        ("choice.template=Q: {question}", "Q: {question}"),
+        ("choice.template={question}", "{question}"),
+        ("choice.template=# {question}", "# {question}"),
+        ("generate.template={a: b}", "{a: b}"),
+        ("choice.separator= ", " "),
+        (r"choice.separator=\n", r"\n"),
+        (r'choice.separator="\n"', "\n"),
+        ("seq2seq.source_prefix='it''s: '", "it's: "),
+        ("seq2seq.source_prefix= 'a: '", "a: "),
+        ("seq2seq.source_prefix=", None),
+        ("choice.template=null", None),
+        ("data.group=no: yes", "no: yes"),
+        ("data.fold_column=3", "3"),
+        ("model_revision=1234567", "1234567"),
+        ("train.lr=1e-3", 1e-3),
+        ("train.trackers=[a, b]", ["a", "b"]),
+        ("generate.stop=[a]", ["a"]),
+        ("data.columns.id={a: b}", {"a": "b"}),
+        ("data.train=[a, b]", ["a", "b"]),
+        ("qa={stride: 3}", {"stride": 3}),
+        ("nowhere.at.all=3", 3),
+    ],
+)
+def test_the_value_of_a_key_that_is_text_is_the_words_as_typed(typed: str, value: Any) -> None:
+    assert split_override(typed) == (typed.partition("=")[0], value)
+
+
+def test_a_prefix_with_a_colon_is_read_from_the_command_line() -> None:
+    given = ["seq2seq.source_prefix=translate English to German: "]
+    assert load("seq2seq", given).settings.source_prefix == "translate English to German: "  # type: ignore[attr-defined]
 
 
 def test_keys_that_a_command_does_not_use_are_refused() -> None:
