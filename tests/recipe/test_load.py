@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from hfkit.recipe.load import (
     identity,
     load,
     override_settings,
+    section_from_overrides,
     split_override,
 )
 from hfkit.recipe.yaml import dump as dump_yaml
@@ -328,6 +330,51 @@ def test_a_default_that_changed_since_counts_only_where_it_is_at_work(tmp_path: 
     awp = build({"task": "nli", "tricks": {"adversarial": "awp"}})
     path.write_text(dump_yaml(as_dict(build(as_dict(awp), ["tricks.adversarial_lr=1"]))), encoding="utf-8")
     assert differences(as_dict(awp), path)[0] == ["tricks.adversarial_lr: 1.0 -> 0.001"]
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "said"),
+    [
+        (
+            "lm",
+            ["lm.block_size=128", "lm.stride=200"],
+            "lm.stride, lm.block_size: stride 200 is larger than block_size 128",
+        ),
+        (
+            "choice",
+            ["choice.shots=4"],
+            "choice.shots, choice.shots_data: shots needs shots_data, the training data that examples are drawn from",
+        ),
+        (
+            "lm",
+            ["generate.samples=2", "generate.num_beams=2"],
+            "generate.samples, generate.num_beams, generate.temperature: samples above 1 would be the same text: "
+            "num_beams above 1 and temperature=0 are greedy",
+        ),
+        ("choice", ["choice.template=x"], "choice.template = 'x': it names no column: write for example {question}"),
+    ],
+)
+def test_keys_that_do_not_go_together_are_named_without_their_section(task: str, given: list[str], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        build({"task": task}, given)
+    assert caught.value.message == f"command line: {said}"
+    section = said.partition(".")[0]
+    with pytest.raises(UsageError) as caught:
+        section_from_overrides(Generate if section == "generate" else task_class(task).Settings, section, given)
+    assert caught.value.message == f"command line: {said}"
+
+
+def test_a_text_where_a_list_of_texts_is_asked_for_is_shown_as_one(tmp_path: Path) -> None:
+    wrong = "input should be a valid list"
+    with pytest.raises(UsageError) as caught:
+        build({"task": "lm"}, ["generate.stop=THE 'END'", "lora.targets=query", "generate.seed=[1]"])
+    targets, stop, seed = caught.value.message.splitlines()
+    assert targets.endswith("""'auto', or a valid list; write lora.targets='["query"]'""")
+    assert "generate.seed" in seed and "write" not in seed
+    word = shlex.split(stop.partition("; write ")[2])[0]
+    assert build({"task": "lm"}, [word]).generate.stop == ["THE 'END'"]
+    said = problems("task: lm\ngenerate: {stop: END}\n", tmp_path)
+    assert said == f"""mine.yaml: generate.stop = 'END': {wrong}; write ["END"]"""
 
 
 def test_a_typo_in_the_middle_of_a_typed_key_is_put_to_the_command_line() -> None:
