@@ -143,6 +143,15 @@ def test_unknown_tokens(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         check_vocabulary(tokenizer, ["Мельница стоит у реки"], "m")
     assert "xlm-roberta-base" in (caught.value.hint or "")
+    for head, texts, names in (
+        ("seq2seq-lm", ["Zug? {}~^"], ("google-t5/t5-small", "scratch:transformer-mini")),
+        ("seq2seq-lm", CHINESE, ("facebook/mbart-large-50", "scratch:transformer-mini")),
+        ("causal-lm", CHINESE, ("openai-community/gpt2", "scratch:gpt2-mini")),
+    ):
+        with pytest.raises(ModelError) as caught:
+            check_vocabulary(tokenizer, texts, "m", head)  # type: ignore[arg-type]
+        assert all(name in str(caught.value.hint) for name in names)
+        assert "bert" not in str(caught.value.hint)
 
 
 def test_a_cased_tokenizer_whose_config_says_nothing(tmp_path: Path) -> None:
