@@ -25,7 +25,7 @@ from hfkit.tasks.base import Column, Row
 
 FORMAT = 1  # of rows, part of their fingerprint; counts up when the same file gives other rows
 PAIR = "a pair of files is source and target, data.columns is not looked at"
-KEPT = 2  # of rows kept on disk; counts up when reading notes, refuses or gives anything else
+KEPT = 3  # of rows kept on disk; counts up when reading notes, refuses or gives anything else
 SPOOL_BYTES = 4 << 20  # sets above this many bytes of files are kept on disk, in memory they take three times that ...
 SPOOL_ROWS = 50_000  # ... and those of more rows: each takes 350 bytes or more, however few it has in the file
 FEW_BAD = 10  # rows that data.max_bad_rows lets pass however few there are in all
