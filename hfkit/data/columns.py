@@ -180,12 +180,13 @@ def mapper(
 ) -> Callable[[int, dict[str, Any]], dict[str, Any] | Bad]:
     """A function (row number, data row) -> the task's row: task columns, then the data's others by their own names.
 
-    `id` is always a string, the row's number where the data has none; `answers` become a list of {"text", "start"};
-    several label columns become {column: value}. A row that lacks a mapped column that it must have is Bad.
+    `id` is always a string, the row's number where the row has none and data.columns does not name one; `answers`
+    become a list of {"text", "start"}; several label columns become {column: value}. A row that lacks a mapped column
+    that it must have is Bad.
 
     `have` and `given` are what `mapping` was made of: columns of the first rows, data.columns. A column of the task
-    that comes later is added to `mapping` where rows may lack it (gold that is not needed); else the row is Bad,
-    since the rows before were read without it.
+    that comes later is added to `mapping` where rows may lack it (an id, gold that is not needed); else the row is
+    Bad, since the rows before were read without it.
     """
     optional = {column.name for column in columns if column.gold and not need_gold}
     unread, known = _unread(columns, mapping, given), set(have)
@@ -196,9 +197,14 @@ def mapper(
 
     def late(raw: dict[str, Any]) -> Bad | None:
         """What to make of columns that the first rows did not have: others than the task's are kept like any."""
+        nonlocal id_column
         for name in raw.keys() - known:
             column = unread.get(str(name).strip().lower())
             if column is None or raw[name] is None:
+                continue
+            if column.name == "id":
+                id_column = mapping["id"] = mapping.get("id", name)
+                taken.add(name)
                 continue
             if column.name not in optional:
                 called = "" if name == column.name else f" (the task's {column.name})"
@@ -215,9 +221,10 @@ def mapper(
         row: dict[str, Any] = {"id": str(number)}
         if isinstance(id_column, str):
             value = cell(raw, id_column)
-            if value is None:
+            if value is None and ("id" in given or id_column in raw):
                 return Bad(f"column '{id_column}' is {'null' if id_column in raw else 'missing'}")
-            row["id"] = value if type(value) is str else str(value)
+            if value is not None:
+                row["id"] = value if type(value) is str else str(value)
         for name, source in plan:
             if isinstance(source, list):
                 absent = [part for part in source if part not in raw and _inside(raw, part) is None]

@@ -7,7 +7,7 @@ from typing import Any
 
 from hfkit.data import folds
 from hfkit.data import split as splitting
-from hfkit.data.loading import Loading
+from hfkit.data.loading import PAIR, Loading
 from hfkit.data.place import Place
 from hfkit.data.rows import Rows
 from hfkit.data.source import locate, own_validation
@@ -66,7 +66,8 @@ def load_training(
             places = places or locate(settings.validation, "validation")
             name = _name(settings.validation, places) if settings.validation is not None else _places_name(places)
             validation = Loading(places, name, columns, settings, True, offline).rows()
-            lines += [f"validation {line}" for line in describe(validation)]
+            said = any(line.endswith(PAIR) for line in lines)  # the key is one, whatever is read by it
+            lines += [f"validation {line}" for line in describe(validation) if not (said and line.endswith(PAIR))]
             lines += _idle(settings, ("validation_share", "group"), "validation data is there")
         else:
             train, validation, line = splitting.share(train, settings, group, columns=columns)

@@ -24,7 +24,8 @@ from hfkit.recipe.keys import Data
 from hfkit.tasks.base import Column, Row
 
 FORMAT = 1  # of rows, part of their fingerprint; counts up when the same file gives other rows
-KEPT = 2  # of rows kept on disk; counts up when reading notes, refuses or gives anything else
+PAIR = "a pair of files is source and target, data.columns is not looked at"
+KEPT = 3  # of rows kept on disk; counts up when reading notes, refuses or gives anything else
 SPOOL_BYTES = 4 << 20  # sets above this many bytes of files are kept on disk, in memory they take three times that ...
 SPOOL_ROWS = 50_000  # ... and those of more rows: each takes 350 bytes or more, however few it has in the file
 FEW_BAD = 10  # rows that data.max_bad_rows lets pass however few there are in all
@@ -202,7 +203,7 @@ class Loading:
         agree on which of the task's columns they have."""
         given = self.settings.columns
         if given and len(place.files) == 2:
-            self.notes.append(f"data {place.name}: a pair of files is source and target, data.columns is not looked at")
+            self.notes.append(f"data {place.name}: {PAIR}")
             given = {}
         try:
             mapping, have = self._matched(place, head, given)

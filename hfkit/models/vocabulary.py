@@ -13,6 +13,8 @@ from hfkit.errors import ModelError
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
+    from hfkit.tasks.base import Head
+
 LIMIT = 0.05  # share of unknown tokens that is refused
 SAMPLE = 1000  # texts looked at
 USED = 0.9  # share of the embeddings that a tokenizer names; models round their number up
@@ -60,17 +62,30 @@ def unused_embeddings(tokenizer: PreTrainedTokenizerBase, config: PretrainedConf
     ]
 
 
-def check_vocabulary(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], name: str) -> float:
-    """The unknown share of up to 1000 texts for the model `name`. Raises ModelError over 5 %, naming better models."""
+def check_vocabulary(
+    tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], name: str, head: Head | None = None
+) -> float:
+    """The unknown share of up to 1000 texts for the model `name`. Raises ModelError over 5 %, naming better models.
+
+    Those named have `head`; without one they are encoders.
+    """
     sample = list(islice(texts, SAMPLE))
     share = unknown_share(tokenizer, sample)
     if share <= LIMIT:
         return share
-    joined = "".join(sample)
-    if len(CHINESE.findall(joined)) > 0.2 * len(joined):
-        better = "for Chinese: google-bert/bert-base-chinese, hfl/chinese-roberta-wwm-ext, or scratch:bert-mini"
-    elif OTHER_SCRIPT.search(joined):
-        better = "for other languages: FacebookAI/xlm-roberta-base, or scratch:bert-mini"
-    else:
-        better = "FacebookAI/roberta-base knows every byte, scratch:bert-mini learns the data's own words"
-    raise ModelError(f"{name} does not know {share:.0%} of the data's tokens", better)
+    raise ModelError(f"{name} does not know {share:.0%} of the data's tokens", _better("".join(sample), head))
+
+
+def _better(text: str, head: Head | None) -> str:
+    """Models that know the words of a text."""
+    if head == "seq2seq-lm":
+        if OTHER_SCRIPT.search(text):
+            return "for other languages: facebook/mbart-large-50, or scratch:transformer-mini, which knows every byte"
+        return "google-t5/t5-small for English, German, French, or scratch:transformer-mini, which knows every byte"
+    if head == "causal-lm":
+        return "openai-community/gpt2 knows every byte, scratch:gpt2-mini learns the data's own words"
+    if len(CHINESE.findall(text)) > 0.2 * len(text):
+        return "for Chinese: google-bert/bert-base-chinese, hfl/chinese-roberta-wwm-ext, or scratch:bert-mini"
+    if OTHER_SCRIPT.search(text):
+        return "for other languages: FacebookAI/xlm-roberta-base, or scratch:bert-mini"
+    return "FacebookAI/roberta-base knows every byte, scratch:bert-mini learns the data's own words"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+import json
+import re
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -58,15 +61,18 @@ def checked(
     try:
         return model(**values), []
     except ValidationError as error:
+        hints: dict[str, str] = {}
         found: dict[str, str] = {}  # the branches of a union, "auto or a number", are one problem
         for item in error.errors():
-            dotted = prefix + ".".join(str(part) for part in item["loc"] if not _is_branch(part))
+            dotted = (prefix + ".".join(str(part) for part in item["loc"] if not _is_branch(part))).rstrip(".")
             place = COMMAND_LINE if any(_within(dotted, key) or _within(key, dotted) for key in typed) else where
             if dotted in found:
                 found[dotted] += f", or {item['msg'].removeprefix('Input should be ')}"
             else:
                 found[dotted] = _problem(model, item, dotted, place, prefix, task)
-        return None, list(found.values())
+            if item["type"] == "list_type" and isinstance(item["input"], str):
+                hints[dotted] = _as_list(dotted, item["input"], typed=place == COMMAND_LINE)
+        return None, [said + hints.get(dotted, "") for dotted, said in found.items()]
 
 
 def _problem(model: type[BaseModel], item: Mapping[str, Any], dotted: str, where: str, prefix: str, task: str) -> str:
@@ -74,7 +80,27 @@ def _problem(model: type[BaseModel], item: Mapping[str, Any], dotted: str, where
         ours = ELSEWHERE.get(dotted.rpartition(".")[2].lower())
         near = [ours] if ours else difflib.get_close_matches(dotted, _all_keys(model, prefix, task), n=1, cutoff=0.7)
         return f"{where}: unknown key '{dotted}'" + (f"; did you mean '{near[0]}'?" if near else "")
-    return f"{where}: {dotted} = {item['input']!r}: {_lower_first(item['msg'])}"
+    said = _lower_first(item["msg"].removeprefix("Value error, "))
+    section = _section(model, item["loc"])
+    if section is not None and item["type"] == "value_error":  # of several keys that do not go together
+        named = [name for name in re.findall(r"\w+", said) if name in section.model_fields]
+        return f"{where}: {', '.join(f'{dotted}.{name}' for name in dict.fromkeys(named)) or dotted}: {said}"
+    return f"{where}: {dotted} = {item['input']!r}: {said}"
+
+
+def _section(model: type[BaseModel], parts: Sequence[Any]) -> type[BaseModel] | None:
+    """The section at these parts of a location; None where a key stands."""
+    found: Any = model
+    for part in parts:
+        field = found.model_fields.get(part) if hasattr(found, "model_fields") else None
+        found = field.annotation if field is not None else None
+    return found if hasattr(found, "model_fields") else None
+
+
+def _as_list(dotted: str, text: str, *, typed: bool) -> str:
+    """How to write one text where a list of them is asked for."""
+    listed = json.dumps([text], ensure_ascii=False)
+    return f"; write {dotted}={shlex.quote(listed)}" if typed else f"; write {listed}"
 
 
 def _within(dotted: str, key: str) -> bool:

@@ -47,6 +47,12 @@ def describe(model: type[BaseModel], prefix: str = "") -> Iterator[Key]:
             yield Key(f"{prefix}{name}", kind, ", ".join(limits), field.get_default(), field.description or "")
 
 
+def is_text(field: FieldInfo) -> bool:
+    """Whether a key takes any text, and nothing else but null."""
+    kinds = set(_types(field.annotation))
+    return "str" in kinds and kinds <= {"str", "null"}
+
+
 def _types(annotation: Any) -> Iterator[str]:
     """The types and words that a value may be, in their order."""
     origin = get_origin(annotation)

@@ -175,7 +175,7 @@ class Generate(Section):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.samples > 1 and (self.temperature == 0 or self.num_beams > 1):
-            raise ValueError("several samples of a prompt would be the same: beams and temperature 0 are greedy")
+            raise ValueError("samples above 1 would be the same text: num_beams above 1 and temperature=0 are greedy")
         if self.temperature != "auto" and 0 < self.temperature < LEAST_TEMPERATURE:  # logits divided by it overflow
             raise ValueError(f"a temperature below {LEAST_TEMPERATURE} draws the likeliest token: take temperature=0")
         if self.num_beams > 1 and self.temperature not in ("auto", 0):

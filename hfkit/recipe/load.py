@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from hfkit.errors import UsageError
 from hfkit.recipe.check import COMMAND_LINE, checked, hint
+from hfkit.recipe.describe import is_text
 from hfkit.recipe.keys import Recipe, Tricks
 from hfkit.recipe.section import Section
 from hfkit.recipe.shipped import MAX_BYTES, find_recipe
@@ -23,8 +24,7 @@ READING = ("columns", "names", "encoding", "limit", "on_bad_row", "max_bad_rows"
 SCORING = ("data.group", "data.slices")  # and these say how scores of it are broken down
 # What decides when to save or whom to tell, not what is computed: left out of a run's identity.
 CADENCE = ("save_steps", "save_minutes", "keep_checkpoints", "trackers")
-# A colon in it would make a mapping, a brace in front of it another, and a blank at its end would go.
-TEXTS = ("generate.template", "seq2seq.source_prefix")
+NULLS = ("", "null", "~")
 LENGTHS = ("max_length", "block_size", "max_source_length")  # a task has one of them
 ON_THE_WAY = ("eval_steps", "micro_batch_size", "time")  # may change between two attempts of a run, and are said then
 
@@ -121,19 +121,33 @@ def check_override_sections(overrides: Sequence[str], allowed: Sequence[str]) ->
 def split_override(text: str) -> tuple[str, Any]:
     """("section.key", value) of "section.key=value"; the value is read as YAML. Raises UsageError.
 
-    A value that is always text stands as it is, unless it is quoted or says null.
+    The value of a key that is text stands as it is, unless it is quoted, empty or says null.
     """
     from hfkit.recipe.yaml import YAMLError, parse  # not at the top: commands without overrides start 10 ms earlier
 
     dotted, equals, value = text.partition("=")
     if not equals or not dotted:
         raise UsageError(f"'{text}' is not KEY=VALUE", "write for example train.epochs=3")
-    if dotted.strip() in TEXTS and not value.startswith(('"', "'")) and value not in ("", "null", "~"):
-        return dotted.strip(), value
+    dotted = dotted.strip()
+    # YAML makes a mapping of a colon or a brace, takes # for a comment, and drops the blank at the end of a prefix.
+    if value not in NULLS and not value.lstrip().startswith(('"', "'")) and _is_text(dotted):
+        return dotted, value
     try:
-        return dotted.strip(), parse(value)
+        return dotted, parse(value)
     except YAMLError:
-        return dotted.strip(), value
+        return dotted, value
+
+
+def _is_text(dotted: str) -> bool:
+    """Whether a key, by its full name, is text; False for a key that is not known here."""
+    section, _, name = dotted.rpartition(".")
+    fields: Mapping[str, Any] = Recipe.model_fields
+    if section in TASKS:
+        fields = task_class(section).Settings.model_fields
+    elif section:
+        inner = fields[section].annotation if section in fields else None
+        fields = getattr(inner, "model_fields", {})
+    return name in fields and is_text(fields[name])
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

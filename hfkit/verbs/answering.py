@@ -128,7 +128,7 @@ def _made_ready(
 
     tokenizer = load_tokenizer(found, task.head)
     if check:
-        check_vocabulary(tokenizer, sample_texts(task, rows), found.name)
+        check_vocabulary(tokenizer, sample_texts(task, rows), found.name, task.head)
     config = load_config(found)
     yield from map(warning, strange_words(tokenizer, config, task, rows))
     task, resolutions = task.adopt(rows, config)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hfkit.data import load
+from hfkit.data.validators import duplicate_ids
 from hfkit.errors import DataError, UsageError
 from hfkit.recipe.keys import Data
 from hfkit.tasks.base import Column
@@ -167,6 +168,25 @@ def test_ids_and_several_labels_may_stand_in_columns_of_objects() -> None:
     assert found["id"] == "q7" and found["label"] == {"marks.x": 1, "marks.y": 0}
     with pytest.raises(DataError, match="'meta.id' is missing"):
         load([{**row, "meta": {}}], columns=Classify.columns, settings=named, need_gold=True)
+
+
+@pytest.mark.parametrize("first", [0, 1, 120])
+def test_a_row_without_an_id_has_its_number_wherever_others_have_theirs(tmp_path: Path, first: int) -> None:
+    rows: list[dict[str, Any]] = [{"text": f"t{number}", "label": 0} for number in range(150)]
+    rows[first]["id"] = f"q{first}"
+    spec = tmp_path / "a.jsonl"
+    spec.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for given in (str(spec), rows):
+        read = rows_of(given, columns=Classify.columns)
+        assert [row["id"] for row in read] == [f"q{n}" if n == first else str(n) for n in range(150)]
+        assert read.mapping["id"] == "id"
+    rows[first]["id"] = None
+    if first < 100:  # later nobody knows that there is such a column
+        with pytest.raises(DataError, match="column 'id' is null"):
+            rows_of(rows, columns=Classify.columns)
+    rows[first]["id"] = "149"
+    (finding,) = duplicate_ids(rows_of(rows, columns=Classify.columns), "failure")
+    assert finding.count == 1 and "'149'" in finding.message
 
 
 @pytest.mark.parametrize("name", ["text_pair", "sentence2", "Text_Pair"])

@@ -11,6 +11,7 @@ from typing import Any
 
 import engine_helpers as helpers
 import pytest
+import tiny_encoder_decoders as encoder_decoders
 import torch
 from safetensors.torch import load_file
 
@@ -153,6 +154,28 @@ def test_two_nodes_of_slurm(command: Command, tmp_path: Path, single: Path) -> N
     assert [node.exitcode for node in nodes] == [0, 0], logs
     assert "world 2 = 2 nodes x 1 (slurm)" in logs[0] and logs[1] == ""
     equal(tmp_path / "run", single)
+
+
+def test_two_processes_write_the_texts_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An evaluation by decoding, over gloo: texts of both processes stand in one file, in the rows' order."""
+    monkeypatch.setenv("HFKIT_RUNS", str(tmp_path / "runs"))
+    model, data = encoder_decoders.save("bart", tmp_path / "bart"), tmp_path / "rows.jsonl"
+    kept = {"hfkit": "0", "task": "seq2seq", "settings": {"max_source_length": 32, "max_target_length": 7}}
+    (model / "hfkit.json").write_text(json.dumps(kept), encoding="utf-8")
+    texts = [row["text"] for row in helpers.rows(11)]
+    lines = [json.dumps({"source": text, "target": text}) + "\n" for text in texts]
+    data.write_text("".join(lines), encoding="utf-8")
+    words = ["eval", str(model), "--data", str(data), "--cpu", "--batch-size", "2", "train.precision=float32"]
+    code, result, err = helpers.call([*words, "--name", "one"])
+    assert code == 0, err
+    logs = ranks([*words, "--name", "two"], tmp_path)
+    both = json.loads((tmp_path / "rank0.out").read_text("utf-8"))
+    assert logs[1] == "" == (tmp_path / "rank1.out").read_text("utf-8")
+    assert both["metrics"] == result["metrics"]
+    files = [Path(found["output"], "predictions.jsonl").read_text("utf-8") for found in (result, both)]
+    assert files[0] == files[1]
+    found = [json.loads(line) for line in files[0].splitlines()]
+    assert [row["id"] for row in found] == [str(n) for n in range(11)] and len({row["prediction"] for row in found}) > 3
 
 
 @pytest.mark.parametrize(("kind", "number_format"), [("FSDP", "no"), ("DEEPSPEED", "no"), ("MULTI_GPU", "bf16")])

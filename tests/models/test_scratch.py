@@ -44,6 +44,48 @@ def test_gpt2_writes_every_text_exactly(tmp_path: Path) -> None:
         assert tokenizer.eos_token_id not in ids
 
 
+def test_transformer_mini_is_the_transformer_of_2017(tmp_path: Path) -> None:
+    """Positions that no training has to learn, and one table, scaled, for sources, targets and output."""
+    found = build_scratch("transformer-mini", iter(MIXED), Scratch(vocab_size=400), "seq2seq-lm", tmp_path)
+    model, _ = load_model(found, "seq2seq-lm", model_config={}, fresh_head="allow")
+    table = model.get_input_embeddings().weight
+    assert table.shape == (len(load_tokenizer(found, "seq2seq-lm")), 256)
+    layers = model.model.encoder.embed_tokens, model.model.decoder.embed_tokens, model.get_output_embeddings()
+    assert all(layer.weight is table for layer in layers)
+    others = sum(weight.numel() for weight in model.parameters() if weight is not table)
+    assert others + 8192 * 256 == pytest.approx(7.9e6, rel=0.01)
+    rates = 10000 ** (-torch.arange(128) / 128)
+    angles = torch.arange(512)[:, None] * rates
+    waves = torch.cat([angles.sin(), angles.cos()], dim=1)
+    for side in (model.model.encoder, model.model.decoder):
+        assert not side.embed_positions.weight.requires_grad
+        assert torch.allclose(side.embed_positions.weight, waves, atol=1e-4)
+        inputs: list[torch.Tensor] = []
+        side.layers[0].register_forward_pre_hook(lambda _, args, inputs=inputs: inputs.append(args[0]))
+        ids = torch.tensor([[2, 5, 9]])
+        with torch.inference_mode():
+            side.eval()(input_ids=ids)
+        assert torch.allclose(inputs[0], 16 * table[ids] + waves[:3], atol=1e-4)  # 16: the root of the width
+
+
+def test_transformer_mini_reads_a_word_alike_wherever_it_stands_and_writes_every_text(tmp_path: Path) -> None:
+    texts = [*MIXED, "mill river mill"] * 5
+    found = build_scratch("transformer-mini", iter(texts), Scratch(vocab_size=400), "seq2seq-lm", tmp_path)
+    tokenizer = load_tokenizer(found, "seq2seq-lm")
+
+    def ids_of(text: str) -> list[int]:
+        return tokenizer(text)["input_ids"]
+
+    def written(text: str) -> str:
+        return tokenizer.decode(ids_of(text), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    first, _, last, end = ids_of("mill river mill")
+    assert first == last and end == tokenizer.eos_token_id
+    for text in [*MIXED, "\x00\r\n  \u2028 🙂 unseen 文字  two blanks ", "</s> <pad>", ""]:
+        assert written(text) == text and ids_of(text).count(tokenizer.eos_token_id) == 1
+    assert written("  mill") == " mill"  # a blank of the text's own is taken for that before the first word
+
+
 def test_case_and_chinese(tmp_path: Path) -> None:
     lower = load_tokenizer(
         build_scratch("bert-mini", iter(MIXED), Scratch(vocab_size=400), "masked-lm", tmp_path / "a")
@@ -101,6 +143,15 @@ def test_unknown_tokens(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         check_vocabulary(tokenizer, ["Мельница стоит у реки"], "m")
     assert "xlm-roberta-base" in (caught.value.hint or "")
+    for head, texts, names in (
+        ("seq2seq-lm", ["Zug? {}~^"], ("google-t5/t5-small", "scratch:transformer-mini")),
+        ("seq2seq-lm", CHINESE, ("facebook/mbart-large-50", "scratch:transformer-mini")),
+        ("causal-lm", CHINESE, ("openai-community/gpt2", "scratch:gpt2-mini")),
+    ):
+        with pytest.raises(ModelError) as caught:
+            check_vocabulary(tokenizer, texts, "m", head)  # type: ignore[arg-type]
+        assert all(name in str(caught.value.hint) for name in names)
+        assert "bert" not in str(caught.value.hint)
 
 
 def test_a_cased_tokenizer_whose_config_says_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from hfkit.recipe.load import (
     identity,
     load,
     override_settings,
+    section_from_overrides,
+    split_override,
 )
 from hfkit.recipe.yaml import dump as dump_yaml
 from hfkit.recipe.yaml import parse
@@ -163,6 +166,42 @@ def test_overrides_are_checked_as_the_file_is(tmp_path: Path) -> None:
         load(str(path), ["train.lr"])
 
 
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [
+        ("seq2seq.source_prefix=translate English to German: ", "translate English to German: "),
+        ("choice.template=Q: {question}", "Q: {question}"),
+        ("choice.template={question}", "{question}"),
+        ("choice.template=# {question}", "# {question}"),
+        ("generate.template={a: b}", "{a: b}"),
+        ("choice.separator= ", " "),
+        (r"choice.separator=\n", r"\n"),
+        (r'choice.separator="\n"', "\n"),
+        ("seq2seq.source_prefix='it''s: '", "it's: "),
+        ("seq2seq.source_prefix= 'a: '", "a: "),
+        ("seq2seq.source_prefix=", None),
+        ("choice.template=null", None),
+        ("data.group=no: yes", "no: yes"),
+        ("data.fold_column=3", "3"),
+        ("model_revision=1234567", "1234567"),
+        ("train.lr=1e-3", 1e-3),
+        ("train.trackers=[a, b]", ["a", "b"]),
+        ("generate.stop=[a]", ["a"]),
+        ("data.columns.id={a: b}", {"a": "b"}),
+        ("data.train=[a, b]", ["a", "b"]),
+        ("qa={stride: 3}", {"stride": 3}),
+        ("nowhere.at.all=3", 3),
+    ],
+)
+def test_the_value_of_a_key_that_is_text_is_the_words_as_typed(typed: str, value: Any) -> None:
+    assert split_override(typed) == (typed.partition("=")[0], value)
+
+
+def test_a_prefix_with_a_colon_is_read_from_the_command_line() -> None:
+    given = ["seq2seq.source_prefix=translate English to German: "]
+    assert load("seq2seq", given).settings.source_prefix == "translate English to German: "  # type: ignore[attr-defined]
+
+
 def test_keys_that_a_command_does_not_use_are_refused() -> None:
     check_override_sections(["qa.n_best=3", "data.columns.question=q", "data.limit=5"], ("qa", "data"))
     for override in ("train.lr=1", "data.folds=3", "data.train=a.json", "dropout=0.1"):
@@ -291,6 +330,51 @@ def test_a_default_that_changed_since_counts_only_where_it_is_at_work(tmp_path: 
     awp = build({"task": "nli", "tricks": {"adversarial": "awp"}})
     path.write_text(dump_yaml(as_dict(build(as_dict(awp), ["tricks.adversarial_lr=1"]))), encoding="utf-8")
     assert differences(as_dict(awp), path)[0] == ["tricks.adversarial_lr: 1.0 -> 0.001"]
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "said"),
+    [
+        (
+            "lm",
+            ["lm.block_size=128", "lm.stride=200"],
+            "lm.stride, lm.block_size: stride 200 is larger than block_size 128",
+        ),
+        (
+            "choice",
+            ["choice.shots=4"],
+            "choice.shots, choice.shots_data: shots needs shots_data, the training data that examples are drawn from",
+        ),
+        (
+            "lm",
+            ["generate.samples=2", "generate.num_beams=2"],
+            "generate.samples, generate.num_beams, generate.temperature: samples above 1 would be the same text: "
+            "num_beams above 1 and temperature=0 are greedy",
+        ),
+        ("choice", ["choice.template=x"], "choice.template = 'x': it names no column: write for example {question}"),
+    ],
+)
+def test_keys_that_do_not_go_together_are_named_without_their_section(task: str, given: list[str], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        build({"task": task}, given)
+    assert caught.value.message == f"command line: {said}"
+    section = said.partition(".")[0]
+    with pytest.raises(UsageError) as caught:
+        section_from_overrides(Generate if section == "generate" else task_class(task).Settings, section, given)
+    assert caught.value.message == f"command line: {said}"
+
+
+def test_a_text_where_a_list_of_texts_is_asked_for_is_shown_as_one(tmp_path: Path) -> None:
+    wrong = "input should be a valid list"
+    with pytest.raises(UsageError) as caught:
+        build({"task": "lm"}, ["generate.stop=THE 'END'", "lora.targets=query", "generate.seed=[1]"])
+    targets, stop, seed = caught.value.message.splitlines()
+    assert targets.endswith("""'auto', or a valid list; write lora.targets='["query"]'""")
+    assert "generate.seed" in seed and "write" not in seed
+    word = shlex.split(stop.partition("; write ")[2])[0]
+    assert build({"task": "lm"}, [word]).generate.stop == ["THE 'END'"]
+    said = problems("task: lm\ngenerate: {stop: END}\n", tmp_path)
+    assert said == f"""mine.yaml: generate.stop = 'END': {wrong}; write ["END"]"""
 
 
 def test_a_typo_in_the_middle_of_a_typed_key_is_put_to_the_command_line() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,34 @@ def test_running_text_counts_blocks_and_says_what_was_scored(run, tmp_path, fini
     assert again["metrics"] == result["metrics"] and "block and stride of the predictions" in str(again["definitions"])
     with pytest.raises(DataError, match="bytes of text"):
         finish(score(Path(few["output"]) / "predictions.jsonl", data=str(text), task="lm"))
+
+
+def test_lambada_scores_the_last_word_of_each_row(run, write, runs):
+    """Only with lm.scorer=lambada; the numbers are those of a forward pass over each passage."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    passages = [f"{words} the mill" for words in ("a boat on", "who built", "salt and")]
+    data = str(write("lambada.jsonl", [{"text": text} for text in passages]))
+    keys = ["lm.scorer=lambada", "train.precision=float32"]
+    result, _ = run("7-lm", data, overrides=keys)
+    assert set(result["metrics"]) == {"accuracy", "perplexity"} == set(result["ci95"]) == set(result["definitions"])
+    assert result["rows"] == 3 and "last word" in result["definitions"]["accuracy"]
+    model = AutoModelForCausalLM.from_pretrained(runs / "7-lm" / "model").eval()
+    tokenizer = AutoTokenizer.from_pretrained(runs / "7-lm" / "model")
+    nats, hits = [], []
+    for passage in passages:
+        before, word = (tokenizer(text)["input_ids"] for text in (passage.rpartition(" ")[0], " mill"))
+        with torch.inference_mode():
+            chances = model(torch.tensor([before + word])).logits[0, len(before) - 1 : -1].log_softmax(-1)
+        nats.append(-sum(float(chances[place, token]) for place, token in enumerate(word)))
+        hits.append(chances.argmax(-1).tolist() == word)
+    assert result["metrics"]["perplexity"] == pytest.approx(math.exp(sum(nats) / 3), rel=1e-4)
+    assert result["metrics"]["accuracy"] == pytest.approx(100 * sum(hits) / 3)
+    written = (Path(result["output"]) / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(row)["id"] for row in written] == ["0", "1", "2"]
+    text, _ = run("7-lm", data, name="text")
+    assert "accuracy" not in text["metrics"] and "bytes" in str(text["definitions"])
 
 
 def test_a_limit_draws_rows_and_batches_do_not_matter(run, write, pairs):

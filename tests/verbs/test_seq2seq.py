@@ -124,3 +124,31 @@ def test_data_check_and_show_know_the_task(trained: tuple[Path, Path, dict[str, 
     code, result, err = helpers.call(["data", "show", pair, "--task", "seq2seq", "--model", str(run)])
     assert code == 0, err
     assert result["row"]["target"] == SOURCES[-1]
+
+
+def test_that_columns_are_not_looked_at_is_said_once(
+    trained: tuple[Path, Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    folder = trained[0]
+    said = "a pair of files is source and target, data.columns is not looked at"
+    words = ["finetune", "seq2seq", "--train", f"{folder}/train.en,{folder}/train.de", "--model", str(folder / "bart")]
+    words += ["data.columns={source: en, target: de}", "--dry-run", "--cpu", "-o", str(tmp_path / "run")]
+    code, _, err = helpers.call([*words, "--validation", f"{folder}/validation.en,{folder}/validation.de"])
+    assert code == 0 and err.count(said) == 1, err
+    plain = tmp_path / "train.jsonl"
+    plain.write_text("".join(json.dumps({"en": text, "de": text}) + "\n" for text in SOURCES), encoding="utf-8")
+    words[3] = str(plain)
+    code, _, err = helpers.call([*words, "--validation", f"{folder}/validation.en,{folder}/validation.de"])
+    assert code == 0 and err.count(said) == 1, err
+
+
+def test_unknown_words_are_answered_by_models_that_write(tmp_path: Path) -> None:
+    model, data = str(tiny.save("t5", tmp_path / "t5")), tmp_path / "rows.jsonl"
+    data.write_text(json.dumps({"source": "ж ц щ ы", "target": "a boat"}) + "\n", encoding="utf-8")
+    where = ["--data", str(data), "--task", "seq2seq", "--cpu"]
+    finetune = ["finetune", "seq2seq", "--train", str(data), "--validation", str(data), "--model", model]
+    for words in ([*finetune, "-o", str(tmp_path / "run")], ["eval", model, *where]):
+        code, result, _ = helpers.call(words)
+        assert code == 4 and "scratch:transformer-mini" in result["error"]["hint"], words
+    code, result, err = helpers.call(["data", "check", str(data), "--task", "seq2seq", "--model", model])
+    assert code == 3 and "scratch:transformer-mini" in json.dumps(result), err

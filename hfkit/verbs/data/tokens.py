@@ -92,7 +92,7 @@ def _reported(features: Iterator[Feature], report: Report, total: int) -> Iterat
 def _vocabulary(reader: Reader, task: Task, rows: Rows) -> Iterator[Finding]:
     """What training would refuse: a model that does not know the data's words."""
     try:
-        check_vocabulary(reader.tokenizer, sample_texts(task, rows), reader.name)
+        check_vocabulary(reader.tokenizer, sample_texts(task, rows), reader.name, task.head)
     except ModelError as error:
         yield Finding("failure", "unknown_vocabulary", error.message, hint=error.hint)
 

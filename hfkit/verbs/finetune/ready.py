@@ -66,7 +66,7 @@ def make_ready(
     if found.scratch:
         found = scratch_checkpoint(found, recipe, task, train)
     tokenizer = load_tokenizer(found, task.head)
-    check_vocabulary(tokenizer, sample_texts(task, train), found.name)
+    check_vocabulary(tokenizer, sample_texts(task, train), found.name, task.head)
     config = load_config(found)
     yield from map(warning, strange_words(tokenizer, config, task, train))
     if recipe.train.reset_head:
