@@ -88,11 +88,11 @@ def test_a_step_has_two_passes_where_weights_are_perturbed() -> None:
 @pytest.mark.parametrize(("start", "fitting"), [(0.0, 48), (0.5, 64), (0.9, 87)])
 def test_the_first_fit_knows_what_begins_late(clock: list[float], start: float, fitting: int) -> None:
     """A pass takes a second, 100 are left, and the steps so far had one pass each."""
-    deadline, pace = Deadline(100.0, time.time()), Pace(_since=0.0)
+    deadline, pace = Deadline(100.0, time.time(), 4), Pace(_since=0.0)
     deadline.pauses.append(0.5)
 
     def better_end(steps: int, pace: Pace) -> int | None:
-        return deadline.better_end(0, steps, pace, passes=partial(late, start), interval=lambda end: end, tokens=4)
+        return deadline.better_end(0, steps, pace, passes=partial(late, start), interval=lambda end: end)
 
     for _ in range(10):
         clock[0] += 1
@@ -113,8 +113,8 @@ def test_without_a_limit_nothing_ends_earlier(clock: list[float]) -> None:
     pace = Pace(_since=0.0)
     clock[0] = 1e6
     pace.add(4, 100)
-    none = Deadline(None, time.time())
-    assert none.fitted and none.better_end(0, 10, pace, passes=partial(late, 0.0), interval=int, tokens=4) is None
+    none = Deadline(None, time.time(), 4)
+    assert none.fitted and none.better_end(0, 10, pace, passes=partial(late, 0.0), interval=int) is None
 
 
 def test_slow_steps_are_not_waited_for(clock: list[float]) -> None:

@@ -55,10 +55,7 @@ class Cached:
         if self.by_position:
             inputs["position_ids"] = self.positions
         outputs = self.model(**inputs, past_key_values=self.cache, use_cache=True)
-        self.cache = getattr(outputs, "past_key_values", None)
-        if self.cache is None or not hasattr(self.cache, "batch_select_indices"):
-            kind = self.model.config.model_type
-            raise ModelError(f"models of type {kind} keep no cache of keys and values", "choose another model")
+        self.cache = cache_of(outputs, self.model)
         logits = outputs.logits[:, -1]
         if self.spread is not None:
             logits = logits[self.spread]
@@ -81,3 +78,12 @@ class Cached:
     def _select(self, rows: torch.Tensor) -> None:
         self.mask, self.positions = self.mask[rows], self.positions[rows]
         self.cache.batch_select_indices(rows)
+
+
+def cache_of(outputs: Any, model: PreTrainedModel) -> Any:
+    """The library's cache in a model's outputs, whose rows can be chosen. Raises ModelError where there is none."""
+    cache = getattr(outputs, "past_key_values", None)
+    if cache is None or not hasattr(cache, "batch_select_indices"):
+        kind = model.config.model_type
+        raise ModelError(f"models of type {kind} keep no cache of keys and values", "choose another model")
+    return cache

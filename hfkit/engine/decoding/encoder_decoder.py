@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from hfkit.engine.decoding.cached import cache_of
 from hfkit.engine.decoding.sampling import Chosen, pick
 from hfkit.errors import ModelError
 from hfkit.recipe.keys import Generate
@@ -64,10 +65,7 @@ class EncoderDecoder:
             past_key_values=self.cache,
             use_cache=True,
         )
-        self.cache = getattr(outputs, "past_key_values", None)
-        if self.cache is None or not hasattr(self.cache, "batch_select_indices"):
-            kind = self.model.config.model_type
-            raise ModelError(f"models of type {kind} keep no cache of keys and values", "choose another model")
+        self.cache = cache_of(outputs, self.model)
         logits = self._allowed(outputs.logits[:, -1].float(), settings.max_new_tokens)
         self.step += 1
         return pick(logits, settings, uniform)

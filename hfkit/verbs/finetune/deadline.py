@@ -16,11 +16,11 @@ class Deadline:
     """`limit` seconds, or None, counted over all attempts of a run; this one began at `started`, since the epoch.
 
     `fitted` says whether the schedule ends where the limit says. `pauses` are seconds of evaluations with their
-    checkpoints.
+    checkpoints; before the first of them `tokens` tell, which are those of an evaluation.
     """
 
-    def __init__(self, limit: float | None, started: float) -> None:
-        self.limit, self.started = limit, started
+    def __init__(self, limit: float | None, started: float, tokens: int) -> None:
+        self.limit, self.started, self.tokens = limit, started, tokens
         self.seconds_before = 0.0  # of earlier attempts
         self.fitted = limit is None
         self.pauses: deque[float] = deque(maxlen=PAUSES)
@@ -37,12 +37,10 @@ class Deadline:
         *,
         passes: Callable[[int, int, int], int],
         interval: Callable[[int], int],
-        tokens: int,
     ) -> int | None:
         """The last step that the limit allows, where the schedule of `steps`, of which `step` are done, has another.
 
-        `passes` is `Training.passes`; `interval` says after how many steps a run of so many evaluates, each time
-        `tokens` tokens.
+        `passes` is `Training.passes`; `interval` says after how many steps a run of so many evaluates.
         """
         if self.limit is None:
             return None
@@ -50,7 +48,7 @@ class Deadline:
         if not pace.can_fit(left):
             return None
         # The median, since a schedule is only ever shortened: one stall must not do that.
-        evaluation = median(self.pauses) if self.pauses else pace.evaluation_seconds(tokens)
+        evaluation = median(self.pauses) if self.pauses else pace.evaluation_seconds(self.tokens)
 
         def passes_of(more: int) -> int:
             """Of so many more steps, which then are the last: what begins late begins at a share of all."""

@@ -44,7 +44,7 @@ def measured(fit: Fit) -> Generator[Event, None, tuple[dict[str, str], dict[str,
 
 def expected_seconds(fit: Fit, found: Rehearsal) -> float:
     """Of the whole command: what came before, steps, and evaluations as train.time counts them."""
-    evaluation = found.pace.evaluation_seconds(int(fit.ready.validation.lengths.sum()))
+    evaluation = found.pace.evaluation_seconds(fit.deadline.tokens)
     count = -(-fit.steps // fit.evaluate_every) + int(fit.ready.recipe.train.eval_first)
     total = fit.startup_seconds + fit.steps * found.pace.seconds_per_step() + count * evaluation
     limit = fit.deadline.limit

@@ -40,7 +40,8 @@ class Fit:
         self.alone = ready.place.world.size == 1
         training.pulse = self._between
         self.watch = Watch(ready.place.world, None)
-        self.deadline = Deadline(parse_time(ready.recipe.train.time) if ready.recipe.train.time else None, started)
+        limit = parse_time(ready.recipe.train.time) if ready.recipe.train.time else None
+        self.deadline = Deadline(limit, started, int(ready.validation.lengths.sum()))
         self.startup_seconds = time.time() - started
         self.checkpoint_seconds = 0.0
 
@@ -202,9 +203,8 @@ class Fit:
     def _better_end(self) -> int | None:
         """The last step that the time limit allows, where the schedule does not say so already."""
         return self.deadline.better_end(
-            self.step, self.steps, self.pace, passes=self.training.passes, interval=self._evaluation_interval,
-            tokens=int(self.ready.validation.lengths.sum()),
-        )  # fmt: skip
+            self.step, self.steps, self.pace, passes=self.training.passes, interval=self._evaluation_interval
+        )
 
     def _end_at(self, steps: int) -> None:
         warm = warmup_steps(self.ready.recipe.train.warmup, steps)
