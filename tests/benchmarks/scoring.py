@@ -3,10 +3,10 @@
     pip install -r tests/benchmarks/requirements.txt
     python tests/benchmarks/scoring.py [--model RUN_OR_FOLDER] [--rounds 3] [--questions 2000]
 
-Sides: hfkit (its own choice of number format), hfkit in float32, the tuned script (bfloat16, sorted by length,
-peers/score_qa.py with the windows and spans of trainer_qa.py of --peers), ONNX Runtime in float32. One full pass of
-each side is discarded (it also exports the ONNX model), then every round runs each once. hfkit encodes anew each time,
-as the peers do.
+Sides: hfkit (its own choice of number format), hfkit in float32, the tuned script (bfloat16, or --float32; sorted by
+length, peers/score_qa.py with the windows and spans of trainer_qa.py of --peers), ONNX Runtime in float32. One full
+pass of each side is discarded (it also exports the ONNX model), then every round runs each once. hfkit encodes anew
+each time, as the peers do.
 
 Columns: questions a second of the model's work and of the whole command (start, encoding, model, spans, scores), F1,
 and hfkit's ratio to the side, end to end: median (least-largest of a round). Without --model, the starter with a
@@ -43,6 +43,7 @@ def options() -> argparse.Namespace:
     p.add_argument("--questions", type=int, default=2000)
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--no-onnx", action="store_true")
+    p.add_argument("--float32", action="store_true", help="the script in float32: for a processor without bfloat16")
     p.add_argument("--tiny", action="store_true", help="30 questions, a random model of two layers, one round")
     p.add_argument("--json", type=Path, help="write every figure of every round here")
     a = p.parse_args()
@@ -71,10 +72,11 @@ def commands(a: argparse.Namespace, scratch: Path) -> dict[str, list[str]]:
     ours = [sys.executable, "-m", "hfkit", "eval", model, "--data", data, "--overwrite", "--json"]
     theirs = [sys.executable, str(HERE / "peers" / "score_qa.py"), "--peers", str(a.peers), "--model", model]
     theirs += ["--data", data, *(["--max-length", "64", "--stride", "16"] if a.tiny else [])]
+    script, engine = ("tuned script float32", "float32") if a.float32 else ("tuned script", "tuned")
     found = {
         "hfkit": ours,
         "hfkit float32": [*ours, "--set", "train.precision=float32"],
-        "tuned script": theirs,
+        script: [*theirs, "--engine", engine],
         "ONNX Runtime float32": [*theirs, "--engine", "onnx", "--export", str(scratch / "onnx")],
     }
     if a.no_onnx:

@@ -6,10 +6,12 @@
 Sides: hfkit with the peer's dropout (0.1 everywhere), hfkit without attention dropout, hfkit as its recipe says, and
 Trainer default, tuned, nodrop, compile. squad runs trainer_qa.py of --peers, snli runs peers/trainer_nli.py. Every
 round runs each side once, one after the other (A B A B), each encoding anew, and measures the rate of matrix products.
+The scripts ask for bfloat16; where the processor has no such products, tuned-float32 and nodrop-float32 are the peers.
 
 Columns: windows (pairs) and real tokens a second of the steps after the fifth, the share of this machine's rate of
-bfloat16 matrix products, peak memory, mean loss over the same steps, seconds of the whole command, and both ratios of
-hfkit's recipe to the side: median (least-largest of a round). Windows are drawn once for all sides: --rows of the file.
+matrix products in the faster of bfloat16 and float32, peak memory, mean loss over the same steps, seconds of the whole
+command, and both ratios of the first side to the side: median (least-largest of a round). Windows are drawn once for
+all sides: --rows of the file.
 
 Takes about 60 minutes on two cores with the defaults (60 steps, 3 rounds, 7 sides); `--sides hfkit tuned` 10. --tiny
 takes a random model of two layers and 8 steps: it shows that everything runs, its figures say nothing.
@@ -39,6 +41,7 @@ HFKIT = {
 }
 OURS = ("hfkit", "peer-dropout", "hfkit-nodrop")  # as --sides names them
 PEERS = {f"Trainer {name}": name for name in ("default", "tuned", "nodrop", "compile")}
+IN_FLOAT32 = {f"Trainer {name} float32": f"{name}-float32" for name in ("tuned", "nodrop")}  # on request
 DATA = {"squad": ("squad/train.json", "squad/dev.json"), "snli": ("snli/train.jsonl", "snli/validation.jsonl")}
 Runs = dict[str, list[tuple[Taken, dict[str, Any]]]]
 
@@ -55,7 +58,7 @@ def options() -> argparse.Namespace:
     p.add_argument("--batch-size", type=int, help="examples a step; else 16 (squad) or 32 (snli)")
     p.add_argument("--lr", type=float, default=1e-4)
     p.add_argument("--rounds", type=int, default=3)
-    p.add_argument("--sides", nargs="+", choices=[*OURS, *PEERS.values()])
+    p.add_argument("--sides", nargs="+", choices=[*OURS, *PEERS.values(), *IN_FLOAT32.values()])
     p.add_argument("--tiny", action="store_true", help="a random model of two layers, 8 steps, one round")
     p.add_argument("--json", type=Path, help="write every figure of every round here")
     a = p.parse_args()
@@ -120,10 +123,14 @@ def commands(a: argparse.Namespace, scratch: Path) -> dict[str, list[str]]:
     found = {name: [*ours, *extra] for name, extra in HFKIT.items()}
     found |= {name: [*theirs, "--flavour", flavour] for name, flavour in PEERS.items()}
     if a.sides:
-        short = dict(zip(("hfkit", "peer-dropout", "hfkit-nodrop"), HFKIT, strict=True)) | {
-            v: k for k, v in PEERS.items()
+        launcher = str(HERE / "peers" / "in_float32.py")
+        found |= {
+            name: [sys.executable, launcher, *theirs[1:], "--flavour", side.removesuffix("-float32")]
+            for name, side in IN_FLOAT32.items()
         }
-        found = {name: command for name, command in found.items() if name in {short[side] for side in a.sides}}
+        long = dict(zip(OURS, HFKIT, strict=True)) | {side: name for name, side in (PEERS | IN_FLOAT32).items()}
+        asked = {long[side] for side in a.sides}
+        found = {name: command for name, command in found.items() if name in asked}
     return found
 
 
@@ -146,10 +153,12 @@ def run(command: list[str], folder: Path) -> tuple[Taken, dict[str, Any]]:
     }  # fmt: skip
 
 
-def shown(a: argparse.Namespace, found: Runs, products: list[float], config: Mapping[str, Any]) -> str:
+def shown(a: argparse.Namespace, found: Runs, rates: list[dict[str, float]], config: Mapping[str, Any]) -> str:
     """The table. A side's share is its real tokens' operations by the rate of the same round."""
     lines = []
     base = next(iter(found))
+    dtype = max(rates[0], key=rates[0].__getitem__)
+    products = [rate[dtype] for rate in rates]
     for name, runs in found.items():
         column = {key: [said[key] for _, said in runs] for key in runs[0][1]}
         wall = [taken[0] for taken, _ in runs]
@@ -163,7 +172,7 @@ def shown(a: argparse.Namespace, found: Runs, products: list[float], config: Map
             middle(column["gb"], 1), middle(column["loss"], 3), middle(wall, 0), middle(steady), middle(whole),
         ])  # fmt: skip
     head = ["side", "windows/s", "tokens/s", "of products", "peak GB", "loss", "s", f"{base}: steady", f"{base}: whole"]
-    unit = f"bfloat16 products {middle([p / 1e12 for p in products])} TFLOP/s"
+    unit = f"{dtype} products {middle([p / 1e12 for p in products])} TFLOP/s"
     return f"{a.data}, {a.steps} steps of {a.batch_size}, {a.rounds} rounds; {unit}\n\n{table(head, lines)}"
 
 
@@ -175,10 +184,10 @@ def main() -> None:
         model = next(iter(sides.values()))
         config = json.loads((Path(model[model.index("--model") + 1]) / "config.json").read_text(encoding="utf-8"))
         found: Runs = {side: [] for side in sides}
-        products: list[float] = []
+        products: list[dict[str, float]] = []
         for number in range(a.rounds):
             rate = [sys.executable, str(HERE / "rate.py"), *(["--size", "256", "--seconds", "0.1"] if a.tiny else [])]
-            products.append(spoken(rate)[1]["operations_per_s"]["bfloat16"])
+            products.append(spoken(rate)[1]["operations_per_s"])
             for place, (side, command) in enumerate(sides.items()):
                 found[side].append(run(command, scratch / f"{number}-{place}"))
                 print(json.dumps({"round": number, "side": side, **found[side][-1][1]}), file=sys.stderr, flush=True)

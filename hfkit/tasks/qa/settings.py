@@ -19,6 +19,9 @@ class QASettings(Section):
     max_question_length: PositiveInt = key(64, "tokens a question is cut to; never more than half of the window")
     max_answer_length: Auto | PositiveInt = key("auto", "tokens of an answer at most; auto: by training, at least 30")
     n_best: PositiveInt = key(20, "best spans kept of each window and each question")
+    answer_by: Literal["score", "expected_f1"] = key(
+        "score", "which of the best spans answers: the highest score, or the highest F1 expected by their probabilities"
+    )
     n_best_in_predictions: bool = key(False, "predictions carry `n_best`, with probabilities over the kept spans")
     keep_characters: bool = key(
         False, "predictions carry start and end log-probabilities by character, which ensembles are made of"

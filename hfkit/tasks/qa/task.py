@@ -17,6 +17,7 @@ from hfkit.tasks.base import Batch, Column, Driver, Feature, Head, Prediction, R
 from hfkit.tasks.outputs import half_symmetric
 from hfkit.tasks.qa import checks, encode, settle
 from hfkit.tasks.qa.characters import KEY, Kept, characters, token_logits
+from hfkit.tasks.qa.choose import by_expected_f1
 from hfkit.tasks.qa.scorers import SCORERS, definitions
 from hfkit.tasks.qa.settings import QASettings
 from hfkit.tasks.qa.spans import Span, best_spans, pool
@@ -144,9 +145,9 @@ class QA:
     def merge(self, row: Row, reads: Sequence[Read]) -> Prediction:
         """The best span over all windows, or "" at 0, 0 with `no_answer` true. Raises ModelError on NaN or infinity.
 
-        `score` is the best span's start + end logit, also when nothing is answered, so that score + null_gap is the
-        null score (the lowest over the windows). Both are None when the context holds no span at all. `best_span` is
-        the text that is held back when nothing is answered: a threshold can be chosen later.
+        `score` is the highest start + end logit of a span, also when nothing or another span is answered, so that
+        score + null_gap is the null score (the lowest over the windows). Both are None when the context holds no span
+        at all. `best_span` is the text that is held back when nothing is answered: a threshold can be chosen later.
         """
         if not all(bool(read["finite"]) for read in reads):
             raise ModelError(
@@ -239,6 +240,11 @@ class QA:
         sure |= {"span_em": of_span["em"], "span_f1": of_span["f1"], "span_given": float(bool(span))}
         return {**sure, "null_gap": gap}
 
+    def _chosen(self, context: str, spans: Sequence[Span]) -> Span:
+        if self.settings.answer_by == "score":
+            return spans[0]
+        return by_expected_f1(context, spans, SCORERS[self._scorer()][0])
+
     def _answer(self, row: Row, spans: Sequence[Span], null: float) -> Prediction:
         if not spans:
             nothing = {"id": row["id"], "prediction": "", "start": 0, "end": 0}
@@ -249,8 +255,8 @@ class QA:
                 "no_answer": True,
                 "best_span": "",
             }
-        best = spans[0]
-        gap = null - best.score
+        best = self._chosen(row["context"], spans)
+        gap = null - spans[0].score
         may_abstain = self.settings.scorer == "squad2" or self.settings.null_threshold is not None
         abstains = may_abstain and gap > (self.settings.null_threshold or 0.0)
         start, end = (0, 0) if abstains else (best.start, best.end)
@@ -260,7 +266,7 @@ class QA:
             "prediction": row["context"][start:end],
             "start": start,
             "end": end,
-            "score": best.score,
+            "score": spans[0].score,
             "null_gap": gap,
             "no_answer_probability": _sigmoid(gap),
             "no_answer": abstains,

@@ -1,10 +1,11 @@
 """What a user would run in place of `hfkit eval` on a trained QA model: the windows and spans of trainer_qa.py.
 
-    python tests/benchmarks/peers/score_qa.py --peers ../shared/peers --model DIR --data dev.json [--engine onnx]
+    python tests/benchmarks/peers/score_qa.py --peers ../shared/peers --model DIR --data dev.json [--engine float32]
 
-Engines: tuned (bfloat16, batches of 32 windows sorted by length), onnx (ONNX Runtime, float32, the model exported into
---export, or taken from there when it is there already). One JSON line: windows_per_s of the model's work, exact match
-and F1. Takes what the model's pass takes: MiniLM on squad/dev about 2 minutes on two cores.
+Engines: tuned (bfloat16, batches of 32 windows sorted by length), float32 (the same without bfloat16, for processors
+that have none), onnx (ONNX Runtime, float32, the model exported into --export, or taken from there when it is there).
+One JSON line: windows_per_s of the model's work, exact match and F1. Takes what the model's pass takes: MiniLM on
+squad/dev about 2 minutes on two cores.
 """
 
 import argparse
@@ -72,7 +73,7 @@ def main() -> None:
     p.add_argument("--peers", type=Path, default=Path("../shared/peers"), help="folder of trainer_qa.py")
     p.add_argument("--model", type=Path, required=True)
     p.add_argument("--data", type=Path, required=True)
-    p.add_argument("--engine", choices=["tuned", "onnx"], default="tuned")
+    p.add_argument("--engine", choices=["tuned", "float32", "onnx"], default="tuned")
     p.add_argument("--export", type=Path, help="where the exported model is kept; else beside the model")
     p.add_argument("--batch-size", type=int, default=32)
     p.add_argument("--max-length", type=int, default=384)

@@ -1,0 +1,89 @@
+"""The answer by expected F1: against a plain sum over all pairs, and through the task, its thresholds and its blend."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import pytest
+
+from hfkit.metrics.squad import f1_v1, measure_squad
+from hfkit.tasks.qa.choose import by_expected_f1
+from hfkit.tasks.qa.scorers import SCORERS
+from hfkit.tasks.qa.settings import QASettings
+from hfkit.tasks.qa.spans import Span
+from hfkit.tasks.qa.task import QA
+
+CONTEXT = "The tower was built in the spring of 1889 by Gustave Eiffel and his engineers"
+ROW: dict[str, Any] = {"id": "1", "question": "When?", "context": CONTEXT, "answers": [{"text": "1889", "start": 37}]}
+
+
+def span(text: str, probability: float) -> Span:
+    start = CONTEXT.index(text)
+    return Span(start, start + len(text), math.log(probability))
+
+
+# No end is sure: half of the belief goes to other spans that hold "spring of 1889", which has most in common with all.
+TORN = [span("1889", 0.35), span("spring of 1889", 0.33), span("the spring of 1889 by Gustave", 0.32)]
+
+
+def task(**settings: Any) -> QA:
+    return QA(QASettings(**settings))
+
+
+def expected(one: Span, spans: list[Span]) -> float:
+    said = CONTEXT[one.start : one.end]
+    return sum(math.exp(other.score) * f1_v1(said, CONTEXT[other.start : other.end]) for other in spans)
+
+
+def test_a_model_that_is_torn_answers_with_what_all_have_in_common() -> None:
+    assert by_expected_f1(CONTEXT, TORN, measure_squad) == TORN[1]
+    sure = [span("1889", 0.9), *TORN[1:]]
+    assert by_expected_f1(CONTEXT, sure, measure_squad) == sure[0]
+
+
+def test_it_is_the_highest_sum_over_all_pairs() -> None:
+    draw = random.Random(1)
+    words = CONTEXT.split()
+    for _ in range(50):
+        texts = set()
+        while len(texts) < 6:
+            first = draw.randrange(len(words))
+            texts.add(" ".join(words[first : first + draw.randint(1, 5)]))
+        weights = sorted((draw.uniform(0.01, 1) for _ in texts), reverse=True)
+        spans = [span(text, weight) for text, weight in zip(sorted(texts), weights, strict=True)]
+        chosen = by_expected_f1(CONTEXT, spans, measure_squad)
+        assert expected(chosen, spans) == pytest.approx(max(expected(one, spans) for one in spans), abs=1e-12)
+
+
+def test_ties_go_to_the_likelier_span_and_unlikely_ones_are_left_out() -> None:
+    two = [span("tower", 0.5), span("Gustave", 0.5)]
+    assert by_expected_f1(CONTEXT, two, measure_squad) == two[0]
+    measured: list[str] = []
+
+    def measure(text: str, golds: Any) -> dict[str, float]:
+        measured.append(text)
+        return measure_squad(text, golds)
+
+    by_expected_f1(CONTEXT, [span("tower", 1.0), span("1889", 0.5), span("Eiffel", 1e-4)], measure)
+    assert set(measured) == {"tower", "1889"}
+
+
+@pytest.mark.parametrize("scorer", SCORERS)
+def test_the_task_answers_by_it_with_every_scorer(scorer: str) -> None:
+    ways = ("score", "expected_f1")
+    usual, asked = (task(scorer=scorer, answer_by=name, n_best_in_predictions=True) for name in ways)
+    first, second = (one.answered(ROW, TORN, -20.0, None) for one in (usual, asked))
+    assert first["prediction"] == "1889"
+    assert second["prediction"] == CONTEXT[second["start"] : second["end"]] == "spring of 1889"
+    rest = {key: value for key, value in first.items() if key not in ("prediction", "start", "end")}
+    assert rest == {key: value for key, value in second.items() if key in rest}  # scores and thresholds stay
+
+
+def test_what_is_held_back_is_what_it_would_have_answered() -> None:
+    found = task(scorer="squad2", answer_by="expected_f1").answered(ROW, TORN, 5.0, None)
+    assert (found["prediction"], found["no_answer"], found["best_span"]) == ("", True, "spring of 1889")
+    assert found["score"] + found["null_gap"] == 5.0
+    nothing = task(answer_by="expected_f1").answered(ROW, [], 5.0, None)
+    assert (nothing["prediction"], nothing["score"]) == ("", None)
