@@ -283,6 +283,24 @@ def test_debug_shows_the_traceback(monkeypatch, capsys):
     assert "Traceback" in err
 
 
+LEAVING = """
+import atexit, gc, sys, types
+from hfkit.cli import main
+if sys.argv.pop(1) == "with":
+    sys.modules["torch"] = types.ModuleType("torch")
+atexit.register(lambda: print("taken down,", "frozen" if gc.get_freeze_count() else "all looked at"))
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(("torch", "said"), [("with", "taken down, frozen"), ("without", "")])
+def test_a_command_leaves_without_a_look_for_garbage(torch, said):
+    """Where torch is loaded, what libraries do at exit is done; else nothing is."""
+    command = [sys.executable, "-c", LEAVING, torch, "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines() == [f"hfkit {hfkit.__version__}", *([said] if said else [])]
+
+
 # ---- words from elsewhere
 
 
