@@ -53,6 +53,19 @@ def f1_v2(prediction: str, gold: str) -> float:
     return _overlap_f1(predicted_words, gold_words)
 
 
+def pairwise_f1(texts: Sequence[str]) -> np.ndarray:
+    """(texts, texts) float64: `f1_v1` of each with each, all at once."""
+    words = [normalize_answer(text).split() for text in texts]
+    place = {word: number for number, word in enumerate({word: None for each in words for word in each})}
+    counts = np.zeros((len(texts), len(place)), dtype=np.int32)
+    for row, each in zip(counts, words, strict=True):
+        for word in each:
+            row[place[word]] += 1
+    common = np.minimum(counts[:, None], counts[None]).sum(axis=2)
+    sizes = counts.sum(axis=1)
+    return 2 * common / np.maximum(1, sizes[:, None] + sizes[None])
+
+
 def measure_squad(prediction: str | None, golds: Sequence[str]) -> dict[str, float]:
     """`em` and `f1` (0-1) of one question by v1.1: each the maximum over `golds`.
 

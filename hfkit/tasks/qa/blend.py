@@ -34,7 +34,9 @@ class SpanBlend:
 
     def blend(self, row: Row, predictions: Sequence[Prediction], weights: Sequence[float]) -> Prediction:
         kept = blended([kept_of(one) for one in predictions], weights)
-        return self.task.answered(row, spans_of(kept, self.task.settings.n_best), sum(kept["null"]), kept)
+        settings = self.task.settings
+        spans = spans_of(kept, settings.n_best, length_penalty=settings.length_penalty)
+        return self.task.answered(row, spans, sum(kept["null"]), kept)
 
     def evidence(self, prediction: Prediction, row: Row) -> list[float] | None:
         """The probabilities that the answer begins, and ends, where some gold answer does; of null without an answer.

@@ -109,8 +109,11 @@ def blended(kept: Sequence[Kept], weights: Sequence[float]) -> Kept:
     }
 
 
-def spans_of(kept: Kept, n_best: int) -> list[Span]:
-    """The best spans by ln start + ln end, best first; ties go to the lowest start, then to the shorter span."""
+def spans_of(kept: Kept, n_best: int, *, length_penalty: float = 0.0) -> list[Span]:
+    """The best spans by ln start + ln end, less `length_penalty` for each character, best first.
+
+    Ties go to the lowest start, then to the shorter span.
+    """
     if not kept["start"] or not kept["end"]:
         return []
     starts, opening, reach = (np.asarray(column) for column in zip(*kept["start"], strict=True))
@@ -120,7 +123,7 @@ def spans_of(kept: Kept, n_best: int) -> list[Span]:
     counts = np.maximum(high - low, 0)
     first = np.repeat(np.arange(len(starts)), counts)
     last = np.arange(len(first)) + np.repeat(low - (np.cumsum(counts) - counts), counts)
-    score = opening[first] + ending[last]
+    score = opening[first] + ending[last] - length_penalty * (ends[last] - starts[first])
     order = np.lexsort((ends[last], starts[first], -score))[:n_best]
     return [
         Span(int(starts[one]), int(ends[other]), float(value))

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+import numpy as np
+
+from hfkit.metrics.cmrc import measure_cmrc
+from hfkit.metrics.squad import pairwise_f1
 from hfkit.tasks.qa.spans import Span
 
-Measure = Callable[[str, Sequence[str]], dict[str, float]]
-LEAST = 1e-3  # of the likeliest span's probability: less likely spans can hardly move an expectation, and cost as much
 
-
-def by_expected_f1(context: str, spans: Sequence[Span], measure: Measure) -> Span:
+def by_expected_f1(context: str, spans: Sequence[Span], scorer: str) -> Span:
     """The span whose mean F1 with all of them, each weighed by its probability, is highest; ties go to the likelier.
 
     Minimum Bayes risk (Kumar & Byrne 2004, for translation): the best answer if the gold one were a draw from the
     model's own belief, the softmax of the spans' scores. Where a model is torn between spans that overlap, that is the
-    one which has most in common with all of them. `spans` best first, at least one; `measure` gives the scorer's `f1`
-    of a text and its gold texts.
+    one which has most in common with all of them. `spans` best first, at least one; F1 is that of `scorer`.
+
+    Start and end are scored each for itself, so that a span from one likely answer to the end of another seems likely
+    too, and has much in common with both: without a length penalty long spans win where a model is unsure.
     """
-    weights = [math.exp(span.score - spans[0].score) for span in spans]
-    likely = [(context[span.start : span.end], weight) for span, weight in zip(spans, weights, strict=True)]
-    likely = [(text, weight) for text, weight in likely if weight >= LEAST]
-    expected = [sum(weight * measure(text, [gold])["f1"] for gold, weight in likely) for text, _ in likely]
-    return spans[max(range(len(likely)), key=expected.__getitem__)]
+    scores = np.array([span.score for span in spans])
+    expected = agreement([context[span.start : span.end] for span in spans], scorer) @ np.exp(scores - scores[0])
+    return spans[int(np.argmax(expected.round(12)))]  # rounded: a tie must not hang on the order of a sum
+
+
+def agreement(texts: Sequence[str], scorer: str) -> np.ndarray:
+    """(texts, texts) float64: F1 (0-1) of each with each as the gold one."""
+    if scorer == "cmrc":
+        return np.array([[measure_cmrc(said, [gold])["f1"] for gold in texts] for said in texts])
+    return pairwise_f1(texts)

@@ -19,6 +19,7 @@ class QASettings(Section):
     max_question_length: PositiveInt = key(64, "tokens a question is cut to; never more than half of the window")
     max_answer_length: Auto | PositiveInt = key("auto", "tokens of an answer at most; auto: by training, at least 30")
     n_best: PositiveInt = key(20, "best spans kept of each window and each question")
+    length_penalty: float = key(0.0, "taken from a span's score for each of its characters", ge=0, allow_inf_nan=False)
     answer_by: Literal["score", "expected_f1"] = key(
         "score", "which of the best spans answers: the highest score, or the highest F1 expected by their probabilities"
     )

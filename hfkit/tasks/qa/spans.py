@@ -6,7 +6,7 @@ as the reference scripts do. Ties go to the lowest start, then to the shorter sp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -23,7 +23,8 @@ _CELLS_AT_ONCE = 1 << 23  # scores held at once while searching: 8 bytes each, p
 
 
 class Span(NamedTuple):
-    """Characters [start, end) of a context and the score (start logit + end logit) of the tokens they come from."""
+    """Characters [start, end) of a context and the score of the tokens they come from: start logit + end logit, less
+    what its length costs."""
 
     start: int
     end: int
@@ -49,6 +50,21 @@ def best_spans(
     ]
     first, last, score = (torch.cat(column) for column in zip(*parts, strict=True))
     return first, last, score
+
+
+def less_length(
+    start: torch.Tensor, end: torch.Tensor, batch: Mapping[str, torch.Tensor], allowed: torch.Tensor, penalty: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits whose sums are lower by `penalty` for each character of their span. All (windows, tokens).
+
+    A span's cost is its end's less its start's, so that the search need not know of it. Places count from where the
+    window's context begins: those of a long context would be rounded.
+    """
+    if not penalty:
+        return start, end
+    first, last = batch["char_start"], batch["char_end"]
+    begin = (first * allowed + last.amax() * ~allowed).amin(dim=1, keepdim=True)
+    return start + (first - begin) * penalty, end - (last - begin) * penalty
 
 
 def _best_of_part(
@@ -79,11 +95,12 @@ def _best_of_part(
     )
 
 
-def pool(context: str, reads: Sequence[Read], n_best: int) -> list[Span]:
+def pool(context: str, reads: Sequence[Read], n_best: int, *, length_penalty: float = 0.0) -> list[Span]:
     """The best spans of a row over all its windows, best first, each span of characters once with its highest score.
 
     White space at the ends of a span is left out (some tokenizers count the space before a word to the word), and a
-    span that ends inside of a character that people see as one takes all of it (byte tokenizers cut emoji apart).
+    span that ends inside of a character that people see as one takes all of it (byte tokenizers cut emoji apart). It
+    costs by the characters that it has then.
     """
     scores = np.concatenate([read["score"] for read in reads])
     starts = np.concatenate([read["char_start"] for read in reads])
@@ -94,6 +111,7 @@ def pool(context: str, reads: Sequence[Read], n_best: int) -> list[Span]:
         inner = trimmed(context, start, end)
         if inner[0] < inner[1]:
             place = whole(context, *inner)
+            score += length_penalty * ((end - start) - (place[1] - place[0]))
             best[place] = max(score, best.get(place, float("-inf")))
     ranked = sorted(best.items(), key=lambda item: (-item[1], item[0][0], item[0][1]))
     return [Span(*place, score) for place, score in ranked[:n_best]]

@@ -20,7 +20,7 @@ from hfkit.tasks.qa.characters import KEY, Kept, characters, token_logits
 from hfkit.tasks.qa.choose import by_expected_f1
 from hfkit.tasks.qa.scorers import SCORERS, definitions
 from hfkit.tasks.qa.settings import QASettings
-from hfkit.tasks.qa.spans import Span, best_spans, pool
+from hfkit.tasks.qa.spans import Span, best_spans, less_length, pool
 from hfkit.tasks.slicing import qa_slices
 
 if TYPE_CHECKING:
@@ -129,7 +129,8 @@ class QA:
         null = (start.gather(1, null_index) + end.gather(1, null_index)).squeeze(1)
         allowed = (batch["context"] != 0) & real
         start, end = start.nan_to_num(), end.nan_to_num()
-        first, last, score = best_spans(start, end, allowed, longest=self._longest(), n_best=self.settings.n_best)
+        opening, ending = less_length(start, end, batch, allowed, self.settings.length_penalty)
+        first, last, score = best_spans(opening, ending, allowed, longest=self._longest(), n_best=self.settings.n_best)
         kept = {}
         if self.settings.keep_characters:
             kept = token_logits(start, end, batch, allowed, null_index, length=self.settings.max_length)
@@ -145,18 +146,20 @@ class QA:
     def merge(self, row: Row, reads: Sequence[Read]) -> Prediction:
         """The best span over all windows, or "" at 0, 0 with `no_answer` true. Raises ModelError on NaN or infinity.
 
-        `score` is the highest start + end logit of a span, also when nothing or another span is answered, so that
-        score + null_gap is the null score (the lowest over the windows). Both are None when the context holds no span
-        at all. `best_span` is the text that is held back when nothing is answered: a threshold can be chosen later.
+        `score` is the highest of a span: start + end logit, less what its length costs. It stays when nothing or
+        another span is answered, so that score + null_gap is the null score (the lowest over the windows). Both are
+        None when the context holds no span at all. `best_span` is the text that is held back when nothing is answered:
+        a threshold can be chosen later.
         """
         if not all(bool(read["finite"]) for read in reads):
             raise ModelError(
                 f"the model gives scores that are not finite numbers for row '{row['id']}'",
                 "float16 may overflow: set train.precision=float32; else the weights are damaged",
             )
-        spans = pool(row["context"], reads, self.settings.n_best)
+        settings = self.settings
+        spans = pool(row["context"], reads, settings.n_best, length_penalty=settings.length_penalty)
         kept = (
-            characters(row["context"], reads, spans, longest=self._longest()) if self.settings.keep_characters else None
+            characters(row["context"], reads, spans, longest=self._longest()) if settings.keep_characters else None
         )
         return self.answered(row, spans, min(float(read["null"]) for read in reads), kept)
 
@@ -243,7 +246,7 @@ class QA:
     def _chosen(self, context: str, spans: Sequence[Span]) -> Span:
         if self.settings.answer_by == "score":
             return spans[0]
-        return by_expected_f1(context, spans, SCORERS[self._scorer()][0])
+        return by_expected_f1(context, spans, self._scorer())
 
     def _answer(self, row: Row, spans: Sequence[Span], null: float) -> Prediction:
         if not spans:

@@ -30,14 +30,15 @@ def answered(kind: str, rows: list[dict[str, Any]], seed: int = 0, **settings: A
     return predictions(task, rows, list(task.encode(rows, TOKENIZERS[kind]())), random_logits(seed))
 
 
+@pytest.mark.parametrize("settings", [{}, {"length_penalty": 0.5}, {"answer_by": "expected_f1", "length_penalty": 0.1}])
 @pytest.mark.parametrize("kind", TOKENIZERS)
-def test_one_model_answers_as_by_itself(kind: str) -> None:
+def test_one_model_answers_as_by_itself(kind: str, settings: dict[str, Any]) -> None:
     rows, limit = random_rows(60, seed=5), 6
     if "bytes" in kind:  # a blank, or a byte of a character, is a token that shares its place with others
         rows = [row("the cat (a dog), " * number + "paris 1", id=str(number)) for number in range(1, 20)]
         limit = 400
-    blend = blend_of(qa(n_best=5))
-    for one, found in zip(rows, answered(kind, rows, n_best=5, max_answer_length=limit), strict=True):
+    blend = blend_of(qa(n_best=5, **settings))
+    for one, found in zip(rows, answered(kind, rows, n_best=5, max_answer_length=limit, **settings), strict=True):
         again = blend.blend(one, [found], [1.0])
         assert {name: again[name] for name in ("prediction", "start", "end", "no_answer")} == {
             name: found[name] for name in ("prediction", "start", "end", "no_answer")

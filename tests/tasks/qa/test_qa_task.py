@@ -141,6 +141,29 @@ def test_the_null_threshold(settings: dict[str, Any], null: float, empty: bool) 
     assert found["score"] + found["null_gap"] == null
 
 
+def test_a_span_costs_by_its_characters_wherever_its_window_begins() -> None:
+    rows = [row("a dog. " * 40 + "the cat an the")]
+    free, costly = (qa(n_best=500, n_best_in_predictions=True, length_penalty=cost) for cost in (0.0, 0.25))
+    features = list(free.encode(rows, wordpiece()))
+    assert len(features) > 2
+    draw = {id(feature): random.Random(number).random() for number, feature in enumerate(features)}
+
+    def logits(feature: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        drawn = np.random.default_rng(int(draw[id(feature)] * 1e6))
+        return tuple(drawn.normal(size=(2, len(feature["input_ids"]))).astype(np.float32))
+
+    (usual,), (found,) = (predictions(task, rows, features, logits) for task in (free, costly))
+    plain = {(span["start"], span["end"]): span["score"] for span in usual["n_best"]}
+    shared = [span for span in found["n_best"] if (span["start"], span["end"]) in plain]
+    assert len(shared) > 50
+    for span in shared:
+        cost = 0.25 * (span["end"] - span["start"])
+        assert span["score"] == pytest.approx(plain[span["start"], span["end"]] - cost, abs=1e-4)
+    assert found["score"] + found["null_gap"] == pytest.approx(usual["score"] + usual["null_gap"], abs=1e-5)
+    lengths = [sum(span["end"] - span["start"] for span in one["n_best"][:20]) for one in (found, usual)]
+    assert lengths[0] < lengths[1]
+
+
 def test_the_null_score_is_the_lowest_over_the_windows() -> None:
     task = qa(scorer="squad2")
     rows = [row(CONTEXT)]
