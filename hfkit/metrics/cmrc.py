@@ -47,11 +47,24 @@ def exact_match(prediction: str, gold: str) -> float:
 
 def f1(prediction: str, gold: str) -> float:
     """F1 (0-1) of the longest common contiguous run of segments; 0 when there is none."""
-    predicted_segments, gold_segments = segments(prediction), segments(gold)
-    common = _longest_common_run(predicted_segments, gold_segments)
+    return _run_f1(segments(prediction), segments(gold))
+
+
+def pairwise_f1(texts: Sequence[str]) -> np.ndarray:
+    """(texts, texts) float64: `f1` of each with each, which is the same either way round."""
+    parts = [segments(text) for text in texts]
+    found = np.zeros((len(parts), len(parts)))
+    for number, part in enumerate(parts):
+        for other in range(number + 1):
+            found[number, other] = found[other, number] = _run_f1(part, parts[other])
+    return found
+
+
+def _run_f1(predicted: list[str], gold: list[str]) -> float:
+    common = _longest_common_run(predicted, gold)
     if common == 0:
         return 0.0
-    precision, recall = common / len(predicted_segments), common / len(gold_segments)
+    precision, recall = common / len(predicted), common / len(gold)
     return 2 * precision * recall / (precision + recall)
 
 

@@ -54,7 +54,7 @@ def f1_v2(prediction: str, gold: str) -> float:
 
 
 def pairwise_f1(texts: Sequence[str]) -> np.ndarray:
-    """(texts, texts) float64: `f1_v1` of each with each, all at once."""
+    """(texts, texts) float64: `f1_v2` of each with each, all at once."""
     words = [normalize_answer(text).split() for text in texts]
     place = {word: number for number, word in enumerate({word: None for each in words for word in each})}
     counts = np.zeros((len(texts), len(place)), dtype=np.int32)
@@ -63,7 +63,8 @@ def pairwise_f1(texts: Sequence[str]) -> np.ndarray:
             row[place[word]] += 1
     common = np.minimum(counts[:, None], counts[None]).sum(axis=2)
     sizes = counts.sum(axis=1)
-    return 2 * common / np.maximum(1, sizes[:, None] + sizes[None])
+    both = sizes[:, None] + sizes[None]
+    return np.where(both == 0, 1.0, 2 * common / np.maximum(1, both))
 
 
 def measure_squad(prediction: str | None, golds: Sequence[str]) -> dict[str, float]:

@@ -6,7 +6,8 @@
 Sides: hfkit with the peer's dropout (0.1 everywhere), hfkit without attention dropout, hfkit as its recipe says, and
 Trainer default, tuned, nodrop, compile. squad runs trainer_qa.py of --peers, snli runs peers/trainer_nli.py. Every
 round runs each side once, one after the other (A B A B), each encoding anew, and measures the rate of matrix products.
-The scripts ask for bfloat16; where the processor has no such products, tuned-float32 and nodrop-float32 are the peers.
+The scripts ask for bfloat16; where the processor has no such products, ask for tuned-float32 and nodrop-float32 by
+--sides.
 
 Columns: windows (pairs) and real tokens a second of the steps after the fifth, the share of this machine's rate of
 matrix products in the faster of bfloat16 and float32, peak memory, mean loss over the same steps, seconds of the whole

@@ -144,7 +144,7 @@ class QA:
         }
 
     def merge(self, row: Row, reads: Sequence[Read]) -> Prediction:
-        """The best span over all windows, or "" at 0, 0 with `no_answer` true. Raises ModelError on NaN or infinity.
+        """The answer, of the spans of all windows, or "" at 0, 0 with `no_answer` true. Raises ModelError on NaN.
 
         `score` is the highest of a span: start + end logit, less what its length costs. It stays when nothing or
         another span is answered, so that score + null_gap is the null score (the lowest over the windows). Both are

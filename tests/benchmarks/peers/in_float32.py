@@ -20,8 +20,8 @@ def arguments(**settings: Any) -> Any:
     return ARGUMENTS(**{**settings, "bf16": False})
 
 
-def autocast(device_type: str, **settings: Any) -> Any:
-    return AUTOCAST(device_type, **{**settings, "enabled": False})
+def autocast(device_type: str, *given: Any, **settings: Any) -> Any:
+    return AUTOCAST(device_type, *given[:1], **{**settings, "enabled": False})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The answer by expected F1: against a plain sum over all pairs, and through the task, its thresholds and its blend."""
+"""The answer by expected F1: against a plain sum over all pairs, and through the task and its thresholds."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import math
 import random
 from typing import Any
 
-import numpy as np
 import pytest
 
-from hfkit.metrics.squad import f1_v1
+from hfkit.metrics.squad import f1_v2
 from hfkit.tasks.qa.choose import agreement, by_expected_f1
 from hfkit.tasks.qa.scorers import SCORERS
 from hfkit.tasks.qa.settings import QASettings
@@ -25,7 +24,7 @@ def span(text: str, probability: float) -> Span:
     return Span(start, start + len(text), math.log(probability))
 
 
-# No end is sure: half of the belief goes to other spans that hold "spring of 1889", which has most in common with all.
+# No end is sure; "spring of 1889" has most in common with all.
 TORN = [span("1889", 0.35), span("spring of 1889", 0.33), span("the spring of 1889 by Gustave", 0.32)]
 
 
@@ -35,7 +34,7 @@ def task(**settings: Any) -> QA:
 
 def expected(one: Span, spans: list[Span]) -> float:
     said = CONTEXT[one.start : one.end]
-    return sum(math.exp(other.score) * f1_v1(said, CONTEXT[other.start : other.end]) for other in spans)
+    return sum(math.exp(other.score) * f1_v2(said, CONTEXT[other.start : other.end]) for other in spans)
 
 
 def test_a_model_that_is_torn_answers_with_what_all_have_in_common() -> None:
@@ -63,14 +62,33 @@ def test_ties_go_to_the_likelier_span() -> None:
     assert by_expected_f1(CONTEXT, two, "squad") == two[0]
 
 
-def test_agreement_is_the_scorers_f1_of_each_pair() -> None:
-    texts = ["the spring of 1889", "1889", "Spring, spring of 1889!", "the", "", "Eiffel"]
-    for scorer in SCORERS:
-        measure = SCORERS[scorer][0]
-        expected = [[measure(said, [gold])["f1"] for gold in texts] for said in texts]
-        if scorer == "squad2":  # where nothing is left of both texts it says 1; as answers they are worth nothing
-            expected[3][3:5], expected[4][3:5] = [0, 0], [0, 0]
-        assert np.allclose(agreement(texts, scorer), expected, atol=1e-12), scorer
+@pytest.mark.parametrize("scorer", SCORERS)
+def test_agreement_is_the_scorers_f1_of_each_pair(scorer: str) -> None:
+    texts = ["the spring of 1889", "1889", "Spring, spring 1889!", "北京大学", "京大", "the", "。", "an", "the"]
+    measure = SCORERS[scorer][0]
+    found = agreement(texts, scorer)
+    for one, said in enumerate(texts):
+        for other, gold in enumerate(texts):
+            expected = 1.0 if said == gold else measure(said, [gold])["f1"]
+            if scorer != "cmrc" and {said, gold} == {"the", "an"}:
+                expected = 1.0  # nothing is left of either
+            assert found[one, other] == pytest.approx(expected, abs=1e-12), (said, gold)
+
+
+def test_the_scorer_decides_what_has_something_in_common() -> None:
+    context = "在北京大学里读书"
+    spans = [Span(1, 3, math.log(0.4)), Span(1, 5, math.log(0.35)), Span(1, 8, math.log(0.25))]  # 北京 in all of them
+    texts = [context[one.start : one.end] for one in spans]
+    assert by_expected_f1(context, spans, "squad") == spans[0], texts  # words: nothing in common
+    assert by_expected_f1(context, spans, "cmrc") == spans[1], texts  # characters
+
+
+@pytest.mark.parametrize("scorer", SCORERS)
+def test_an_answer_of_which_normalisation_leaves_nothing_can_be_said(scorer: str) -> None:
+    context = "A lack of vitamin A causes night blindness" if scorer != "cmrc" else "他说。北京"
+    sure, other = ((18, 19), (10, 19)) if scorer != "cmrc" else ((2, 3), (3, 5))
+    spans = [Span(*sure, math.log(0.95)), Span(*other, math.log(0.05))]
+    assert by_expected_f1(context, spans, scorer) == spans[0]
 
 
 @pytest.mark.parametrize("scorer", SCORERS)
