@@ -144,7 +144,9 @@ class QA:
         }
 
     def merge(self, row: Row, reads: Sequence[Read]) -> Prediction:
-        """The answer, of the spans of all windows, or "" at 0, 0 with `no_answer` true. Raises ModelError on NaN.
+        """The answer, of the spans of all windows, or "" at 0, 0 with `no_answer` true.
+
+        Raises ModelError where logits are not finite numbers.
 
         `score` is the highest of a span: start + end logit, less what its length costs. It stays when nothing or
         another span is answered, so that score + null_gap is the null score (the lowest over the windows). Both are
@@ -258,12 +260,12 @@ class QA:
                 "no_answer": True,
                 "best_span": "",
             }
-        best = self._chosen(row["context"], spans)
+        chosen = self._chosen(row["context"], spans)
         gap = null - spans[0].score
         may_abstain = self.settings.scorer == "squad2" or self.settings.null_threshold is not None
         abstains = may_abstain and gap > (self.settings.null_threshold or 0.0)
-        start, end = (0, 0) if abstains else (best.start, best.end)
-        unsaid = {"best_span": row["context"][best.start : best.end]} if abstains else {}
+        start, end = (0, 0) if abstains else (chosen.start, chosen.end)
+        unsaid = {"best_span": row["context"][chosen.start : chosen.end]} if abstains else {}
         return {
             "id": row["id"],
             "prediction": row["context"][start:end],
