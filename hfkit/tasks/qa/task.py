@@ -17,7 +17,7 @@ from hfkit.tasks.base import Batch, Column, Driver, Feature, Head, Prediction, R
 from hfkit.tasks.outputs import half_symmetric
 from hfkit.tasks.qa import checks, encode, settle
 from hfkit.tasks.qa.characters import KEY, Kept, characters, token_logits
-from hfkit.tasks.qa.choose import by_expected_f1
+from hfkit.tasks.qa.prediction import answer, listed
 from hfkit.tasks.qa.scorers import SCORERS, definitions
 from hfkit.tasks.qa.settings import QASettings
 from hfkit.tasks.qa.spans import Span, best_spans, less_length, pool
@@ -167,9 +167,9 @@ class QA:
 
     def answered(self, row: Row, spans: Sequence[Span], null: float, kept: Kept | None) -> Prediction:
         """The prediction that spans, best first, and the null score make; with what the settings ask it to carry."""
-        found = self._answer(row, spans, null)
+        found = answer(row, spans, null, self.settings, self._scorer())
         if self.settings.n_best_in_predictions:
-            found["n_best"] = _listed(row["context"], spans)
+            found["n_best"] = listed(row["context"], spans)
         if self.settings.keep_characters:
             found[KEY] = kept
         return found
@@ -245,60 +245,8 @@ class QA:
         sure |= {"span_em": of_span["em"], "span_f1": of_span["f1"], "span_given": float(bool(span))}
         return {**sure, "null_gap": gap}
 
-    def _chosen(self, context: str, spans: Sequence[Span]) -> Span:
-        if self.settings.answer_by == "score":
-            return spans[0]
-        return by_expected_f1(context, spans, self._scorer())
-
-    def _answer(self, row: Row, spans: Sequence[Span], null: float) -> Prediction:
-        if not spans:
-            nothing = {"id": row["id"], "prediction": "", "start": 0, "end": 0}
-            return nothing | {
-                "score": None,
-                "null_gap": None,
-                "no_answer_probability": 1.0,
-                "no_answer": True,
-                "best_span": "",
-            }
-        chosen = self._chosen(row["context"], spans)
-        gap = null - spans[0].score
-        may_abstain = self.settings.scorer == "squad2" or self.settings.null_threshold is not None
-        abstains = may_abstain and gap > (self.settings.null_threshold or 0.0)
-        start, end = (0, 0) if abstains else (chosen.start, chosen.end)
-        unsaid = {"best_span": row["context"][chosen.start : chosen.end]} if abstains else {}
-        return {
-            "id": row["id"],
-            "prediction": row["context"][start:end],
-            "start": start,
-            "end": end,
-            "score": spans[0].score,
-            "null_gap": gap,
-            "no_answer_probability": _sigmoid(gap),
-            "no_answer": abstains,
-            **unsaid,
-        }
-
 
 def _placed(batch: Batch, name: str) -> torch.Tensor:
     """A token position of each window, moved by the padding that stands left of the window; -100 stays."""
     left = (batch["attention_mask"] != 0).int().argmax(dim=1)
     return batch[name] + left * (batch[name] >= 0)
-
-
-def _listed(context: str, spans: Sequence[Span]) -> list[dict[str, Any]]:
-    """The spans as JSON, best first, `probability` being the softmax of the scores of exactly these spans."""
-    weights = [math.exp(span.score - spans[0].score) for span in spans]
-    return [
-        {
-            "prediction": context[span.start : span.end],
-            "start": span.start,
-            "end": span.end,
-            "score": span.score,
-            "probability": weight / sum(weights),
-        }
-        for span, weight in zip(spans, weights, strict=True)
-    ]
-
-
-def _sigmoid(value: float) -> float:
-    return 1 / (1 + math.exp(-value)) if value >= 0 else 1 - 1 / (1 + math.exp(value))
