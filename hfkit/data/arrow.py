@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from hfkit.data.cache import entry
 from hfkit.data.features import Features, encoded
 from hfkit.data.mapped import Mapped
+from hfkit.data.numbers import column_of
 from hfkit.data.records import Record
 from hfkit.errors import DataError, ResourceError
 from hfkit.files import write_json
@@ -69,7 +70,7 @@ class SpooledRows(Sequence[Row]):
                 continue
             number = int(numbers[part[0]])
             inside = chosen[part] - (self._mapped.ends[number - 1] if number else 0)
-            yield from _parsed(self._mapped.batch(number).column(0).take(pa.array(inside)))
+            yield from _parsed(self._mapped.batch(number).column(0).take(column_of("row", inside.tolist())))
 
 
 def _parsed(texts: pa.Array) -> list[Row]:

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from hfkit.data.cache import entry
 from hfkit.data.mapped import Mapped
+from hfkit.data.numbers import column_of, list_lengths, numbers_in
 from hfkit.tasks.base import TOKENS, Feature, batched
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ class Features:
         done = 0
         for batch in self._mapped:
             part = slice(done, done := done + batch.num_rows)
-            self.rows[part] = batch.column("row").to_numpy()
-            self.lengths[part] = sum(map(_counts, token_columns(batch)))
+            self.rows[part] = numbers_in(batch.column("row"))
+            self.lengths[part] = sum(map(list_lengths, token_columns(batch)))
         self._mapped.release()
         if chosen is not None:
             self.rows, self.lengths = self.rows[chosen], self.lengths[chosen]
@@ -71,10 +72,6 @@ def token_columns(batch: pa.RecordBatch) -> list[pa.ListArray]:
     return [batch.column(name) for name in TOKENS if name in batch.schema.names]
 
 
-def _counts(column: pa.ListArray) -> np.ndarray:
-    return np.diff(column.offsets.to_numpy())
-
-
 def encoded(
     rows: Rows, task: Any, tokenizer: Any, *, on_progress: Callable[[int, int], None] | None = None
 ) -> Features:
@@ -95,16 +92,15 @@ def encoded(
 def _write_features(
     path: Path, features: Iterable[Feature], total: int, blocks: bool, on_progress: Callable[[int, int], None] | None
 ) -> None:
-    schema: pa.Schema | None = None
-    writer: Any = None
-    done = 0
+    schema, writer, done = pa.schema([]), None, 0
     with pa.OSFile(str(path), "wb") as sink:
         for chunk in batched(features, FEATURES_A_BATCH):
-            if schema is None:
-                schema = pa.schema([(name, _type(name, [f[name] for f in chunk])) for name in chunk[0]])
+            if writer is None:
+                columns = [column_of(name, [feature[name] for feature in chunk]) for name in chunk[0]]
+                schema = pa.schema([(name, column.type) for name, column in zip(chunk[0], columns, strict=True)])
                 writer = pa.ipc.new_file(sink, schema)
-            columns = [pa.array([feature[name] for feature in chunk], schema.field(name).type) for name in schema.names]
-            _refuse_nulls(schema.names, columns)
+            else:
+                columns = [column_of(at.name, [feature[at.name] for feature in chunk], at.type) for at in schema]
             writer.write_batch(pa.record_batch(columns, schema=schema))
             done += len(chunk)
             if on_progress:
@@ -112,25 +108,6 @@ def _write_features(
         if writer is None:
             writer = pa.ipc.new_file(sink, pa.schema([("row", pa.int64()), ("input_ids", pa.list_(pa.int32()))]))
         writer.close()
-
-
-def _refuse_nulls(names: Sequence[str], columns: Sequence[pa.Array]) -> None:
-    """Raise TypeError for a column that lacks a value: single rows are read without a look at what is null."""
-    for name, column in zip(names, columns, strict=True):
-        if column.null_count or (pa.types.is_list(column.type) and column.values.null_count):
-            raise TypeError(f"feature column '{name}' holds None; numbers and lists of numbers are allowed")
-
-
-def _type(name: str, values: Sequence[Any]) -> pa.DataType:
-    """int64 and float64 for numbers, lists of int32 or float64 for lists."""
-    found = pa.array(values).type
-    if pa.types.is_list(found) or pa.types.is_large_list(found):
-        return pa.list_(pa.float64() if pa.types.is_floating(found.value_type) else pa.int32())
-    if pa.types.is_floating(found):
-        return pa.float64()
-    if pa.types.is_integer(found) or pa.types.is_boolean(found):
-        return pa.int64()
-    raise TypeError(f"feature column '{name}' holds {found}; numbers and lists of numbers are allowed")
 
 
 def _features_key(rows: Rows, task: Any, tokenizer: Any) -> str:

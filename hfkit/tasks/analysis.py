@@ -27,18 +27,15 @@ def analysis(
     found: Measured,
     predictions: Sequence[Prediction],
     rows: Sequence[Row],
-    *,
-    columns: Sequence[str] = (),
-    sliced: bool = True,
+    values: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
     """Whatever of `slices`, `confusion`, `calibration`, `thresholds`, `coverage`, `mistakes` these rows allow.
 
-    `predictions` and `rows` are all, in the data's order; `columns` are the user's own to slice by;
-    without them, and not `sliced`, there are no slices.
+    `predictions` and `rows` are all, in the data's order; `values` are those of `slice_values`.
     """
     if task.blocks or not len(found):
         return {}
-    parts: dict[str, Any] = {"slices": slices(task, found, rows, columns, sliced=sliced) if sliced or columns else {}}
+    parts: dict[str, Any] = {"slices": slices(task, found, values)}
     classes = task.classes(found.columns, predictions[int(found.rows[0])])
     sure = found.columns.get("confidence")
     if classes is not None:
@@ -65,16 +62,16 @@ def analysis(
 
 
 def slices(
-    task: Task, found: Measured, rows: Sequence[Row], columns: Sequence[str] = (), *, sliced: bool = True
+    task: Task, found: Measured, values: Mapping[str, Sequence[str]]
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """{slice: {value: {"rows", "metrics", "ci95"}}} of the metrics that are means over rows; else of the headline.
 
-    What all rows have in common is no slice. Intervals are Wilson's at the effective number of rows.
+    `values` are those of `slice_values`. Intervals are Wilson's at the effective number of rows.
     """
     means = task.means(found.columns)
     return {
         name: {value: _part(task, found, means, inside) for value, inside in masks_of(held).items()}
-        for name, held in slice_values(task, found, rows, columns, sliced=sliced).items()
+        for name, held in values.items()
     }
 
 
@@ -83,8 +80,10 @@ def slice_values(
 ) -> dict[str, list[str]]:
     """{slice: the value of each measured row}, of the slices that every row has and that tell rows apart.
 
-    Not `sliced`: of `columns` alone.
+    `columns` are the user's own to slice by; not `sliced`: of these alone. Running text has none.
     """
+    if task.blocks:
+        return {}
     places = np.full(len(rows), -1)
     places[found.rows] = np.arange(len(found))
     held: dict[str, list[str]] = {}

@@ -138,7 +138,7 @@ def measuring(
         made = read_predictions(source.file)
         found_here = matched(kind(settings), made, rows, source.file, allow_missing=False, allow_order=False, keys=keys)
         held = (yield from found_here) if not found else without_events(found_here)  # which are about the rows
-        cut = slice_values(held.task, held.measured, held.rows, keys.slices) if not held.task.blocks else {}
+        cut = slice_values(held.task, held.measured, held.rows, keys.slices)
         used = held.task.settings.model_dump(mode="json")
         found[source.file] = Evaluated(name, used, rows.name, held.measured, cut)
     return found

@@ -85,7 +85,8 @@ def evaluate(
         yield from doubts(fitted, counted.columns)
         baselines = (yield from majority_baseline(fitted, counted.columns, rows.name)) if majority else {}
         predictions = PredictionLines(place / "predictions.jsonl")
-        fields = {**score_fields(scores), **analysis(fitted, counted, predictions, rows, columns=settings.slices)}
+        parts = slice_values(fitted, counted, rows, settings.slices)
+        fields = {**score_fields(scores), **analysis(fitted, counted, predictions, rows, parts)}
         unscored = scores.unscored
         if unscored:
             yield warning(f"{unscored:,} of {len(predictions):,} rows have no gold and are not scored")
@@ -103,7 +104,6 @@ def evaluate(
             "output": str(folder),
         }
         used = fitted.settings.model_dump(mode="json")
-        parts = {} if fitted.blocks else slice_values(fitted, counted, rows, settings.slices)
         write_json(place / "metrics.json", {**result, "settings": used})
         write_columns(place, Evaluated(task_name, used, rows.name, counted, parts))
         write_rejected(place / REJECTED, rows)

@@ -17,7 +17,7 @@ from hfkit.events import Event, note, resolved, warning
 from hfkit.recipe.keys import Data
 from hfkit.recipe.load import SCORING, check_override_sections, override_settings, section_from_overrides
 from hfkit.tasks import task_class
-from hfkit.tasks.analysis import analysis
+from hfkit.tasks.analysis import analysis, slice_values
 from hfkit.tasks.base import Prediction, Row, Task
 from hfkit.tasks.lm.last_word import split_last_word
 from hfkit.tasks.scoring import Measured, measured, score_columns, score_fields
@@ -93,7 +93,8 @@ class Matched:
     labels: dict[str, Any] = field(default_factory=dict)  # how the labels of data and predictions were read
 
     def analysis(self, columns: Sequence[str], *, sliced: bool) -> dict[str, Any]:
-        return analysis(self.task, self.measured, self.predictions, self.rows, columns=columns, sliced=sliced)
+        values = slice_values(self.task, self.measured, self.rows, columns, sliced=sliced)
+        return analysis(self.task, self.measured, self.predictions, self.rows, values)
 
 
 def matched(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hfkit.tasks import task_class
-from hfkit.tasks.analysis import analysis, one_half, slices
+from hfkit.tasks.analysis import analysis, one_half, slice_values, slices
 from hfkit.tasks.scoring import measured, score_columns
 from hfkit.tasks.slicing import classify_slices, nli_slices, qa_slices, question_word, words
 
@@ -54,7 +54,7 @@ def test_slices_add_up_and_have_intervals() -> None:
     nli = task("nli")
     found = measured(nli, made, rows)
     whole = nli.reduce(found.columns)["accuracy"]
-    parts = slices(nli, found, rows, ["genre"])
+    parts = slices(nli, found, slice_values(nli, found, rows, ["genre"]))
     assert set(parts) == {"hypothesis words in premise", "negation in hypothesis", "hypothesis words", "genre"}
     for name, values in parts.items():
         assert sum(part["rows"] for part in values.values()) == 60, name
@@ -63,14 +63,14 @@ def test_slices_add_up_and_have_intervals() -> None:
         for part in values.values():
             low, high = part["ci95"]["accuracy"]
             assert low < part["metrics"]["accuracy"] < high
-    assert slices(nli, found, rows, ["nothing"])["nothing"][""]["rows"] == 60
+    assert slices(nli, found, slice_values(nli, found, rows, ["nothing"]))["nothing"][""]["rows"] == 60
 
 
 def test_confusion_calibration_and_the_surest_mistake() -> None:
     made, rows = pairs()
     nli = task("nli")
     found = measured(nli, made, rows)
-    parts = analysis(nli, found, made, rows)
+    parts = analysis(nli, found, made, rows, slice_values(nli, found, rows))
     counts = np.array(parts["confusion"]["counts"])
     assert parts["confusion"]["labels"] == ["entailment", "neutral", "contradiction"] and counts.sum() == 60
     assert 100 * np.trace(counts) / 60 == pytest.approx(nli.reduce(found.columns)["accuracy"])
@@ -101,12 +101,13 @@ def test_labels_only_give_no_calibration_and_numbers_no_confusion() -> None:
     made, rows = pairs(30)
     bare = [{"id": item["id"], "prediction": item["prediction"]} for item in made]
     nli = task("nli")
-    parts = analysis(nli, measured(nli, bare, rows), bare, rows)
+    parts = analysis(nli, measured(nli, bare, rows), bare, rows, {})
     assert "confusion" in parts and "calibration" not in parts and "mistakes" not in parts
     numbers = task("classify", target="regression", labels=["value"])
     texts = [{"id": str(n), "text": "word " * (n % 20), "label": float(n % 5)} for n in range(40)]
     said = [{"id": str(n), "prediction": float(n % 4)} for n in range(40)]
-    parts = analysis(numbers, measured(numbers, said, texts), said, texts)
+    found = measured(numbers, said, texts)
+    parts = analysis(numbers, found, said, texts, slice_values(numbers, found, texts))
     assert set(parts) == {"slices"} and "rmse" in next(iter(parts["slices"]["words"].values()))["metrics"]
 
 
@@ -120,7 +121,7 @@ def test_questions_are_ordered_by_how_sure_the_model_is() -> None:
         {"id": str(n), "prediction": "Ada" if n > 3 else "sleeps", "null_gap": -float(n), "no_answer": False}
         for n in range(10)
     ]
-    parts = analysis(qa, measured(qa, made, rows), made, rows)
+    parts = analysis(qa, measured(qa, made, rows), made, rows, {})
     table = {row["coverage"]: row["score"] for row in parts["coverage"]["table"]}
     assert table[100] == pytest.approx(0.6) and table[60] == 1.0 and table[50] == 1.0
     assert parts["mistakes"][0]["id"] == "3" and parts["mistakes"][0]["gold"] == ["Ada"]

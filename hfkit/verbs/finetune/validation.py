@@ -137,7 +137,7 @@ class Validation:
         """What `hfkit compare` needs of the evaluation."""
         ready = self.ready
         task, rows, columns = ready.task, ready.validation_rows, ready.recipe.data.slices
-        parts = {} if task.blocks else slice_values(task, found, rows, columns)
+        parts = slice_values(task, found, rows, columns)
         return Evaluated(ready.recipe.task, task.settings.model_dump(mode="json"), rows.name, found, parts)
 
     def _is_better(self, metrics: dict[str, float]) -> bool:
