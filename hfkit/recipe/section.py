@@ -14,6 +14,8 @@ class Section(BaseModel):
 
     # keys that ask for more to be written this once: a saved model does not carry them on
     on_request: ClassVar[frozenset[str]] = frozenset()
+    # of a task: the keys that act where answers which were given before are scored; None: any may
+    of_scoring: ClassVar[frozenset[str] | None] = None
 
     model_config = ConfigDict(
         frozen=True,

@@ -14,7 +14,7 @@ from hfkit.data.validators import scoring_columns
 from hfkit.errors import DataError, UsageError
 from hfkit.events import Event, note
 from hfkit.recipe.keys import Data
-from hfkit.recipe.load import SCORING, check_override_sections, override_settings, section_from_overrides
+from hfkit.recipe.overrides import check_scoring_keys, override_settings, section_from_overrides
 from hfkit.run import shown_path
 from hfkit.tasks import TASKS, task_class
 from hfkit.tasks.analysis import slice_values
@@ -122,7 +122,7 @@ def measuring(
     """Every file measured on `data`. Keys go before what the evaluations were made with."""
     name, stored = task_and_settings(sources, task)
     kind = task_class(name)
-    check_override_sections(overrides, (kind.name, "data", *SCORING))
+    check_scoring_keys(overrides, kind.name, kind.Settings)
     known = {key: value for key, value in stored.items() if key in kind.Settings.model_fields}
     settings = override_settings(kind.Settings(**known), kind.name, overrides)
     keys = section_from_overrides(Data, "data", overrides, task=kind.name)

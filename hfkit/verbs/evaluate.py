@@ -15,7 +15,7 @@ from hfkit.errors import DataError, UsageError
 from hfkit.events import Event, note, warning
 from hfkit.files import atomic_folder, remove_folder, write_json
 from hfkit.models import Checkpoint
-from hfkit.recipe.load import SCORING
+from hfkit.recipe.overrides import SCORING
 from hfkit.run import probe_writable, runs_folder, shown_path, slug
 from hfkit.tasks.analysis import analysis, slice_values
 from hfkit.tasks.scoring import measured, score_columns, score_fields

@@ -15,7 +15,7 @@ from hfkit.data.validators import duplicate_ids, rows_text, scoring_columns
 from hfkit.errors import DataError
 from hfkit.events import Event, note, resolved, warning
 from hfkit.recipe.keys import Data
-from hfkit.recipe.load import SCORING, check_override_sections, override_settings, section_from_overrides
+from hfkit.recipe.overrides import check_scoring_keys, override_settings, section_from_overrides
 from hfkit.tasks import task_class
 from hfkit.tasks.analysis import analysis, slice_values
 from hfkit.tasks.base import Prediction, Row, Task
@@ -49,7 +49,7 @@ def score(
     """
     started = time.time()
     kind = task_class(task)
-    check_override_sections(overrides, (kind.name, "data", *SCORING))
+    check_scoring_keys(overrides, kind.name, kind.Settings)
     settings = override_settings(kind.Settings(), kind.name, overrides)
     keys = section_from_overrides(Data, "data", overrides, task=kind.name)
     made = read_predictions(predictions, numbered=allow_order)

@@ -11,7 +11,8 @@ from hfkit.data import load
 from hfkit.errors import ModelError, UsageError
 from hfkit.models import Checkpoint, find
 from hfkit.recipe.keys import MODEL_KEYS, Data, Train
-from hfkit.recipe.load import build, check_override_sections, override_settings, section_from_overrides, split_override
+from hfkit.recipe.load import build
+from hfkit.recipe.overrides import check_override_sections, override_settings, section_from_overrides, split_override
 from hfkit.tasks import suited, task_class
 from hfkit.tasks.base import Task
 

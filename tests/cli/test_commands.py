@@ -172,7 +172,7 @@ def test_flags_of_finetune_are_recipe_keys(monkeypatch):
 
 
 def test_values_of_flags_survive_yaml():
-    from hfkit.recipe.load import split_override
+    from hfkit.recipe.overrides import split_override
 
     texts = ["null", "1e3", "yes", "a: b", "#x", "模型", '"q"', "C:\\new", "- a"]
     for text in texts:

@@ -12,15 +12,10 @@ import pytest
 from hfkit.errors import UsageError
 from hfkit.recipe import Data, Generate, Recipe, Scratch, Train
 from hfkit.recipe.describe import describe
-from hfkit.recipe.load import (
-    as_dict,
-    as_known,
-    build,
+from hfkit.recipe.load import as_dict, as_known, build, differences, dump, identity, load
+from hfkit.recipe.overrides import (
     check_override_sections,
-    differences,
-    dump,
-    identity,
-    load,
+    check_scoring_keys,
     override_settings,
     section_from_overrides,
     split_override,
@@ -207,6 +202,29 @@ def test_keys_that_a_command_does_not_use_are_refused() -> None:
     for override in ("train.lr=1", "data.folds=3", "data.train=a.json", "dropout=0.1"):
         with pytest.raises(UsageError, match=r"has no effect on this command"):
             check_override_sections([override], ("qa", "data"))
+
+
+@pytest.mark.parametrize(
+    ("task", "acting", "idle"),
+    [
+        ("qa", ["qa.scorer=cmrc", "qa.null_threshold=1"], ["qa.length_penalty=0.1", "qa.answer_by=score"]),
+        ("qa-generation", ["qa-generation.scorer=cmrc"], ["qa-generation.stride=3"]),
+        ("nli", ["nli.labels.0=entailment", "nli.hypothesis_only=true"], ["nli.max_length=99"]),
+        ("classify", ["classify.target=multi"], ["classify.max_length=99"]),
+        ("seq2seq", [], ["seq2seq.max_target_length=9"]),
+        ("lm", ["lm.objective=masked", "lm.block_size=99"], []),
+    ],
+)
+def test_keys_that_do_nothing_to_answers_given_before_are_refused(
+    task: str, acting: list[str], idle: list[str]
+) -> None:
+    kind = task_class(task)
+    assert kind.Settings.of_scoring is None or kind.Settings.of_scoring <= set(kind.Settings.model_fields)
+    check_scoring_keys([*acting, "data.limit=5", "data.group=title"], task, kind.Settings)
+    for word in idle:
+        with pytest.raises(UsageError, match="acts where a model answers") as caught:
+            check_scoring_keys([word], task, kind.Settings)
+        assert "hfkit eval" in str(caught.value.hint)
 
 
 def test_settings_of_a_saved_model_are_overridden() -> None:

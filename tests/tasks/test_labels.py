@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from hfkit.errors import DataError, ModelError
-from hfkit.recipe.load import split_override
+from hfkit.recipe.overrides import split_override
 from hfkit.tasks.labels import (
     THREE_WAY,
     in_order,

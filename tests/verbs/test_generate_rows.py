@@ -13,7 +13,7 @@ from tokenizers.processors import TemplateProcessing
 
 from hfkit.errors import DataError, ResourceError, UsageError
 from hfkit.recipe.keys import Generate
-from hfkit.recipe.load import split_override
+from hfkit.recipe.overrides import split_override
 from hfkit.verbs.generate import generate
 from hfkit.verbs.generate.context import encode, fitted
 from hfkit.verbs.generate.output import Output

@@ -11,7 +11,7 @@ import pytest
 import tiny_encoder_decoders as tiny
 
 from hfkit.errors import UsageError
-from hfkit.recipe.load import split_override
+from hfkit.recipe.overrides import split_override
 from hfkit.verbs.generate import generate
 
 SOURCE = "the small river"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -12,6 +12,8 @@ from hfkit.tasks.labels import label_text
 
 class ClassifySettings(Section):
     """The keys of `classify:`."""
+
+    of_scoring: ClassVar[frozenset[str] | None] = frozenset({"labels", "target"})
 
     max_length: Auto | Annotated[int, Field(ge=8)] = key("auto", "tokens of a row; auto: 99th percentile of training")
     labels: list[str] | None = key(None, "the labels in the head's order; null: integers ascending, else by code point")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -13,6 +13,8 @@ from hfkit.tasks import labels as names
 
 class NLISettings(Section):
     """The keys of `nli:`."""
+
+    of_scoring: ClassVar[frozenset[str] | None] = frozenset({"labels", "model_labels", "classes", "hypothesis_only"})
 
     max_length: Auto | Annotated[int, Field(ge=8)] = key("auto", "tokens of a pair; auto: 99th percentile of training")
     labels: dict[str, str | None] | None = key(None, "class of each data label, e.g. {0: entailment}; null: by meaning")

@@ -13,6 +13,7 @@ class QASettings(Section):
     """The `qa:` section of a recipe."""
 
     on_request: ClassVar[frozenset[str]] = frozenset({"keep_characters"})
+    of_scoring: ClassVar[frozenset[str] | None] = frozenset({"scorer", "null_threshold"})
 
     max_length: PositiveInt = key(384, "tokens of a window: question, part of the context, special tokens")
     stride: int = key(128, "tokens that neighbouring windows share", ge=0)

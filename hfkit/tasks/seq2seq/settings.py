@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
@@ -13,6 +13,8 @@ Tokens = Annotated[int, Field(ge=2)]
 
 class Seq2SeqSettings(Section):
     """The `seq2seq:` section of a recipe."""
+
+    of_scoring: ClassVar[frozenset[str] | None] = frozenset()
 
     max_source_length: Auto | Tokens = key(
         "auto", "tokens of a source, the rest is cut; auto: the 99th percentile of training, within the positions"
@@ -28,6 +30,8 @@ class Seq2SeqSettings(Section):
 
 class QAGenerationSettings(Section):
     """The `qa-generation:` section of a recipe."""
+
+    of_scoring: ClassVar[frozenset[str] | None] = frozenset({"scorer"})
 
     template: str = key(
         "question: {question} context: {context}", "the source; it begins with the question and ends with the context"

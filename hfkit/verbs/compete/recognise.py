@@ -13,7 +13,8 @@ from hfkit.errors import HfkitError, UsageError
 from hfkit.models import find
 from hfkit.recipe import Data, Recipe
 from hfkit.recipe.keys import MODEL_KEYS
-from hfkit.recipe.load import build, section_from_overrides, split_override
+from hfkit.recipe.load import build
+from hfkit.recipe.overrides import section_from_overrides, split_override
 from hfkit.recipe.yaml import parse
 from hfkit.tasks import task_class
 from hfkit.tasks.base import LOWER_IS_BETTER

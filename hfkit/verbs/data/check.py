@@ -20,7 +20,7 @@ from hfkit.data.validators import answer_places, overlap, rows_text
 from hfkit.errors import DataError
 from hfkit.events import Event, note
 from hfkit.recipe.keys import MODEL_KEYS, Data
-from hfkit.recipe.load import check_override_sections, override_settings, section_from_overrides, split_override
+from hfkit.recipe.overrides import check_override_sections, override_settings, section_from_overrides, split_override
 from hfkit.tasks import task_class
 from hfkit.tasks.base import Task
 from hfkit.tasks.targets import are_amounts

@@ -10,7 +10,8 @@ from hfkit.errors import DataError, ModelError
 from hfkit.models import load_config, load_tokenizer, locate
 from hfkit.models.intake import check_tokenizer
 from hfkit.recipe.keys import MODEL_KEYS
-from hfkit.recipe.load import LENGTHS, build, override_settings
+from hfkit.recipe.load import build
+from hfkit.recipe.overrides import LENGTHS, override_settings
 from hfkit.tasks import suited
 from hfkit.tasks.base import Resolution, Row, Task
 from hfkit.verbs.trained import saved_settings

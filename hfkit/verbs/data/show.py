@@ -12,7 +12,7 @@ from hfkit.data import describe, load
 from hfkit.errors import DataError, UsageError
 from hfkit.events import Event, note, resolved
 from hfkit.recipe.keys import MODEL_KEYS, Data
-from hfkit.recipe.load import check_override_sections, section_from_overrides
+from hfkit.recipe.overrides import check_override_sections, section_from_overrides
 from hfkit.tasks import task_class
 from hfkit.tasks.base import Feature, Row, Task
 from hfkit.verbs.data.reading import Reader, fitted, length_of, reader_of, sound_rows, text_columns, unknown_id

@@ -18,7 +18,7 @@ from hfkit.files import write_json
 from hfkit.machine import start_facts
 from hfkit.models.ensemble import FILE, described
 from hfkit.recipe.keys import Data
-from hfkit.recipe.load import section_from_overrides
+from hfkit.recipe.overrides import section_from_overrides
 from hfkit.run import Run, shown_path
 from hfkit.tasks.base import example_fields
 from hfkit.verbs.ensemble.fitting import Fitted, fitted, verdict

@@ -18,7 +18,7 @@ from hfkit.events import Event, note, warning
 from hfkit.files import sha256_of
 from hfkit.recipe import Recipe
 from hfkit.recipe.keys import Data
-from hfkit.recipe.load import READING
+from hfkit.recipe.overrides import READING
 from hfkit.tasks.base import Task
 from hfkit.tasks.labels import label_text
 from hfkit.verbs.prepare import features_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfkit.errors import UsageError
 from hfkit.recipe.keys import Generate
-from hfkit.recipe.load import override_settings
+from hfkit.recipe.overrides import override_settings
 from hfkit.tasks import task_class
 from hfkit.tasks.base import Head, Task
 from hfkit.verbs.generate.context import Encoded, encode

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from hfkit.engine.processes.world import several
 from hfkit.events import Event, note, progress, resolved
 from hfkit.recipe.keys import MODEL_KEYS, Generate, Recipe
-from hfkit.recipe.load import build, check_override_sections, override_settings
+from hfkit.recipe.load import build
+from hfkit.recipe.overrides import check_override_sections, override_settings
 from hfkit.tasks.seq2seq.settings import Seq2SeqSettings
 from hfkit.verbs.generate.prompts import Prompts
 from hfkit.verbs.generate.reader import SOURCE_KEYS, Reader, parted

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from hfkit.errors import HfkitError, UsageError
 from hfkit.events import Event, note, resolved, warning
 from hfkit.recipe.keys import Generate
-from hfkit.recipe.load import override_settings
+from hfkit.recipe.overrides import override_settings
 from hfkit.stopping import conversing, interrupted
 from hfkit.verbs.generate.chat import Chat
 from hfkit.verbs.generate.context import Encoded

@@ -15,7 +15,8 @@ from hfkit.errors import UsageError
 from hfkit.events import Event, note, warning
 from hfkit.files import cannot_write, write_text
 from hfkit.recipe.keys import Data
-from hfkit.recipe.load import build, section_from_overrides, split_override
+from hfkit.recipe.load import build
+from hfkit.recipe.overrides import section_from_overrides, split_override
 from hfkit.recipe.shipped import SUFFIXES
 from hfkit.recipe.yaml import parse
 from hfkit.verbs.init.draft import Draft, draft

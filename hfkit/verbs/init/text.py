@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hfkit.recipe.load import LENGTHS, split_override
+from hfkit.recipe.overrides import LENGTHS, split_override
 from hfkit.recipe.yaml import parse
 from hfkit.tasks import TASKS, task_class
 

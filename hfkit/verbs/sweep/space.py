@@ -10,7 +10,8 @@ from typing import Any
 
 from hfkit.errors import UsageError
 from hfkit.recipe import Recipe
-from hfkit.recipe.load import as_dict, build, flat, own_key, split_override, two_spellings
+from hfkit.recipe.load import as_dict, build, flat
+from hfkit.recipe.overrides import own_key, split_override, two_spellings
 from hfkit.tasks import task_class
 
 PAIRS = ("data.train", "data.validation")  # here a comma joins two files, line by line
