@@ -41,15 +41,23 @@ def machine() -> dict[str, Any]:
     return {"system": platform.platform(), "processor": platform.processor() or platform.machine(), "cpus": cpus()}
 
 
-def cpus() -> int:
-    """CPU cores this process may use: the smaller of affinity and cgroup limit."""
+def cpus(root: Path = Path("/")) -> int:
+    """CPU cores this process may use: by its affinity and by every control group it is in, of either version.
+
+    `root` is where proc and sys are found.
+    """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limit = Path("/sys/fs/cgroup/cpu.max")
+    shares = [share for folder in _groups("cpu", root) if (share := _cores(folder)) is not None]
+    return max(1, min([count, *map(round, shares)]))
+
+
+def _cores(folder: Path) -> float | None:
+    """The cores that a control group may use, a fraction too; None where it has no limit."""
     try:
-        quota, period = limit.read_text(encoding="ascii").split()[:2]
+        quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()[:2]
     except (OSError, ValueError):
-        return count
-    return count if quota == "max" else max(1, min(count, round(int(quota) / int(period))))
+        quota, period = str(_number(folder / "cpu.cfs_quota_us")), str(_number(folder / "cpu.cfs_period_us"))
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() and int(period) else None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a machine says of its memory, under control groups of both versions."""
+"""What a machine says of its memory and its cores, under control groups of both versions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hfkit.machine import Memory, memory
+from hfkit.machine import Memory, cpus, memory
 
 MEMINFO = "MemTotal: 16000000 kB\nMemFree: 1 kB\nMemAvailable: 12000000 kB\nHugePages_Total: 0\n"
 
@@ -51,6 +51,42 @@ def test_version_1_and_its_way_of_saying_no_limit(root: Path) -> None:
     assert memory(root) == Memory(2 * 10**9, 10**9)
 
 
+@pytest.fixture
+def eight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that may run on eight cores."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)), raising=False)
+
+
+@pytest.mark.usefixtures("eight")
+def test_cores_without_a_quota_are_those_of_the_affinity(root: Path) -> None:
+    assert cpus(root) == 8
+    write(root, "proc/self/cgroup", "0::/")
+    write(root, "sys/fs/cgroup/cpu.max", "max 100000")
+    assert cpus(root) == 8
+
+
+@pytest.mark.usefixtures("eight")
+@pytest.mark.parametrize(("quota", "cores"), [("300000 100000", 3), ("50000 100000", 1), ("99000000 100000", 8)])
+def test_the_narrowest_quota_of_version_2(root: Path, quota: str, cores: int) -> None:
+    write(root, "proc/self/cgroup", "0::/slice/job/step")
+    write(root, "sys/fs/cgroup/slice/job/step/cpu.max", "max 100000")
+    write(root, "sys/fs/cgroup/slice/job/cpu.max", quota)
+    write(root, "sys/fs/cgroup/slice/cpu.max", "600000 100000")
+    assert cpus(root) == min(cores, 6)
+
+
+@pytest.mark.usefixtures("eight")
+def test_the_quota_of_version_1(root: Path) -> None:
+    write(root, "proc/self/cgroup", "4:memory:/box\n3:cpu,cpuacct:/box/one")
+    write(root, "sys/fs/cgroup/cpu/box/one/cpu.cfs_quota_us", -1)
+    write(root, "sys/fs/cgroup/cpu/box/one/cpu.cfs_period_us", 100000)
+    assert cpus(root) == 8
+    write(root, "sys/fs/cgroup/cpu/box/cpu.cfs_quota_us", 200000)
+    write(root, "sys/fs/cgroup/cpu/box/cpu.cfs_period_us", 100000)
+    assert cpus(root) == 2
+
+
 def test_here() -> None:
+    assert cpus() >= 1
     found = memory()
     assert found is None or 0 < found.free <= found.total

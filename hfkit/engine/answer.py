@@ -22,6 +22,7 @@ from hfkit.engine.packing import plain
 from hfkit.engine.plan import answer_batches
 from hfkit.engine.processes.place import Place
 from hfkit.engine.threads import answering_threads
+from hfkit.engine.transfer import to_device, to_host
 from hfkit.stopping import Left
 from hfkit.tasks.base import Feature, Prediction, Row, Task
 
@@ -174,8 +175,8 @@ def _read(
 
 def _pass(model: torch.nn.Module, task: Task, features: Sequence[Feature], place: Place, pad_id: int) -> Arrays:
     """What `task.read` keeps of one batch."""
-    batch = {name: values.to(place.device) for name, values in collate(features, pad_id).items()}
-    return {name: _plain(values).cpu().numpy() for name, values in task.read(forward(model, batch), batch).items()}
+    batch = to_device(collate(features, pad_id), place.device)
+    return to_host(task.read(forward(model, batch), batch))
 
 
 def merged(task: Task, rows: Sequence[Row], features: Features, reads: Reads) -> Iterator[Prediction]:
@@ -254,8 +255,3 @@ class _Store:
             unread = self.first + int(np.argmin(self.seen))
             raise RuntimeError(f"{int((~self.seen).sum())} features were not read, first {unread}")
         return self.arrays
-
-
-def _plain(values: torch.Tensor) -> torch.Tensor:
-    """numpy has no bfloat16; float64 stays."""
-    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values

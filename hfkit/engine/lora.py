@@ -87,9 +87,11 @@ def _chosen(model: Any, targets: Sequence[str] | None, frozen_layers: int) -> li
         linear = [name for name in linear if frozen_layers < stack.depth(name) <= len(stack.layers)]
     known = sorted({name.rsplit(".", 1)[-1] for name in linear})
     unfit = [target for target in targets or () if not any(_fits(name, target) for name in linear)]
-    if unfit or not linear:
-        wrong = f"no linear layer is called {', '.join(unfit)}" if unfit else "no layer is left that could be adapted"
-        raise UsageError(f"lora.targets: {wrong}", f"there are {', '.join(known)}" if known else "freeze fewer layers")
+    if not linear:
+        why = f"train.freeze_layers={frozen_layers} leaves" if frozen_layers else "lora.rank: before the head there is"
+        raise UsageError(f"{why} no layer that could have an adapter", "freeze fewer layers, or leave lora.rank out")
+    if unfit:
+        raise UsageError(f"lora.targets: no linear layer is called {', '.join(unfit)}", f"there are {', '.join(known)}")
     return [name for name in linear if targets is None or any(_fits(name, target) for target in targets)]
 
 

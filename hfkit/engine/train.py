@@ -28,11 +28,12 @@ from hfkit.engine.outcomes import CALMER, Outcomes, StepDone
 from hfkit.engine.packing import Packed, plain
 from hfkit.engine.parts import leaves_unused
 from hfkit.engine.perturb import perturbation
-from hfkit.engine.plan import Drawn, micro_batches, share_of
+from hfkit.engine.plan import Drawn, packed_batches, padded_batches, padding_share, share_of
 from hfkit.engine.processes.place import Place
 from hfkit.engine.regional import eager
 from hfkit.engine.shard import local
 from hfkit.engine.threads import training_threads
+from hfkit.engine.transfer import to_device
 from hfkit.errors import DivergenceError, ResourceError
 from hfkit.recipe.keys import Tricks
 from hfkit.tasks.base import Feature, Task
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 
 NO_TRICKS = Tricks()
+# What a pass costs besides its tokens, in tokens: each walks over all gradients, and starts each kernel of a GPU.
+PASS_TOKENS = {"cpu": 128, "cuda": 4096}
+PADDING_STEPS = 50  # looked at for the plan
 
 
 class Training:
@@ -72,7 +76,7 @@ class Training:
             place.accelerator.ddp_handler.find_unused_parameters = leaves_unused(
                 model.to(place.device),
                 task,
-                {k: v.to(place.device) for k, v in collate(seen(task, features, [0], seed, 0), pad_id).items()},
+                to_device(collate(seen(task, features, [0], seed, 0), pad_id), place.device),
             )
         size = 1 if alone else training_threads(model, place, batch_size)
         twins = [twin(model) for _ in range(size - 1)]
@@ -128,8 +132,14 @@ class Training:
         self._crew, self.narrowed = None, True  # with the crew go the gradients of its twins
 
     def accumulation(self) -> int:
-        """Micro-batches of a full step on each process."""
+        """Micro-batches of a full step on each process, at least: padded ones are made smaller where that pads less."""
         return -(-self.batch_size // (self.micro_batch_size * self.place.world.size))
+
+    def padding(self) -> float:
+        """The share of padding among the tokens of the first steps, 0 to 1; 0 where rows are packed."""
+        steps = range(min(PADDING_STEPS, self.schedule.steps))
+        parts = [] if self._packed else [part for step in steps for part in self._cut(self._drawn.examples(step))]
+        return padding_share(parts, self.features.lengths)
 
     @property
     def compiled(self) -> bool:
@@ -201,7 +211,7 @@ class Training:
 
         Raises ResourceError when that is how it was.
         """
-        size = -(-len(indices) // -(-len(indices) // self.micro_batch_size))  # as plan.micro_batches cuts
+        size = max(map(len, self._cut(indices)))
         each = f" on each of {self.threads} threads" if self.threads > 1 else ""
         where = f"step {step + 1}: out of memory with {size} example{'s' if size > 1 else ''} at a time{each}"
         longest = int(self.features.lengths[indices].max())
@@ -226,7 +236,7 @@ class Training:
         return f"{where}; repeated {now}, which stays (steps are of {self.batch_size})"
 
     def _pass(self, step: int, indices: np.ndarray, *, ask: bool) -> torch.Tensor:
-        parts = micro_batches(indices, self.features.lengths, self.micro_batch_size, by_length=not self._packed)
+        parts = self._cut(indices)
         taken = (
             (i, seen(self.task, self.features, part.tolist(), self.seed, step), weight, last)
             for i, part, weight, last in share_of(parts, self.place.world.rank, self.place.world.size)
@@ -245,6 +255,13 @@ class Training:
             sums[:2] += share
         return sums
 
+    def _cut(self, indices: np.ndarray) -> list[np.ndarray]:
+        """The micro-batches of a step, over all processes."""
+        lengths, size = self.features.lengths, self.micro_batch_size
+        if self._packed:
+            return packed_batches(indices, lengths, size)
+        return padded_batches(indices, lengths, size, PASS_TOKENS.get(self.place.device.type, PASS_TOKENS["cpu"]))
+
     def _micro_batch(
         self, model: torch.nn.Module, step: int, index: int, features: list[Feature], weight: float, last: bool
     ) -> torch.Tensor:
@@ -252,7 +269,7 @@ class Training:
         if model is self.model:
             self.pulse()
         model.train()
-        batch = {k: v.to(self.place.device, non_blocking=True) for k, v in collate(features, self.pad_id).items()}
+        batch = to_device(collate(features, self.pad_id), self.place.device)
         with nullcontext() if last else self._no_sync():
             draw = self.seed, step, index
             loss, count = loss_of(self.task, model, batch, draw, r_drop=self.tricks.r_drop)

@@ -98,7 +98,9 @@ class Lora(Section):
     rank: PositiveInt | None = key(None, "rank of the adapters, 8 to 64 are usual; null: all weights train")
     alpha: Auto | PositiveFloat = key("auto", "adapters are scaled by alpha / rank; auto: twice the rank")
     dropout: float = key(0.0, "dropout of what goes into the adapters", ge=0, lt=1)
-    targets: Auto | list[str] = key("auto", "names of the adapted linear layers, e.g. [query, value]; auto: all")
+    targets: Auto | Annotated[list[str], Field(min_length=1)] = key(
+        "auto", "names of the adapted linear layers, e.g. [query, value]; auto: all"
+    )
 
 
 class Tricks(Section):

@@ -40,14 +40,14 @@ def shares(world: int) -> list[list[int]]:
     """The examples of each step over all processes of a world, with their weights."""
     import numpy as np
 
-    from hfkit.engine.plan import Drawn, micro_batches, share_of
+    from hfkit.engine.plan import Drawn, packed_batches, share_of
 
     lengths = np.arange(61) % 9 + 3
     drawn, found = Drawn(len(lengths), 8, 42), []
     for step in range(STEPS):
         rows: list[int] = []
         for rank in range(world):
-            parts = micro_batches(drawn.examples(step), lengths, 4)
+            parts = packed_batches(drawn.examples(step), lengths, 4)
             rows += [int(i) for _, part, weight, _ in share_of(parts, rank, world) if weight for i in part]
         found.append(sorted(rows))
     return found

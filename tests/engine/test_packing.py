@@ -23,7 +23,7 @@ from hfkit.engine.cpu.masks import keep_mask
 from hfkit.engine.cpu.projection import Projection, fuse
 from hfkit.engine.forward import forward
 from hfkit.engine.packing import Packed, packed, plain
-from hfkit.engine.plan import micro_batches
+from hfkit.engine.plan import packed_batches
 from hfkit.engine.processes.place import take_place
 from hfkit.models import VERIFIED, find, load_model, save_model
 from hfkit.models.families import PACKED
@@ -413,7 +413,7 @@ def test_packed_rows_hold_real_tokens_only(checkpoints: Any, place: Any) -> None
     hook = plain(model).bert.encoder.layer[0].register_forward_pre_hook(
         lambda _, inputs: seen.append(inputs[0].shape[0] * inputs[0].shape[1])
     )  # fmt: skip
-    parts = micro_batches(rng.permutation(64), lengths, 9, by_length=False)
+    parts = packed_batches(rng.permutation(64), lengths, 9)
     with torch.no_grad():
         for part in parts:
             forward(model, collate([features[i] for i in part], 0))

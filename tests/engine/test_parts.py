@@ -184,7 +184,7 @@ def test_targets_and_frozen_layers_choose(load: Load) -> None:
     with pytest.raises(UsageError, match="called queri") as caught:
         add_adapters(load("bert"), rank=2, alpha=4.0, dropout=0.0, targets=["queri"])
     assert "query" in str(caught.value.hint)
-    with pytest.raises(UsageError, match="no layer is left"):
+    with pytest.raises(UsageError, match="freeze_layers=2 leaves no layer"):
         add_adapters(load("bert"), rank=2, alpha=4.0, dropout=0.0, targets=None, frozen_layers=2)
 
 

@@ -45,14 +45,13 @@ def plan_items(fit: Fit) -> dict[str, str]:
 
 def batches_text(training: Training) -> str:
     """How a step is cut, and whether there is padding in it."""
-    form = "packed, without padding" if isinstance(training.bare, Packed) else "padded"
     count, size = training.accumulation(), min(training.micro_batch_size, training.batch_size)
     devices = f" on each of {training.place.world.size} devices" if training.place.world.size > 1 else ""
-    return (
-        f"{count} x {size} examples a step{devices}, {form}"
-        if count > 1
-        else f"{size} examples a step{devices}, {form}"
-    )
+    if isinstance(training.bare, Packed):
+        cut = f"{count} x {size} examples" if count > 1 else f"{size} examples"
+        return f"{cut} a step{devices}, packed, without padding"
+    cut = f"{training.batch_size} examples a step, at most {size} at once{devices}"
+    return f"{cut}, of similar length, padded: {training.padding():.0%} of the tokens"
 
 
 def result_of(fit: Fit, run: Run) -> dict[str, Any]:
