@@ -9,7 +9,7 @@ import tiny_models as tiny
 import torch
 from torch import nn
 
-from hfkit.engine.optimize import Schedule, auto_lr, parameter_groups, scale_and_clip, warmup_steps
+from hfkit.engine.optimize import Schedule, auto_lr, build_optimizer, parameter_groups, scale_and_clip, warmup_steps
 from hfkit.engine.precision import auto_precision
 
 
@@ -55,6 +55,10 @@ def test_modernbert() -> None:
     decayed, plain = groups("modernbert", "AutoModelForSequenceClassification")
     assert [name for name in plain if "norm" in name]
     assert not [name for name in decayed if "norm" in name or name.endswith("bias")]
+
+
+def test_the_optimizer_is_one_kernel() -> None:
+    assert build_optimizer(nn.Linear(2, 2), 1e-3, 0.01).defaults["fused"] is not torch.backends.mps.is_available()
 
 
 def test_frozen_parameters_are_in_no_group() -> None:

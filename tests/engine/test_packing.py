@@ -112,19 +112,57 @@ def test_packed_logits_and_gradients_equal_padded_ones(family: str, head: str, c
             assert torch.allclose(theirs.grad, ours.grad, rtol=1e-4, atol=least), name
 
 
+def test_on_a_cpu_freed_memory_is_kept(checkpoints: Any, place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr("hfkit.engine.packing.keep_freed_memory", lambda: asked.append(True))
+    packed(load(checkpoints("bert", "question-answering"), "question-answering"), place)
+    assert asked == [True]
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.5])
+def test_dropout_falls_on_the_weights_of_packed_attention(drop: float) -> None:
+    tokens = 40
+    draw = torch.Generator().manual_seed(0)
+    query, key = (torch.randn(1, 2, tokens, tokens, generator=draw) for _ in range(2))
+    value = torch.eye(tokens).expand(1, 2, tokens, tokens)  # so that what comes out are the weights
+    boundaries = torch.tensor([0, tokens], dtype=torch.int32)
+    whole, dropped = (
+        attention.packed_attention(
+            torch.nn.Module(), query, key, value, None, dropout=share, cu_seq_lens_q=boundaries, max_length_q=tokens
+        )[0]
+        for share in (0.0, drop)
+    )
+    kept = dropped != 0
+    assert abs(float(kept.float().mean()) - (1 - drop)) < 0.05
+    assert torch.allclose(dropped[kept], whole[kept] / (1 - drop), rtol=1e-4)
+
+
 @pytest.mark.parametrize(("family", "head"), CASES)
-def test_each_sequence_is_as_if_alone(family: str, head: str, checkpoints: Any, place: Any) -> None:
-    model = packed(load(checkpoints(family, head), head), place)
+def test_each_sequence_and_its_gradients_are_as_if_alone(family: str, head: str, checkpoints: Any, place: Any) -> None:
+    one, other = load(checkpoints(family, head), head), load(checkpoints(family, head), head)
+    model, singly = packed(one, place), packed(other, place)
     draw = torch.Generator().manual_seed(1)
     features = [
         {"row": i, "input_ids": torch.randint(7, 40, (n,), generator=draw).tolist()} for i, n in enumerate(LENGTHS)
     ]
     together = collate(features, 0)
-    with torch.no_grad():
-        all_of_them = real(forward(model, together), together["attention_mask"].bool())
-        alone = [real(forward(model, one := collate([f], 0)), one["attention_mask"].bool()) for f in features]
+    all_of_them = real(forward(model, together), together["attention_mask"].bool())
+    each = [collate([feature], 0) for feature in features]
+    alone = [real(forward(singly, row), row["attention_mask"].bool()) for row in each]
+    losses = []
     for number, values in enumerate(all_of_them):
-        assert torch.allclose(values, torch.cat([a[number] for a in alone]), atol=1e-5)
+        apart = torch.cat([row[number] for row in alone])
+        assert torch.allclose(values, apart, atol=1e-5)
+        weights = torch.randn(values.shape, generator=draw) / 100
+        losses.append([(values * weights).sum(), (apart * weights).sum()])
+    for loss in map(sum, zip(*losses, strict=True)):
+        loss.backward()  # type: ignore[union-attr]
+    largest = max(float(p.grad.abs().max()) for p in one.parameters() if p.grad is not None)
+    least = 1e-5 * (max(1.0, largest) if head.endswith("-lm") else 1.0)
+    for (name, ours), theirs in zip(one.named_parameters(), other.parameters(), strict=True):
+        assert (ours.grad is None) == (theirs.grad is None), name
+        if ours.grad is not None and theirs.grad is not None:
+            assert torch.allclose(theirs.grad, ours.grad, rtol=1e-4, atol=least), name
 
 
 def test_only_deberta_is_verified_and_padded() -> None:

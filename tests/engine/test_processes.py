@@ -49,7 +49,7 @@ def same(run: Path, single: Path, how: str) -> None:
         [json.loads(line) for line in (p / "eval/validation/predictions.jsonl").open(encoding="utf-8")]
         for p in (run, single)
     )
-    assert [row["id"] for row in mine] == [row["id"] for row in theirs]
+    assert [(row["id"], row["prediction"]) for row in mine] == [(row["id"], row["prediction"]) for row in theirs]
     events = [json.loads(line) for line in (run / "events.jsonl").read_text("utf-8").splitlines()]
     assert events  # written once, by the first process
     assert len([e for e in events if e["kind"] == "step"]) == len(losses(single))

@@ -16,7 +16,8 @@ from hfkit.engine.answer import answer
 from hfkit.engine.cpu.layers import Projection
 from hfkit.engine.optimize import Schedule, build_optimizer
 from hfkit.engine.outcomes import Outcomes, StepDone
-from hfkit.engine.packing import packed
+from hfkit.engine.packing import packed, plain
+from hfkit.engine.parts import rate_shares
 from hfkit.engine.plan import Drawn, steps_per_epoch
 from hfkit.engine.processes.place import take_place
 from hfkit.engine.train import Training
@@ -62,6 +63,7 @@ def training(
     micro: int = 16,
     batch: int = 16,
     dropout: float | None = 0.0,
+    attention_dropout: float | None = None,
     precision: str = "float32",
     pack: bool = True,
     **changes: Any,
@@ -75,7 +77,7 @@ def training(
         model_config=task.model_config(),
         fresh_head="allow",
         dropout=dropout,
-        attention_dropout=dropout,
+        attention_dropout=dropout if attention_dropout is None else attention_dropout,
     )
     rest: dict[str, Any] = {"max_grad_norm": 1.0, "seed": 3, "schedule": Schedule(1e-3, 10, 0, "constant"), **changes}
     place = take_place(cpu=True, precision=precision)
@@ -165,6 +167,33 @@ def test_dropout_is_at_work_and_keyed_by_the_seed(small: Path, task: Any) -> Non
         run(made, 1)
     assert farthest(same, again) == 0.0
     assert farthest(same, other) > 0 and farthest(same, none) > 0
+
+
+@pytest.mark.parametrize("pack", [True, False])
+def test_each_dropout_alone_is_at_work(small: Path, task: Any, pack: bool) -> None:
+    data = features(16)
+    none = training(small, task, data, pack=pack)
+    hidden = training(small, task, data, pack=pack, dropout=0.5, attention_dropout=0.0)
+    attention = training(small, task, data, pack=pack, attention_dropout=0.5)
+    for made in (none, hidden, attention):
+        run(made, 1)
+    assert farthest(none, hidden) > 0 and farthest(none, attention) > 0
+
+
+def test_a_step_moves_each_parameter_by_its_share_of_the_rate(small: Path, task: Any) -> None:
+    """Adam's first step is of the rate's size, whatever the gradient."""
+    data = features(16)
+    before, made = (training(small, task, data) for _ in range(2))
+    model = plain(made.bare)
+    made.optimizer = build_optimizer(model, 1e-3, 0.0, rate_shares(model, 0.5, head=2.0))
+    run(made, 1)
+    moved: dict[str, float] = {}
+    for (name, old), new in zip(plain(before.bare).named_parameters(), model.parameters(), strict=True):
+        part = next((part for part in ("layer.0.", "layer.1.", "classifier.") if part in name), "other")
+        moved[part] = max(moved.get(part, 0.0), float((new - old).detach().abs().max()))
+    assert moved["classifier."] == pytest.approx(2e-3, rel=0.01)
+    assert moved["layer.1."] == pytest.approx(0.5e-3, rel=0.01)
+    assert moved["layer.0."] == pytest.approx(0.25e-3, rel=0.01)
 
 
 def test_the_last_step_of_an_epoch_is_short_not_dropped(small: Path, task: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hfkit.engine.processes.place import take_place
 from hfkit.engine.processes.world import Launch, World, find_place, first_host, join, launched, slurm_master
 from hfkit.errors import UsageError
 
@@ -31,6 +32,21 @@ def test_alone() -> None:
     assert find_place({}, devices=1, processes=None) == World()
     assert World().main
     assert World().line() == "world 1 = 1 node x 1 (single process)"
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(3, 3), (1, 1)])
+def test_torch_takes_the_cores_that_this_process_may_use(
+    cores: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("hfkit.engine.processes.place.cpus", lambda: cores)
+    monkeypatch.setattr("torch.set_num_threads", asked.append)
+    take_place(cpu=True, precision="float32")
+    assert asked == [threads]
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # the user's own word
+    take_place(cpu=True, precision="float32")
+    assert asked == [threads]
 
 
 def test_several_devices_are_started() -> None:
