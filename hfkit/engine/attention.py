@@ -7,6 +7,7 @@ every token see the whole row, and says nothing; here a batch without the bounda
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from hfkit.engine.cpu import attention as cpu
 from hfkit.engine.cpu.attention import Pattern
 
 NAME = "hfkit_packed"
+AGREED = ((False, None), (True, None), (False, 5))  # causal, window
 _varlen_works: dict[torch.device, bool] = {}  # what `look_for_varlen` found
 
 
@@ -80,10 +82,11 @@ def _window(module: nn.Module) -> int | None:
 def look_for_varlen(device: torch.device) -> bool:
     """Whether torch's variable-length attention works: it needs compute capability 8.0, and torch 2.11.
 
-    Looked up once, and before layers are compiled, which can read the answer, but not find it.
+    Looked up once, and before layers are compiled, which can read the answer, but not find it. It is taken only where
+    it gives what padded attention gives; warns where it does not.
     """
     if device not in _varlen_works:
-        _varlen_works[device] = device.type == "cuda" and _has_varlen(device)
+        _varlen_works[device] = device.type == "cuda" and _has_varlen(device) and _varlen_agrees(device)
     return _varlen_works[device]
 
 
@@ -95,6 +98,28 @@ def _has_varlen(device: torch.device) -> bool:
     except ImportError:
         return False
     return {"scale", "window_size"} <= set(inspect.signature(varlen_attn).parameters)
+
+
+def _varlen_agrees(device: torch.device) -> bool:
+    """Whether outputs and gradients are those of padded attention, on a small case of each pattern of families here."""
+    draw = torch.Generator(device).manual_seed(0)  # training's own draws stay as they are
+    boundaries = torch.tensor([0, 3, 20, 60], dtype=torch.int32, device=device)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            case = [torch.randn(60, 2, 64, device=device, generator=draw) for _ in range(4)]
+            for pattern in (Pattern(0.1, causal, window, 0.0) for causal, window in AGREED):
+                found = []
+                for attend, dtype in ((_varlen, torch.bfloat16), (_padded, torch.float32)):
+                    q, k, v = (values.to(dtype, copy=True).requires_grad_() for values in case[:3])
+                    out = attend(q, k, v, boundaries, 40, pattern)
+                    (out.float() * case[3]).sum().backward()
+                    found.append([out.detach().float(), *(values.grad.float() for values in (q, k, v))])
+                if not all(torch.allclose(a, b, rtol=0.05, atol=0.05) for a, b in zip(*found, strict=True)):
+                    raise RuntimeError("its results differ")
+    except (RuntimeError, TypeError, ValueError) as error:
+        warnings.warn(f"torch's variable-length attention is not taken: {error}", RuntimeWarning, stacklevel=2)
+        return False
+    return True
 
 
 def _varlen(

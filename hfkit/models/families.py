@@ -117,6 +117,15 @@ def set_dropouts(config: PretrainedConfig, dropout: float | None, attention_drop
     _set(config, "attention_dropout", attention_dropout, ATTENTION_DROPOUTS, ())
 
 
+def dropouts_of(config: PretrainedConfig) -> tuple[float, float]:
+    """The hidden and the attention dropout of a model; 0 for one that has no such setting."""
+    hidden, attention = (
+        next((float(value) for name in names if (value := getattr(config, name, None)) is not None), 0.0)
+        for names in (HIDDEN_DROPOUTS, ATTENTION_DROPOUTS)
+    )
+    return hidden, attention
+
+
 def _set(config: PretrainedConfig, key: str, value: float | None, main: tuple[str, ...], also: tuple[str, ...]) -> None:
     if value is None:
         return

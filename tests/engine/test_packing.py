@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,36 @@ def test_packed_logits_and_gradients_equal_padded_ones(family: str, head: str, c
         assert (ours.grad is None or not ours.grad.any()) == (theirs.grad is None or not theirs.grad.any()), name
         if ours.grad is not None and theirs.grad is not None:
             assert torch.allclose(theirs.grad, ours.grad, rtol=1e-4, atol=least), name
+
+
+def test_variable_length_attention_is_taken_where_it_gives_what_padded_attention_gives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    right, cpu = attention._padded, torch.device("cpu")
+    monkeypatch.setattr(attention, "_varlen", right)
+    assert attention._varlen_agrees(cpu)
+
+    def without_window(*given: Any) -> torch.Tensor:
+        *rest, pattern = given
+        return right(*rest, replace(pattern, window=None))
+
+    def without_gradient(*given: Any) -> torch.Tensor:
+        return right(*(x.detach() for x in given[:3]), *given[3:]) + 0 * sum(x.sum() for x in given[:3])
+
+    def missing(*_: Any) -> torch.Tensor:
+        raise RuntimeError("no kernel image")
+
+    for wrong in (without_window, without_gradient, missing):
+        monkeypatch.setattr(attention, "_varlen", wrong)
+        with pytest.warns(RuntimeWarning, match="is not taken: (its results differ|no kernel image)"):
+            assert not attention._varlen_agrees(cpu)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_variable_length_attention_on_a_gpu_is_that_of_padded_rows() -> None:
+    device = torch.device("cuda")
+    assert attention._has_varlen(device) is attention._varlen_agrees(device)
 
 
 def test_on_a_cpu_freed_memory_is_kept(checkpoints: Any, place: Any, monkeypatch: pytest.MonkeyPatch) -> None:

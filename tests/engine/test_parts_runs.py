@@ -39,7 +39,8 @@ def test_adapters_end_in_a_plain_model_and_resume_bit_identically(
     run = tmp_path / "run"
     code, result, err = helpers.call(command(run, *ADAPTERS, **TEN))
     assert code == 0, err
-    assert "of them train" in err
+    assert "of them train" in err and "rank 4, scaled by 2, dropout 0.1, at all linear layers" in err
+    assert "0.1, of attention 0.1" in err and "for each layer" not in err
     plain = load_file(run / "model" / "model.safetensors")
     before = body(small / "bert")
     assert not any("lora" in name or "base_layer" in name for name in plain)
@@ -65,6 +66,24 @@ def test_adapters_end_in_a_plain_model_and_resume_bit_identically(
     assert "continuing at step 5 of 10" in err
     assert helpers.weights(run / "model") == weights
     assert helpers.sha256(moments) == digest
+
+
+def test_the_plan_says_what_is_special(command: Command, tmp_path: Path) -> None:
+    asked = ("attention_dropout=0", "train.layer_lr_decay=0.5", "train.gradient_checkpointing=true")
+    parts = ("train.freeze_layers=1", "lora.rank=4", "lora.alpha=4", "lora.targets=[query, value]")
+    code, result, err = helpers.call(command(tmp_path / "run", "--dry-run", *asked, *parts))
+    assert code == 0, err
+    plan = result["plan"]
+    assert plan["dropout"] == "0.1, of attention 0"
+    assert plan["adapters"] == "rank 4, scaled by 1, dropout 0, at query, value"
+    assert plan["layers"] == "embeddings and the lowest 1 stay as they are, computed again in the backward pass"
+    assert "x 0.5 for each layer further down" in plan["learning rate"]
+    assert plan["batches"].startswith("8 examples") and "2 threads" not in plan["batches"]
+
+
+def test_no_target_for_adapters_is_refused(command: Command, tmp_path: Path) -> None:
+    code, _, err = helpers.call(command(tmp_path / "run", "lora.rank=4", "lora.targets=[]"))
+    assert code == 2 and "lora.targets" in err and "Traceback" not in err
 
 
 def test_adapters_do_not_go_on_beside_another_base(command: Command, small: Path, tmp_path: Path) -> None:

@@ -6,10 +6,13 @@ import time
 from typing import Any
 
 from hfkit.data.validators import rows_text
+from hfkit.engine.lora import ALPHA_OF_RANK
 from hfkit.engine.memory import peak_memory
-from hfkit.engine.packing import Packed
+from hfkit.engine.packing import Packed, plain
 from hfkit.engine.perturb import epsilon_of
 from hfkit.engine.train import Training
+from hfkit.models.families import dropouts_of
+from hfkit.recipe.keys import Lora
 from hfkit.run import Run
 from hfkit.verbs.finetune.fit import Fit
 from hfkit.verbs.finetune.tricks import tricks_text
@@ -26,6 +29,8 @@ def plan_items(fit: Fit) -> dict[str, str]:
     every, moving = (sum(p.numel() for p in some) for some in (parameters, (p for p in parameters if p.requires_grad)))
     parts = f"{every:,} parameters" + (f", {moving:,} of them train" if moving < every else "")
     head = f" ({settings.head_lr:g} for the head)" if settings.head_lr else ""
+    decay = f", x {settings.layer_lr_decay:g} for each layer further down" if settings.layer_lr_decay != 1 else ""
+    hidden, attention = dropouts_of(plain(fit.training.bare).config)
     return {
         "task": ready.recipe.task,
         "model": f"{ready.found.name}, {parts}",
@@ -33,14 +38,37 @@ def plan_items(fit: Fit) -> dict[str, str]:
         **({"pseudo-labels": f"{rows_text(ready.pseudo['rows'])}, {ready.pseudo['name']}"} if ready.pseudo else {}),
         "validation": f"{rows_text(len(ready.validation_rows))}, {len(ready.validation):,} examples",
         "steps": f"{schedule.steps:,} of {settings.batch_size} examples ({epochs} epoch{'s' * (epochs != '1')}){limit}",
-        "learning rate": f"{schedule.peak:g}{head}, {schedule.warmup_steps} warm-up steps, {settings.schedule}",
+        "learning rate": f"{schedule.peak:g}{head}{decay}, {schedule.warmup_steps} warm-up steps, {settings.schedule}",
+        "dropout": f"{hidden:g}, of attention {attention:g}",
+        **({"adapters": adapters} if (adapters := adapters_text(ready.recipe.lora)) else {}),
         **({"tricks": tricks} if (tricks := tricks_text(ready.recipe.tricks, epsilon_of(ready.recipe.tricks))) else {}),
         "precision": ready.place.precision,
         "batches": batches_text(fit.training),
-        **({"layers": "compiled"} if fit.training.compiled else {}),
+        **({"layers": layers} if (layers := layers_text(fit)) else {}),
         "device": ready.place.describe(),
         "evaluation": f"every {fit.evaluate_every:,} steps, best by {ready.metric}",
     }
+
+
+def adapters_text(lora: Lora) -> str:
+    """What low-rank adapters a model has; empty without any."""
+    if lora.rank is None:
+        return ""
+    scale = ALPHA_OF_RANK if lora.alpha == "auto" else lora.alpha / lora.rank
+    where = "all linear layers" if lora.targets == "auto" else ", ".join(lora.targets)
+    return f"rank {lora.rank}, scaled by {scale:g}, dropout {lora.dropout:g}, at {where}"
+
+
+def layers_text(fit: Fit) -> str:
+    """What is special about the model's layers; empty if nothing is."""
+    settings = fit.ready.recipe.train
+    said = {
+        "compiled": fit.training.compiled,
+        "embeddings stay as they are": settings.freeze_layers == 0,
+        f"embeddings and the lowest {settings.freeze_layers} stay as they are": settings.freeze_layers,
+        "computed again in the backward pass": settings.gradient_checkpointing,
+    }
+    return ", ".join(text for text, true in said.items() if true)
 
 
 def batches_text(training: Training) -> str:
