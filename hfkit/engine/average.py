@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from hfkit.recipe.keys import Tricks
+if TYPE_CHECKING:
+    from hfkit.recipe.keys import Tricks
 
 EMA_WARMUP = 10  # the first averages forget faster: a run may be shorter than the average's memory
 

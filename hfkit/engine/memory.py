@@ -12,8 +12,15 @@ import torch
 from hfkit.errors import ResourceError
 from hfkit.machine import memory
 
-# What torch says when an allocation fails and the class of the error does not: its CPU allocator, cuBLAS, mps.
-WORDS = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED", "out of memory")
+# What torch says when an allocation fails and the class of the error does not: its CPU allocator, cuBLAS, mps, oneDNN.
+WORDS = (
+    "can't allocate memory",
+    "not enough memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "out of memory",
+    "could not create a primitive",
+    "could not execute a primitive",
+)
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from hfkit.recipe.keys import Tricks
+if TYPE_CHECKING:
+    from hfkit.recipe.keys import Tricks
 
 EPSILON = {"fgm": 0.1, "awp": 0.01}  # where the recipe says auto
 Move = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # weight, its gradient -> what is added to the weight

@@ -35,14 +35,12 @@ from hfkit.engine.shard import local
 from hfkit.engine.threads import training_threads
 from hfkit.engine.transfer import to_device
 from hfkit.errors import DivergenceError, ResourceError
-from hfkit.recipe.keys import Tricks
 from hfkit.tasks.base import Feature, Task
 
 if TYPE_CHECKING:
     from hfkit.data.features import Features
+    from hfkit.recipe.keys import Tricks
 
-
-NO_TRICKS = Tricks()
 # What a pass costs besides its tokens, in tokens: each walks over all gradients, and starts each kernel of a GPU.
 PASS_TOKENS = {"cpu": 128, "cuda": 4096}
 PADDING_STEPS = 50  # looked at for the plan
@@ -68,7 +66,7 @@ class Training:
         seed: int,
         place: Place,
         pad_id: int,
-        tricks: Tricks = NO_TRICKS,
+        tricks: Tricks | None = None,
         alone: bool = False,
     ) -> None:
         self.bare = model  # not wrapped: processes may call it unequally often, as evaluations do
@@ -95,8 +93,9 @@ class Training:
         self.pulse: Callable[[], None] = lambda: None
         named = {name: p for name, p in plain(model).named_parameters() if p.requires_grad}
         self._parameters = list(named.values())
-        self.tricks = tricks
-        self.perturbation, self.average = perturbation(plain(model), tricks), average_of(named, tricks)
+        self.r_drop, self._perturbed_from = (tricks.r_drop, tricks.adversarial_start) if tricks else (0.0, 0.0)
+        self.perturbation = perturbation(plain(model), tricks) if tricks else None
+        self.average = average_of(named, tricks) if tricks else None
         self._packed = isinstance(model, Packed)
         self.narrowed = False  # whether memory sufficed for one thread only
 
@@ -167,7 +166,7 @@ class Training:
     @property
     def full_step(self) -> int:
         """The first step, counted from 0, at which all that the recipe asks for is at work."""
-        late = [self.tricks.adversarial_start] if self.perturbation is not None else []
+        late = [self._perturbed_from] if self.perturbation is not None else []
         late += [self.average.start] if self.average is not None else []
         steps = self.schedule.steps
         return min(steps - 1, math.ceil(max(late, default=0.0) * steps))
@@ -182,7 +181,7 @@ class Training:
 
         A step has one, and a second one where weights are perturbed.
         """
-        begins = math.ceil(self.tricks.adversarial_start * steps) if self.perturbation is not None else last
+        begins = math.ceil(self._perturbed_from * steps) if self.perturbation is not None else last
         return last - first + max(0, last - max(first, begins))
 
     def _passes(self, step: int) -> int:
@@ -223,7 +222,7 @@ class Training:
         if self.place.world.size > 1:  # the other processes are inside the step, and wait for these gradients
             raise ResourceError(
                 f"{where}, and several processes cannot repeat a step",
-                f"start again with train.micro_batch_size={size // 2}",
+                f"add --resume train.micro_batch_size={size // 2}, or start again with it",
             )
         if size == 1:
             self.narrow()
@@ -272,7 +271,7 @@ class Training:
         batch = to_device(collate(features, self.pad_id), self.place.device)
         with nullcontext() if last else self._no_sync():
             draw = self.seed, step, index
-            loss, count = loss_of(self.task, model, batch, draw, r_drop=self.tricks.r_drop)
+            loss, count = loss_of(self.task, model, batch, draw, r_drop=self.r_drop)
             # Gradients are averaged over processes and divided by the true count once it is known.
             self.place.accelerator.backward(loss * (weight * self.place.world.size / self.batch_size))
         dtype = torch.float64 if self.place.device.type != "mps" else torch.float32

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def finetune(model: Path, shards: Path, validation: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs=2, default=[10_000, 200_000], metavar="N")
     asked = parser.parse_args()
@@ -59,8 +60,8 @@ def main() -> None:
         for count in asked.rows:
             shards = write_shards(folder / f"train-{count}", range(count))
             found[count] = peak(finetune(folder / "model", shards, validation), environment)
-    report("data_memory", found, text={count: count * WIDTH for count in found})
+    return report("data_memory", found, text={count: count * WIDTH for count in found})
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -83,8 +83,14 @@ def peak(arguments: list[str], environment: dict[str, str]) -> tuple[int, int]:
     return whole, own
 
 
-def report(name: str, found: dict[int, tuple[int, int]], **more: object) -> None:
-    """One JSON line: the peaks of the two sizes and how many times the smaller one's the larger one's is."""
+LIMIT = 1.1  # times the smaller set's peak
+
+
+def report(name: str, found: dict[int, tuple[int, int]], **more: object) -> int:
+    """One JSON line: the peaks of the two sizes and how many times the smaller one's the larger one's is.
+
+    Returns the exit code: 1 where that is over the limit.
+    """
     few, many = found.values()
     line = {
         "benchmark": name,
@@ -93,12 +99,13 @@ def report(name: str, found: dict[int, tuple[int, int]], **more: object) -> None
         "own_bytes": {rows: own for rows, (_, own) in found.items()},
         "ratio": round(many[0] / few[0], 3),
         "own_ratio": round(many[1] / few[1], 3),
-        "limit": 1.1,
+        "limit": LIMIT,
     }
     print(json.dumps(line))
+    return int(many[0] > LIMIT * few[0])
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs=2, default=[10_000, 100_000], metavar="N")
     parser.add_argument("--task", choices=sorted(SETTINGS), default="qa")
@@ -114,8 +121,8 @@ def main() -> None:
                 lines.writelines(json.dumps(row) + "\n" for row in rows(asked.task, count))
             evaluation = ["eval", str(folder / "model"), "--data", str(data), "--cpu", "--overwrite", "--json"]
             found[count] = peak(evaluation, environment)
-    report("eval_memory", found, task=asked.task)
+    return report("eval_memory", found, task=asked.task)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

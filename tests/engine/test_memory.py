@@ -100,6 +100,7 @@ def test_it_ends_at_one_example_and_other_errors_are_not_its_business(small: Pat
     assert made.micro_batch_size == 16
     assert not out_of_memory(RuntimeError("shapes do not match")) and not out_of_memory(ValueError("out of memory"))
     assert out_of_memory(torch.OutOfMemoryError("x")) and out_of_memory(MemoryError())
+    assert out_of_memory(RuntimeError("could not create a primitive"))  # oneDNN, where it had no room
 
 
 def test_two_threads_with_one_example_each_become_one(small: Path, task: Scarce) -> None:

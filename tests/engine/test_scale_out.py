@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 from hfkit.engine.processes.launch import free_port
-from hfkit.engine.processes.place import Place, check_backend
+from hfkit.engine.processes.launcher import LAUNCHER, check_backend
+from hfkit.engine.processes.place import Place, take_place
 from hfkit.engine.processes.world import World
 from hfkit.errors import UsageError
 
@@ -176,6 +177,22 @@ def test_two_processes_write_the_texts_of_one(tmp_path: Path, monkeypatch: pytes
     assert files[0] == files[1]
     found = [json.loads(line) for line in files[0].splitlines()]
     assert [row["id"] for row in found] == [str(n) for n in range(11)] and len({row["prediction"] for row in found}) > 3
+
+
+@pytest.mark.parametrize("name", LAUNCHER)
+def test_a_launchers_variable_that_would_change_the_run_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = {"DYNAMO_BACKEND": "eager", "ACCUMULATION_STEPS": "4", "MIXED_PRECISION": "bf16"}
+    monkeypatch.setenv(name, next((v for end, v in value.items() if name.endswith(end)), "true"))
+    with pytest.raises(UsageError, match=name):
+        take_place(cpu=True, precision="float32")
+
+
+def test_what_accelerate_launch_always_sets_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("MIXED_PRECISION", "no"), ("DYNAMO_BACKEND", "NO"), ("GRADIENT_ACCUMULATION_STEPS", "1")):
+        monkeypatch.setenv(f"ACCELERATE_{name}", value)
+    assert take_place(cpu=True, precision="float32").accelerator.gradient_accumulation_steps == 1
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert take_place(cpu=True, precision="bfloat16").precision == "bfloat16"
 
 
 @pytest.mark.parametrize(("kind", "number_format"), [("FSDP", "no"), ("DEEPSPEED", "no"), ("MULTI_GPU", "bf16")])

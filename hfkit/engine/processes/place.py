@@ -21,6 +21,7 @@ from torch.distributed import DistError, distributed_c10d
 
 from hfkit.engine.precision import Precision, auto_precision
 from hfkit.engine.processes.launch import launch
+from hfkit.engine.processes.launcher import check_backend, check_launcher
 from hfkit.engine.processes.world import Launch, World, find_place, join
 from hfkit.errors import ResourceError, UsageError
 from hfkit.machine import cpus
@@ -193,6 +194,7 @@ def take_place(
             "take train.precision=bfloat16 or train.precision=float32",
         )
     check_trackers(trackers)
+    check_launcher(os.environ, MIXED[chosen])
     if found.size == 1:
         # accelerate keeps its first settings for the life of the process; a notebook may run several models.
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -204,21 +206,6 @@ def take_place(
         )
     check_backend(accelerator, MIXED[chosen])
     return Place(found, accelerator, chosen, why, sharded)  # type: ignore[arg-type]
-
-
-def check_backend(accelerator: Accelerator, mixed: str) -> None:
-    """Raise UsageError for what `accelerate launch` set in the environment and the recipe did not ask for."""
-    kind = accelerator.distributed_type.name
-    if kind in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
-        raise UsageError(
-            f"accelerate launch asks for {kind}, which would act behind the recipe's back",
-            "say train.distributed=fsdp, and start with `accelerate launch` without --use_fsdp or --use_deepspeed",
-        )
-    if accelerator.mixed_precision != mixed:
-        raise UsageError(
-            f"accelerate took the number format {accelerator.mixed_precision} instead of {mixed}",
-            "unset ACCELERATE_MIXED_PRECISION, and set train.precision",
-        )
 
 
 def check_trackers(names: Sequence[str]) -> None:

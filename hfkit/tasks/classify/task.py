@@ -118,7 +118,7 @@ class Classify:
         else:
             lines.append(Resolution("classify.labels", names, f"{len(names)} labels"))
         length, chosen = resolve_length("classify.max_length", self.settings.max_length, rows, tokenizer, config, TEXTS)
-        return Classify(self.settings.model_copy(update={**update, "max_length": length})), [*lines, chosen]
+        return type(self)(self.settings.model_copy(update={**update, "max_length": length})), [*lines, chosen]
 
     def adopt(self, rows: Sequence[Row], config: PretrainedConfig | None) -> tuple[Classify, list[Resolution]]:
         """Target and labels of a trained model, and the labels of these rows checked against them, by name.
@@ -130,16 +130,16 @@ class Classify:
             found = survey(row for row in rows if self.usable(row))
             target, why = decide(found, self.settings.target)
             if target == "single":
-                return Classify(self.settings, of_gold=label_names(found, target)), []
+                return type(self)(self.settings, of_gold=label_names(found, target)), []
             lines = [Resolution("classify.target", target, why)] if self.settings.target == "auto" else []
             names = label_names(found, target) if target == "multi" else []
-            return Classify(self.settings.model_copy(update={"target": target}), of_gold=names), lines
+            return type(self)(self.settings.model_copy(update={"target": target}), of_gold=names), lines
         settings, lines = fitted(self.settings, config)
-        task = Classify(settings)
+        task = type(self)(settings)
         found = survey(row for row in rows if task.usable(row))
         if settings.target == "regression":
             if found.columns and not self.settings.labels and len(found.columns) == config.num_labels:
-                task = Classify(settings.model_copy(update={"labels": found.columns}))
+                task = type(self)(settings.model_copy(update={"labels": found.columns}))
         else:
             refuse_unknown(found, task._names(), of_model=True)
         return task, lines

@@ -127,7 +127,7 @@ class NLI:
             }
         )
         lines = [chosen, Resolution("nli.classes", classes, why), *read_as(matched, self.settings)]
-        return NLI(settings, read=matched, head=classes), lines
+        return type(self)(settings, read=matched, head=classes), lines
 
     def adopt(self, rows: Sequence[Row], config: PretrainedConfig | None) -> tuple[NLI, list[Resolution]]:
         """Class order of a trained model, by name, and the label map of these rows. Without a config: the map only.
@@ -150,7 +150,7 @@ class NLI:
             lines = [*([chosen] if chosen else []), Resolution("nli.classes", classes, why), *lines]
         if self.settings.hypothesis_only:
             lines.append(Resolution("nli.hypothesis_only", True, "the model sees no premise"))
-        return NLI(self.settings.model_copy(update=update), read=matched, head=head), lines
+        return type(self)(self.settings.model_copy(update=update), read=matched, head=head), lines
 
     def saying(self, labels: Sequence[str], classes: Mapping[str, str] | None = None) -> NLI:
         """The same task for predictions made of `labels`, which were found to mean `classes` where it is given."""
@@ -158,7 +158,7 @@ class NLI:
         if classes:
             order = [classes.get(label, label) for label in settings.classes or []] or None
             settings = settings.model_copy(update={"model_labels": dict(classes), "classes": order})
-        return NLI(settings, read=self.read_labels, head=labels)
+        return type(self)(settings, read=self.read_labels, head=labels)
 
     @property
     def label_map(self) -> dict[str, dict[str, str | None]]:

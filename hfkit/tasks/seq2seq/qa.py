@@ -145,7 +145,7 @@ class QAGeneration:
         return definitions(self._scorer())
 
     def _with(self, values: dict[str, Any]) -> QAGeneration:
-        return QAGeneration(self.settings.model_copy(update=values))
+        return type(self)(self.settings.model_copy(update=values))
 
     def _scorer(self) -> str:
         return "squad" if self.settings.scorer == "auto" else str(self.settings.scorer)

@@ -90,7 +90,7 @@ class Seq2Seq:
             key, wanted = f"seq2seq.{name}", getattr(settings, name)
             found[name], line = encode.resolved_length(key, wanted, sizes, config, f"{side}s")
             lines.append(line)
-        return Seq2Seq(settings.model_copy(update=found)), lines
+        return type(self)(settings.model_copy(update=found)), lines
 
     def adopt(self, rows: Sequence[Row], config: PretrainedConfig | None) -> tuple[Seq2Seq, list[Resolution]]:
         """Lengths that a model without hfkit's settings leaves open become its positions."""
@@ -101,7 +101,7 @@ class Seq2Seq:
         limit = max_positions(config)
         names = [name for name in ("max_source_length", "max_target_length") if getattr(self.settings, name) == "auto"]
         lines = [Resolution(f"seq2seq.{name}", limit, "the model's positions") for name in names]
-        return Seq2Seq(self.settings.model_copy(update=dict.fromkeys(names, limit))), lines
+        return type(self)(self.settings.model_copy(update=dict.fromkeys(names, limit))), lines
 
     def model_config(self) -> dict[str, Any]:
         return {}
