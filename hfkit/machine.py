@@ -110,6 +110,8 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
         if number != "0" and controller not in names.split(","):
             continue
         mount = root / "sys/fs/cgroup" / ("" if number == "0" else controller)
+        if not mount.is_dir():
+            mount = mount.with_name(names)  # cpu,cpuacct
         inside = Path(path.lstrip("/"))
         yield from (mount / part for part in (inside, *inside.parents) if (mount / part).is_dir())
 

@@ -61,7 +61,7 @@ def packed_attention(
     q, k, v = (_same(x, value).squeeze(0).transpose(0, 1) for x in (query, key, value))
     if q.device.type == "cpu" and not torch.compiler.is_compiling():  # lengths as numbers are not known then
         out = cpu.attention(q, k, v, cu_seq_lens_q.diff().tolist(), pattern)
-    elif not dropout and q.dtype != torch.float32 and q.is_cuda and look_for_varlen(q.device):
+    elif not dropout and q.dtype != torch.float32 and _varlen_works.get(q.device):
         out = _varlen(q, k, v, cu_seq_lens_q, max_length_q, pattern)
     else:
         out = _padded(q, k, v, cu_seq_lens_q, max_length_q, pattern)
@@ -82,9 +82,11 @@ def _window(module: nn.Module) -> int | None:
 def look_for_varlen(device: torch.device) -> bool:
     """Whether torch's variable-length attention works: it needs compute capability 8.0, and torch 2.11.
 
-    Looked up once, and before layers are compiled, which can read the answer, but not find it. It is taken only where
-    it gives what padded attention gives; warns where it does not.
+    Looked up once, where a model is packed: not in a pass, whose tensors may be watched to be computed again, nor in a
+    compiled layer, which can read the answer, but not find it. It is taken only where it gives what padded attention
+    gives; warns where it does not.
     """
+    device = torch.empty(0, device=device).device  # with its number, as tensors have it
     if device not in _varlen_works:
         _varlen_works[device] = device.type == "cuda" and _has_varlen(device) and _varlen_agrees(device)
     return _varlen_works[device]
@@ -103,9 +105,9 @@ def _has_varlen(device: torch.device) -> bool:
 def _varlen_agrees(device: torch.device) -> bool:
     """Whether outputs and gradients are those of padded attention, on a small case of each pattern of families here."""
     draw = torch.Generator(device).manual_seed(0)  # training's own draws stay as they are
-    boundaries = torch.tensor([0, 3, 20, 60], dtype=torch.int32, device=device)
     try:
         with torch.inference_mode(False), torch.enable_grad():
+            boundaries = torch.tensor([0, 3, 20, 60], dtype=torch.int32, device=device)
             case = [torch.randn(60, 2, 64, device=device, generator=draw) for _ in range(4)]
             for pattern in (Pattern(0.1, causal, window, 0.0) for causal, window in AGREED):
                 found = []

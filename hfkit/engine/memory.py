@@ -12,22 +12,23 @@ import torch
 from hfkit.errors import ResourceError
 from hfkit.machine import memory
 
-# What torch says when an allocation fails and the class of the error does not: its CPU allocator, cuBLAS, mps, oneDNN.
+# What torch says when an allocation fails and the class of the error does not: its CPU allocator, cuBLAS, mps.
 WORDS = (
     "can't allocate memory",
     "not enough memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "out of memory",
-    "could not create a primitive",
-    "could not execute a primitive",
 )
+ONEDNN = "could not create a primitive"  # all that it says of too little memory; of an unfit operation it says more
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error means that the device had too little memory for what was asked."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in WORDS)
+    if not isinstance(error, RuntimeError):
+        return False
+    return str(error) == ONEDNN or any(word in str(error) for word in WORDS)
 
 
 def too_large(tokens: int) -> ResourceError:

@@ -45,6 +45,7 @@ def packed(model: Any, place: Place, *, masks: int = 1, compiled: bool = False) 
         unlike = masks > 1 or heads.chosen_pooling(model.config) is not None
         return Headed(model, masks) if classifies(model) and unlike else model
     attention.register()
+    attention.look_for_varlen(place.device)
     model.set_attn_implementation(attention.NAME)
     narrowed = False
     if place.device.type == "cpu" and not place.sharded and not compiled:

@@ -7,6 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 Indices = np.ndarray  # (features,) int64
+# What a pass costs besides its tokens, in tokens: each walks over all gradients, and starts each kernel of a GPU.
+CPU_PASS_TOKENS, GPU_PASS_TOKENS = 128, 4096
+FEWEST_PASSES = 1 << 40  # in its place: the cut with the fewest passes
+PADDING_STEPS = 50  # that are looked at to say how much padding there is
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Indices:
@@ -52,7 +56,7 @@ def padded_batches(indices: Indices, lengths: np.ndarray, size: int, pass_tokens
 
     The step is a random draw; sorting inside it saves padding without favouring any length. Of all cuts of the sorted
     step this is the one with the least work, counted in tokens, padding included, where each pass costs `pass_tokens`
-    besides: more passes pad less.
+    besides: more passes pad less. Sources and targets, which are padded apart, are counted together.
     """
     ordered = indices[np.argsort(lengths[indices], kind="stable")]
     sizes = lengths[ordered].astype(np.int64)
@@ -69,6 +73,13 @@ def padded_batches(indices: Indices, lengths: np.ndarray, size: int, pass_tokens
         parts.append(ordered[cuts[end] : end])
         end = int(cuts[end])
     return parts[::-1]
+
+
+def cut(indices: Indices, lengths: np.ndarray, size: int, *, packed: bool, pass_tokens: int) -> list[Indices]:
+    """The micro-batches of a step, over all processes, of at most `size` features each."""
+    if packed:
+        return packed_batches(indices, lengths, size)
+    return padded_batches(indices, lengths, size, pass_tokens)
 
 
 def padding_share(parts: list[Indices], lengths: np.ndarray) -> float:

@@ -19,7 +19,6 @@ import torch
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from hfkit.engine import attention
 from hfkit.engine.collate import collate
 from hfkit.engine.packing import Packed
 from hfkit.engine.processes.place import Place
@@ -47,7 +46,6 @@ class Regions:
         Raises what torch raises; the layers are as before then. What this process compiled earlier is forgotten.
         """
         torch.compiler.reset()
-        attention.look_for_varlen(self.place.device)
         cached_in(cache_folder() / FOLDER / str(self.tokens))
         for layer in self.layers:
             layer.forward = torch.compile(

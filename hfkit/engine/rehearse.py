@@ -13,6 +13,7 @@ import numpy as np
 
 from hfkit.engine.memory import available, held, peak_memory, reset_peak
 from hfkit.engine.pace import Pace
+from hfkit.engine.plan import FEWEST_PASSES
 from hfkit.engine.train import Training
 from hfkit.errors import ResourceError
 
@@ -28,7 +29,7 @@ class Rehearsal:
 
     asked: int  # micro-batch size before
     micro_batch_size: int  # the largest that fits, at most `asked`
-    accumulation: int  # micro-batches of a step on each process; together they hold the recipe's batch
+    accumulation: int  # micro-batches of a step on each process, at least (padded ones may be more and smaller)
     peak: int  # bytes held by the process that held most, in a step of the longest examples
     memory: int | None  # bytes
     pace: Pace
@@ -102,7 +103,9 @@ def _peak_of(training: Training, size: int, indices: np.ndarray) -> int | None:
     """The most bytes any process held in a step of these features, `size` at a time; None when memory ran out."""
     reset_peak(training.place.device)
     training.micro_batch_size = size
+    cost, training.pass_tokens = training.pass_tokens, FEWEST_PASSES  # full micro-batches: no step can hold more
     training.advance(training.full_step, indices=indices)
+    training.pass_tokens = cost
     for _ in training.finished(wait=True):
         pass
     peak = max(training.place.gather(peak_memory(training.place.device)))

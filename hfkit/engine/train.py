@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from hfkit.engine.outcomes import CALMER, Outcomes, StepDone
 from hfkit.engine.packing import Packed, plain
 from hfkit.engine.parts import leaves_unused
 from hfkit.engine.perturb import perturbation
-from hfkit.engine.plan import Drawn, packed_batches, padded_batches, padding_share, share_of
+from hfkit.engine.plan import CPU_PASS_TOKENS, GPU_PASS_TOKENS, PADDING_STEPS, Drawn, cut, padding_share, share_of
 from hfkit.engine.processes.place import Place
 from hfkit.engine.regional import eager
 from hfkit.engine.shard import local
@@ -40,10 +40,6 @@ from hfkit.tasks.base import Feature, Task
 if TYPE_CHECKING:
     from hfkit.data.features import Features
     from hfkit.recipe.keys import Tricks
-
-# What a pass costs besides its tokens, in tokens: each walks over all gradients, and starts each kernel of a GPU.
-PASS_TOKENS = {"cpu": 128, "cuda": 4096}
-PADDING_STEPS = 50  # looked at for the plan
 
 
 class Training:
@@ -71,11 +67,9 @@ class Training:
     ) -> None:
         self.bare = model  # not wrapped: processes may call it unequally often, as evaluations do
         if place.world.size > 1 and not place.sharded:
-            place.accelerator.ddp_handler.find_unused_parameters = leaves_unused(
-                model.to(place.device),
-                task,
-                to_device(collate(seen(task, features, [0], seed, 0), pad_id), place.device),
-            )
+            first = to_device(collate(seen(task, features, [0], seed, 0), pad_id), place.device)
+            unused = leaves_unused(model.to(place.device), task, first)
+            place.accelerator.ddp_handler.find_unused_parameters = unused
         size = 1 if alone else training_threads(model, place, batch_size)
         twins = [twin(model) for _ in range(size - 1)]
         with warnings.catch_warnings():
@@ -96,7 +90,8 @@ class Training:
         self.r_drop, self._perturbed_from = (tricks.r_drop, tricks.adversarial_start) if tricks else (0.0, 0.0)
         self.perturbation = perturbation(plain(model), tricks) if tricks else None
         self.average = average_of(named, tricks) if tricks else None
-        self._packed = isinstance(model, Packed)
+        self._packed, self._held = isinstance(model, Packed), 1  # examples that went through the model last
+        self.pass_tokens = CPU_PASS_TOKENS if place.device.type == "cpu" else GPU_PASS_TOKENS
         self.narrowed = False  # whether memory sufficed for one thread only
 
     def advance(self, step: int, *, ask: bool = False, indices: np.ndarray | None = None) -> list[str]:
@@ -134,8 +129,10 @@ class Training:
         """Micro-batches of a full step on each process, at least: padded ones are made smaller where that pads less."""
         return -(-self.batch_size // (self.micro_batch_size * self.place.world.size))
 
-    def padding(self) -> float:
-        """The share of padding among the tokens of the first steps, 0 to 1; 0 where rows are packed."""
+    def padding(self) -> float | None:
+        """The share of padding among the tokens of the first steps, 0 to 1; None where targets are padded besides."""
+        if "target_ids" in self.features.take([0])[0]:
+            return None
         steps = range(min(PADDING_STEPS, self.schedule.steps))
         parts = [] if self._packed else [part for step in steps for part in self._cut(self._drawn.examples(step))]
         return padding_share(parts, self.features.lengths)
@@ -210,7 +207,7 @@ class Training:
 
         Raises ResourceError when that is how it was.
         """
-        size = max(map(len, self._cut(indices)))
+        size = max(map(len, self._cut(indices))) if self._packed else self._held
         each = f" on each of {self.threads} threads" if self.threads > 1 else ""
         where = f"step {step + 1}: out of memory with {size} example{'s' if size > 1 else ''} at a time{each}"
         longest = int(self.features.lengths[indices].max())
@@ -255,11 +252,8 @@ class Training:
         return sums
 
     def _cut(self, indices: np.ndarray) -> list[np.ndarray]:
-        """The micro-batches of a step, over all processes."""
         lengths, size = self.features.lengths, self.micro_batch_size
-        if self._packed:
-            return packed_batches(indices, lengths, size)
-        return padded_batches(indices, lengths, size, PASS_TOKENS.get(self.place.device.type, PASS_TOKENS["cpu"]))
+        return cut(indices, lengths, size, packed=self._packed, pass_tokens=self.pass_tokens)
 
     def _micro_batch(
         self, model: torch.nn.Module, step: int, index: int, features: list[Feature], weight: float, last: bool
@@ -268,8 +262,9 @@ class Training:
         if model is self.model:
             self.pulse()
         model.train()
+        self._held = len(features)
         batch = to_device(collate(features, self.pad_id), self.place.device)
-        with nullcontext() if last else self._no_sync():
+        with nullcontext() if last else self.place.accelerator.no_sync(self.model):
             draw = self.seed, step, index
             loss, count = loss_of(self.task, model, batch, draw, r_drop=self.r_drop)
             # Gradients are averaged over processes and divided by the true count once it is known.
@@ -302,6 +297,3 @@ class Training:
         clear(self.bare)
         values = torch.stack([(totals[0] / count).float(), norm.detach().float(), totals[2].float()])
         self.outcomes.add(step, len(indices), int(self.features.lengths[indices].sum()), lr, values)
-
-    def _no_sync(self) -> AbstractContextManager[Any]:
-        return self.place.accelerator.no_sync(self.model)

@@ -23,8 +23,9 @@ def to_host(reads: Tensors) -> dict[str, np.ndarray]:
         name: values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
         for name, values in reads.items()
     }
-    if any(values.device.type == "cuda" for values in plain.values()):
-        plain = moved_together(plain, torch.device("cpu"))
+    there = {name: values for name, values in plain.items() if values.device.type == "cuda"}
+    if there:
+        plain |= moved_together(there, torch.device("cpu"))
     return {name: values.cpu().numpy() for name, values in plain.items()}
 
 

@@ -117,10 +117,10 @@ def set_dropouts(config: PretrainedConfig, dropout: float | None, attention_drop
     _set(config, "attention_dropout", attention_dropout, ATTENTION_DROPOUTS, ())
 
 
-def dropouts_of(config: PretrainedConfig) -> tuple[float, float]:
-    """The hidden and the attention dropout of a model; 0 for one that has no such setting."""
+def dropouts_of(config: PretrainedConfig) -> tuple[float | None, float | None]:
+    """The hidden and the attention dropout of a model; None for what it has no setting of."""
     hidden, attention = (
-        next((float(value) for name in names if (value := getattr(config, name, None)) is not None), 0.0)
+        next((float(value) for name in names if (value := getattr(config, name, None)) is not None), None)
         for names in (HIDDEN_DROPOUTS, ATTENTION_DROPOUTS)
     )
     return hidden, attention

@@ -102,9 +102,12 @@ def check_scoring_keys(overrides: Sequence[str], section: str, settings: type[Se
     check_override_sections(overrides, (section, "data", *SCORING))
     if settings.of_scoring is None:
         return
+    kinds = (kind for kind in settings.__mro__ if issubclass(kind, Section) and "of_scoring" in vars(kind))
+    declared = next(kinds).model_fields  # a user's subclass may add keys, which may act
     acting = [f"{section}.{name}" for name in sorted(settings.of_scoring)]
     for dotted, _ in map(split_override, overrides):
-        if dotted.partition(".")[0] == section and ".".join(dotted.split(".")[:2]) not in acting:
+        head, name = (*dotted.split("."), "")[:2]
+        if head == section and name in declared and f"{head}.{name}" not in acting:
             raise UsageError(
                 f"'{dotted}' acts where a model answers: the answers are given here",
                 f"answer anew: hfkit eval MODEL --data D {dotted}=...; here these act: {', '.join(acting) or 'none'}",

@@ -51,6 +51,10 @@ def test_numbers_and_lengths_come_back_of_slices_too(part: slice) -> None:
         (["a"], None, "'x' holds str"),
         ([["a"]], None, "'x' holds str"),
         ([[[1]], [[2]]], None, "'x' holds list"),
+        ([[1, [2]]], None, "'x' holds list"),
+        ([[1], 2], None, "'x' holds int"),
+        ([b"ab"], None, "'x' holds bytes"),
+        ([np.zeros((2, 2))], None, "'x' holds ndarray"),
         ([0.5], pa.int64(), "'x' holds fractions"),
         ([[0.5]], pa.list_(pa.int32()), "'x' holds fractions"),
     ],
@@ -60,7 +64,7 @@ def test_what_is_no_number_is_refused(values: list[Any], kind: pa.DataType | Non
         column_of("x", values, kind)
 
 
-@pytest.mark.parametrize("values", [[[2**31]], [[-(2**31) - 1]], [2**63]])
+@pytest.mark.parametrize("values", [[[2**31]], [[-(2**31) - 1]], [2**63], [2**64], [2**63, -1]])
 def test_integers_that_are_too_large_are_refused_not_wrapped(values: list[Any]) -> None:
     with pytest.raises(OverflowError, match="'x' holds"):
         column_of("x", values)

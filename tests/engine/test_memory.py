@@ -68,6 +68,23 @@ def test_a_repeated_step_is_the_step_of_the_smaller_size(small: Path, task: Scar
     assert ours == theirs and [done.features for done in ours] == [16, 16, 16]
 
 
+def test_of_a_padded_step_the_part_that_did_not_fit_is_halved(small: Path, task: Scarce) -> None:
+    """Its parts are of unequal size: half of the largest might leave the one that failed as it is."""
+    rows = [{"row": i, "input_ids": [5 + i] * (30 if i < 4 else 3), "label": i % 2} for i in range(16)]
+    made = training(small, task, Listed(rows), micro=16, pack=False)
+    made.pass_tokens = 20
+    real = task._spend
+
+    def long_ones_are_too_many(batch: Any) -> None:
+        task.room = 2 if batch["input_ids"].shape[1] == 30 else 16
+        real(batch)
+
+    task._spend = long_ones_are_too_many  # type: ignore[method-assign]
+    assert [len(part) for part in made._cut(np.arange(16))] == [12, 4]
+    (line,) = made.advance(0)
+    assert "out of memory with 4 examples at a time; repeated with 2" in line and task.refused == 1
+
+
 def test_gradients_of_the_failed_attempt_are_forgotten(
     small: Path, task: Scarce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,7 +117,8 @@ def test_it_ends_at_one_example_and_other_errors_are_not_its_business(small: Pat
     assert made.micro_batch_size == 16
     assert not out_of_memory(RuntimeError("shapes do not match")) and not out_of_memory(ValueError("out of memory"))
     assert out_of_memory(torch.OutOfMemoryError("x")) and out_of_memory(MemoryError())
-    assert out_of_memory(RuntimeError("could not create a primitive"))  # oneDNN, where it had no room
+    unfit = "could not create a primitive descriptor for the convolution forward propagation primitive"
+    assert out_of_memory(RuntimeError("could not create a primitive")) and not out_of_memory(RuntimeError(unfit))
 
 
 def test_two_threads_with_one_example_each_become_one(small: Path, task: Scarce) -> None:

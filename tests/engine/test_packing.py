@@ -130,6 +130,22 @@ def test_variable_length_attention_is_taken_where_it_gives_what_padded_attention
     def missing(*_: Any) -> torch.Tensor:
         raise RuntimeError("no kernel image")
 
+    class Saving(torch.autograd.Function):
+        """As torch's own keeps the boundaries for its backward pass."""
+
+        @staticmethod
+        def forward(ctx: Any, values: torch.Tensor, boundaries: torch.Tensor) -> torch.Tensor:
+            ctx.save_for_backward(boundaries)
+            return values.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+            return gradient, None
+
+    monkeypatch.setattr(attention, "_varlen", lambda q, *rest: right(Saving.apply(q, rest[2]), *rest))
+    with torch.inference_mode():
+        assert attention._varlen_agrees(cpu)
+
     for wrong in (without_window, without_gradient, missing):
         monkeypatch.setattr(attention, "_varlen", wrong)
         with pytest.warns(RuntimeWarning, match="is not taken: (its results differ|no kernel image)"):

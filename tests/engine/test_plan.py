@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hfkit.engine.plan import answer_batches, epoch_order, packed_batches, padded_batches, padding_share, share_of
+from hfkit.engine.plan import (
+    FEWEST_PASSES,
+    answer_batches,
+    epoch_order,
+    packed_batches,
+    padded_batches,
+    padding_share,
+    share_of,
+)
 
 
 def test_an_epoch_is_a_permutation_of_seed_and_epoch_alone() -> None:
@@ -64,6 +72,13 @@ def test_padded_micro_batches_are_the_cut_with_the_least_work(cost: int) -> None
         found = padded_batches(rng.permutation(9), lengths, size, cost)
         assert sum(len(part) * lengths[part].max() + cost for part in found) == min(work)
     assert cost or padding_share(found, lengths) == 0
+
+
+def test_the_fewest_passes_are_full_ones() -> None:
+    """What a rehearsal measures: no step holds more at once than a full micro-batch of the longest."""
+    lengths = np.array([2000, 1700, 1450, 1200, 1000, 850, 720, 600, *[500] * 8])
+    assert [len(part) for part in padded_batches(np.arange(16), lengths, 4, FEWEST_PASSES)] == [4] * 4
+    assert max(map(len, padded_batches(np.arange(8), lengths, 8, 128))) < 8
 
 
 @pytest.mark.shared_data

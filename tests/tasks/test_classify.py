@@ -31,12 +31,16 @@ def resolved(rows: list[Row], names: list[str] | None = None, **settings: Any) -
 class Mine(Classify):
     """A user's own task: the shipped one with a change."""
 
+    def __init__(self, settings: ClassifySettings) -> None:
+        super().__init__(settings)
+        self.weight = 2
+
 
 @pytest.mark.parametrize("labels", [("a", "b"), (["a"], ["a", "b"]), (0.5, 2.0)])
 def test_a_users_task_stays_what_it_is(labels: tuple[Any, ...]) -> None:
     rows = texts(*labels)
     task = Mine(ClassifySettings()).resolve(rows, words(), config(None))[0]
-    assert type(task) is Mine
+    assert type(task) is Mine and task.weight == 2
     assert type(Mine(ClassifySettings()).adopt(rows, None)[0]) is Mine
     assert type(task.adopt(rows, config(task.settings.labels))[0]) is Mine
 

@@ -11,38 +11,35 @@ from typing import TYPE_CHECKING
 from hfkit.errors import UsageError
 
 if TYPE_CHECKING:
+    import torch
     from accelerate import Accelerator
 
-STEPS, FORMAT = "ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "ACCELERATE_MIXED_PRECISION"
-UNSET = ("", "0", "false", "no")
-PLAIN = "say train.distributed=fsdp in the recipe, and start `accelerate launch` without {}"
+STEPS = "ACCELERATE_GRADIENT_ACCUMULATION_STEPS"
+UNSET = ("", "0", "false", "no", "off", "n", "f")
 LAUNCHER = {  # variable -> what to do about it
-    "ACCELERATE_USE_FSDP": PLAIN.format("--use_fsdp"),
-    "ACCELERATE_USE_DEEPSPEED": PLAIN.format("--use_deepspeed"),
-    "ACCELERATE_USE_MEGATRON_LM": PLAIN.format("--use_megatron_lm"),
-    "ACCELERATE_USE_PARALLELISM_CONFIG": PLAIN.format("--use_parallelism_config"),
-    "ACCELERATE_DYNAMO_BACKEND": "unset it, and set train.compile",
+    "ACCELERATE_USE_FSDP": "start `accelerate launch` without --use_fsdp, and train with train.distributed=fsdp",
+    "ACCELERATE_USE_DEEPSPEED": "start `accelerate launch` without --use_deepspeed",
+    "ACCELERATE_USE_MEGATRON_LM": "start `accelerate launch` without --use_megatron_lm",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "start `accelerate launch` without --use_parallelism_config",
+    "ACCELERATE_DYNAMO_BACKEND": "unset it: train.compile says what is compiled",
     STEPS: "unset it: train.batch_size is the examples of a step, train.micro_batch_size those at once",
-    FORMAT: "unset it (`accelerate launch --mixed_precision no`), and set train.precision",
 }
 
 
-def check_launcher(environment: Mapping[str, str], mixed: str) -> None:
-    """Raise UsageError for a variable that would change what the recipe says; `mixed` is the number format it takes."""
-    allowed = {**dict.fromkeys(LAUNCHER, UNSET), STEPS: ("", "1"), FORMAT: (*UNSET, mixed)}
+def check_launcher(environment: Mapping[str, str]) -> None:
+    """Raise UsageError for a variable by which accelerate would do something that hfkit was not asked for."""
     for name, hint in LAUNCHER.items():
         value = environment.get(name, "")
-        if value.lower() not in allowed[name]:
-            raise UsageError(f"{name}={value} would act behind the recipe's back", hint)
+        if value.lower() not in (("", "1") if name == STEPS else UNSET):
+            raise UsageError(f"{name}={value} would act behind hfkit's back", hint)
 
 
-def check_backend(accelerator: Accelerator, mixed: str) -> None:
-    """Raise UsageError for what `accelerate launch` set in the environment and the recipe did not ask for."""
-    kind = accelerator.distributed_type.name
-    if kind in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+def check_backend(accelerator: Accelerator, mixed: str, device: torch.device) -> None:
+    """Raise UsageError where accelerate took another device or number format than it was told."""
+    if accelerator.device.type != device.type:
         raise UsageError(
-            f"accelerate launch asks for {kind}, which would act behind the recipe's back",
-            "say train.distributed=fsdp, and start with `accelerate launch` without --use_fsdp or --use_deepspeed",
+            f"accelerate took the device {accelerator.device.type} instead of {device.type}",
+            "unset ACCELERATE_USE_CPU and ACCELERATE_TORCH_DEVICE; hfkit's own word for it is --cpu",
         )
     if accelerator.mixed_precision != mixed:
         raise UsageError(

@@ -194,7 +194,7 @@ def take_place(
             "take train.precision=bfloat16 or train.precision=float32",
         )
     check_trackers(trackers)
-    check_launcher(os.environ, MIXED[chosen])
+    check_launcher(os.environ)
     if found.size == 1:
         # accelerate keeps its first settings for the life of the process; a notebook may run several models.
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -204,7 +204,7 @@ def take_place(
             f"{found.size} processes were started but {accelerator.num_processes} joined",
             "unset RANK, WORLD_SIZE and LOCAL_RANK, or start hfkit through torchrun",
         )
-    check_backend(accelerator, MIXED[chosen])
+    check_backend(accelerator, MIXED[chosen], device)
     return Place(found, accelerator, chosen, why, sharded)  # type: ignore[arg-type]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -118,7 +119,7 @@ class Classify:
         else:
             lines.append(Resolution("classify.labels", names, f"{len(names)} labels"))
         length, chosen = resolve_length("classify.max_length", self.settings.max_length, rows, tokenizer, config, TEXTS)
-        return type(self)(self.settings.model_copy(update={**update, "max_length": length})), [*lines, chosen]
+        return self._with(self.settings.model_copy(update={**update, "max_length": length})), [*lines, chosen]
 
     def adopt(self, rows: Sequence[Row], config: PretrainedConfig | None) -> tuple[Classify, list[Resolution]]:
         """Target and labels of a trained model, and the labels of these rows checked against them, by name.
@@ -130,16 +131,16 @@ class Classify:
             found = survey(row for row in rows if self.usable(row))
             target, why = decide(found, self.settings.target)
             if target == "single":
-                return type(self)(self.settings, of_gold=label_names(found, target)), []
+                return self._with(self.settings, of_gold=label_names(found, target)), []
             lines = [Resolution("classify.target", target, why)] if self.settings.target == "auto" else []
             names = label_names(found, target) if target == "multi" else []
-            return type(self)(self.settings.model_copy(update={"target": target}), of_gold=names), lines
+            return self._with(self.settings.model_copy(update={"target": target}), of_gold=names), lines
         settings, lines = fitted(self.settings, config)
-        task = type(self)(settings)
+        task = self._with(settings)
         found = survey(row for row in rows if task.usable(row))
         if settings.target == "regression":
             if found.columns and not self.settings.labels and len(found.columns) == config.num_labels:
-                task = type(self)(settings.model_copy(update={"labels": found.columns}))
+                task = self._with(settings.model_copy(update={"labels": found.columns}))
         else:
             refuse_unknown(found, task._names(), of_model=True)
         return task, lines
@@ -250,6 +251,12 @@ class Classify:
     def label_order(self) -> list[str]:
         """The labels in the order of the places in `gold` and `predicted` of a single-label row."""
         return in_order(self.settings.labels or self._of_gold)
+
+    def _with(self, settings: ClassifySettings, *, of_gold: Sequence[str] = ()) -> Self:
+        """This task, a user's own too, with other settings."""
+        made = copy.copy(self)
+        made.settings, made._of_gold = settings, list(of_gold)
+        return made
 
     def _places(self, prediction: Prediction) -> list[str]:
         """The labels that the statistics of a row count by their places."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -127,7 +128,7 @@ class NLI:
             }
         )
         lines = [chosen, Resolution("nli.classes", classes, why), *read_as(matched, self.settings)]
-        return type(self)(settings, read=matched, head=classes), lines
+        return self._with(settings, read=matched, head=classes), lines
 
     def adopt(self, rows: Sequence[Row], config: PretrainedConfig | None) -> tuple[NLI, list[Resolution]]:
         """Class order of a trained model, by name, and the label map of these rows. Without a config: the map only.
@@ -150,7 +151,7 @@ class NLI:
             lines = [*([chosen] if chosen else []), Resolution("nli.classes", classes, why), *lines]
         if self.settings.hypothesis_only:
             lines.append(Resolution("nli.hypothesis_only", True, "the model sees no premise"))
-        return type(self)(self.settings.model_copy(update=update), read=matched, head=head), lines
+        return self._with(self.settings.model_copy(update=update), read=matched, head=head), lines
 
     def saying(self, labels: Sequence[str], classes: Mapping[str, str] | None = None) -> NLI:
         """The same task for predictions made of `labels`, which were found to mean `classes` where it is given."""
@@ -158,7 +159,7 @@ class NLI:
         if classes:
             order = [classes.get(label, label) for label in settings.classes or []] or None
             settings = settings.model_copy(update={"model_labels": dict(classes), "classes": order})
-        return type(self)(settings, read=self.read_labels, head=labels)
+        return self._with(settings, read=self.read_labels, head=labels)
 
     @property
     def label_map(self) -> dict[str, dict[str, str | None]]:
@@ -277,6 +278,12 @@ class NLI:
             hint = f"say what it means, such as {names.settings_line('nli.labels', {text: names.NEUTRAL})}"
             raise DataError(f"row {row['id']!r}: the meaning of label {text!r} is not known", hint)
         return found
+
+    def _with(self, settings: NLISettings, *, read: Mapping[str, str | None] | None, head: Sequence[str]) -> Self:
+        """This task, a user's own too, with other settings and labels."""
+        made = copy.copy(self)
+        made.settings, made.read_labels, made.head_labels, made._known = settings, dict(read or {}), list(head), {}
+        return made
 
     def _head(self) -> list[str]:
         return self.settings.classes or list(names.THREE_WAY)

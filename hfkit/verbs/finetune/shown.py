@@ -30,7 +30,6 @@ def plan_items(fit: Fit) -> dict[str, str]:
     parts = f"{every:,} parameters" + (f", {moving:,} of them train" if moving < every else "")
     head = f" ({settings.head_lr:g} for the head)" if settings.head_lr else ""
     decay = f", x {settings.layer_lr_decay:g} for each layer further down" if settings.layer_lr_decay != 1 else ""
-    hidden, attention = dropouts_of(plain(fit.training.bare).config)
     return {
         "task": ready.recipe.task,
         "model": f"{ready.found.name}, {parts}",
@@ -39,7 +38,7 @@ def plan_items(fit: Fit) -> dict[str, str]:
         "validation": f"{rows_text(len(ready.validation_rows))}, {len(ready.validation):,} examples",
         "steps": f"{schedule.steps:,} of {settings.batch_size} examples ({epochs} epoch{'s' * (epochs != '1')}){limit}",
         "learning rate": f"{schedule.peak:g}{head}{decay}, {schedule.warmup_steps} warm-up steps, {settings.schedule}",
-        "dropout": f"{hidden:g}, of attention {attention:g}",
+        **({"dropout": dropout} if (dropout := dropout_text(plain(fit.training.bare).config)) else {}),
         **({"adapters": adapters} if (adapters := adapters_text(ready.recipe.lora)) else {}),
         **({"tricks": tricks} if (tricks := tricks_text(ready.recipe.tricks, epsilon_of(ready.recipe.tricks))) else {}),
         "precision": ready.place.precision,
@@ -48,6 +47,13 @@ def plan_items(fit: Fit) -> dict[str, str]:
         "device": ready.place.describe(),
         "evaluation": f"every {fit.evaluate_every:,} steps, best by {ready.metric}",
     }
+
+
+def dropout_text(config: Any) -> str:
+    """The dropouts that a model trains with, as far as its config has settings of known names."""
+    hidden, attention = dropouts_of(config)
+    said = ["" if hidden is None else f"{hidden:g}", "" if attention is None else f"of attention {attention:g}"]
+    return ", ".join(filter(None, said))
 
 
 def adapters_text(lora: Lora) -> str:
@@ -79,7 +85,8 @@ def batches_text(training: Training) -> str:
         cut = f"{count} x {size} examples" if count > 1 else f"{size} examples"
         return f"{cut} a step{devices}, packed, without padding"
     cut = f"{training.batch_size} examples a step, at most {size} at once{devices}"
-    return f"{cut}, of similar length, padded: {training.padding():.0%} of the tokens"
+    padding = training.padding()
+    return f"{cut}, of similar length, padded" + ("" if padding is None else f": {padding:.0%} of the tokens")
 
 
 def result_of(fit: Fit, run: Run) -> dict[str, Any]:
