@@ -87,7 +87,7 @@ class Training:
         self.pulse: Callable[[], None] = lambda: None
         named = {name: p for name, p in plain(model).named_parameters() if p.requires_grad}
         self._parameters = list(named.values())
-        self.r_drop, self._perturbed_from = (tricks.r_drop, tricks.adversarial_start) if tricks else (0.0, 0.0)
+        self.r_drop, self.perturbed_from = (tricks.r_drop, tricks.adversarial_start) if tricks else (0.0, 0.0)
         self.perturbation = perturbation(plain(model), tricks) if tricks else None
         self.average = average_of(named, tricks) if tricks else None
         self._packed, self._held = isinstance(model, Packed), 1  # examples that went through the model last
@@ -163,7 +163,7 @@ class Training:
     @property
     def full_step(self) -> int:
         """The first step, counted from 0, at which all that the recipe asks for is at work."""
-        late = [self._perturbed_from] if self.perturbation is not None else []
+        late = [self.perturbed_from] if self.perturbation is not None else []
         late += [self.average.start] if self.average is not None else []
         steps = self.schedule.steps
         return min(steps - 1, math.ceil(max(late, default=0.0) * steps))
@@ -178,7 +178,7 @@ class Training:
 
         A step has one, and a second one where weights are perturbed.
         """
-        begins = math.ceil(self._perturbed_from * steps) if self.perturbation is not None else last
+        begins = math.ceil(self.perturbed_from * steps) if self.perturbation is not None else last
         return last - first + max(0, last - max(first, begins))
 
     def _passes(self, step: int) -> int:

@@ -13,7 +13,6 @@ from hfkit.engine import pace as pacing
 from hfkit.engine.pace import Pace, parse_time
 from hfkit.engine.train import Training
 from hfkit.errors import UsageError
-from hfkit.recipe.keys import Tricks
 from hfkit.verbs.finetune.deadline import Deadline
 
 
@@ -74,14 +73,14 @@ def test_steps_that_fit_hold_their_evaluations(clock: list[float]) -> None:
 
 def late(start: float, first: int, last: int, steps: int) -> int:
     """`Training.passes` of adversarial training that begins after the share `start`."""
-    made: Any = SimpleNamespace(perturbation="fgm", tricks=Tricks(adversarial_start=start))
+    made: Any = SimpleNamespace(perturbation="fgm", perturbed_from=start)
     return Training.passes(made, first, last, steps)
 
 
 def test_a_step_has_two_passes_where_weights_are_perturbed() -> None:
     assert [late(0.3, step, step + 1, 10) for step in range(10)] == [1] * 3 + [2] * 7
     assert late(0.25, 0, 10, 10) == 17 and late(0.25, 5, 10, 10) == 10 and late(0.25, 1, 2, 10) == 1
-    none: Any = SimpleNamespace(perturbation=None, tricks=Tricks())
+    none: Any = SimpleNamespace(perturbation=None)
     assert Training.passes(none, 3, 10, 10) == 7
 
 
