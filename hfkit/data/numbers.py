@@ -52,12 +52,16 @@ def list_lengths(column: pa.ListArray) -> np.ndarray:
 
 def _flat(name: str, values: Sequence[Any], kinds: dict[str, np.dtype[Any]], kind: pa.DataType | None) -> pa.Array:
     """Numbers as Arrow keeps them, of the type that `kinds` has for theirs, or of `kind`."""
-    wrong = next((value for value in values if not isinstance(value, NUMBERS)), 0)
-    if not isinstance(wrong, NUMBERS):
-        raise TypeError(_refused(name, "None" if wrong is None else type(wrong).__name__))
-    found = np.asarray(values) if len(values) else np.zeros(0, np.int64)
-    floating = found.dtype.kind == "f"
-    if found.dtype.kind == "O" or (floating and all(isinstance(value, (int, np.integer)) for value in values)):
+    try:
+        found = np.asarray(values) if len(values) else np.zeros(0, np.int64)
+    except ValueError:  # numbers beside lists of them
+        found = np.asarray(values, dtype=object)
+    plain, floating = found.ndim == 1 and found.dtype.kind in "iubf", found.dtype.kind == "f"
+    if not plain:
+        for value in values:
+            if not isinstance(value, NUMBERS):
+                raise TypeError(_refused(name, "None" if value is None else type(value).__name__))
+    if not plain or (floating and all(isinstance(value, (int, np.integer)) for value in values)):
         raise OverflowError(f"feature column '{name}' holds {max(values)}: too large")
     wanted = np.dtype(kind.to_pandas_dtype()) if kind else kinds["f" if floating else "i"]
     if floating and wanted.kind != "f":
