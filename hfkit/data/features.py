@@ -92,16 +92,19 @@ def encoded(
 def _write_features(
     path: Path, features: Iterable[Feature], total: int, blocks: bool, on_progress: Callable[[int, int], None] | None
 ) -> None:
-    schema, writer, done = pa.schema([]), None, 0
+    kinds: dict[str, pa.DataType] = {}
+    writer, done = None, 0
     with pa.OSFile(str(path), "wb") as sink:
         for chunk in batched(features, FEATURES_A_BATCH):
+            columns = {
+                name: column_of(name, [feature[name] for feature in chunk], kinds.get(name))
+                for name in kinds or chunk[0]
+            }
+            batch = pa.record_batch(list(columns.values()), names=list(columns))
             if writer is None:
-                columns = [column_of(name, [feature[name] for feature in chunk]) for name in chunk[0]]
-                schema = pa.schema([(name, column.type) for name, column in zip(chunk[0], columns, strict=True)])
-                writer = pa.ipc.new_file(sink, schema)
-            else:
-                columns = [column_of(at.name, [feature[at.name] for feature in chunk], at.type) for at in schema]
-            writer.write_batch(pa.record_batch(columns, schema=schema))
+                kinds = {field.name: field.type for field in batch.schema}
+                writer = pa.ipc.new_file(sink, batch.schema)
+            writer.write_batch(batch)
             done += len(chunk)
             if on_progress:
                 on_progress(done if blocks else int(chunk[-1]["row"]) + 1, 0 if blocks else total)

@@ -13,12 +13,7 @@ from hfkit.errors import ResourceError
 from hfkit.machine import memory
 
 # What torch says when an allocation fails and the class of the error does not: its CPU allocator, cuBLAS, mps.
-WORDS = (
-    "can't allocate memory",
-    "not enough memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "out of memory",
-)
+WORDS = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED", "out of memory")
 ONEDNN = "could not create a primitive"  # all that it says of too little memory; of an unfit operation it says more
 
 

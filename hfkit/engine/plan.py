@@ -10,7 +10,6 @@ Indices = np.ndarray  # (features,) int64
 # What a pass costs besides its tokens, in tokens: each walks over all gradients, and starts each kernel of a GPU.
 CPU_PASS_TOKENS, GPU_PASS_TOKENS = 128, 4096
 FEWEST_PASSES = 1 << 40  # in its place: the cut with the fewest passes
-PADDING_STEPS = 50  # that are looked at to say how much padding there is
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Indices:
@@ -73,13 +72,6 @@ def padded_batches(indices: Indices, lengths: np.ndarray, size: int, pass_tokens
         parts.append(ordered[cuts[end] : end])
         end = int(cuts[end])
     return parts[::-1]
-
-
-def cut(indices: Indices, lengths: np.ndarray, size: int, *, packed: bool, pass_tokens: int) -> list[Indices]:
-    """The micro-batches of a step, over all processes, of at most `size` features each."""
-    if packed:
-        return packed_batches(indices, lengths, size)
-    return padded_batches(indices, lengths, size, pass_tokens)
 
 
 def padding_share(parts: list[Indices], lengths: np.ndarray) -> float:

@@ -28,7 +28,7 @@ from hfkit.engine.outcomes import CALMER, Outcomes, StepDone
 from hfkit.engine.packing import Packed, plain
 from hfkit.engine.parts import leaves_unused
 from hfkit.engine.perturb import perturbation
-from hfkit.engine.plan import CPU_PASS_TOKENS, GPU_PASS_TOKENS, PADDING_STEPS, Drawn, cut, padding_share, share_of
+from hfkit.engine.plan import CPU_PASS_TOKENS, GPU_PASS_TOKENS, Drawn, packed_batches, padded_batches, share_of
 from hfkit.engine.processes.place import Place
 from hfkit.engine.regional import eager
 from hfkit.engine.shard import local
@@ -129,13 +129,9 @@ class Training:
         """Micro-batches of a full step on each process, at least: padded ones are made smaller where that pads less."""
         return -(-self.batch_size // (self.micro_batch_size * self.place.world.size))
 
-    def padding(self) -> float | None:
-        """The share of padding among the tokens of the first steps, 0 to 1; None where targets are padded besides."""
-        if "target_ids" in self.features.take([0])[0]:
-            return None
-        steps = range(min(PADDING_STEPS, self.schedule.steps))
-        parts = [] if self._packed else [part for step in steps for part in self._cut(self._drawn.examples(step))]
-        return padding_share(parts, self.features.lengths)
+    def cuts(self, steps: int) -> list[np.ndarray]:
+        """The micro-batches of the first `steps` steps, over all processes."""
+        return [part for step in range(steps) for part in self._cut(self._drawn.examples(step))]
 
     @property
     def compiled(self) -> bool:
@@ -253,7 +249,9 @@ class Training:
 
     def _cut(self, indices: np.ndarray) -> list[np.ndarray]:
         lengths, size = self.features.lengths, self.micro_batch_size
-        return cut(indices, lengths, size, packed=self._packed, pass_tokens=self.pass_tokens)
+        if self._packed:
+            return packed_batches(indices, lengths, size)
+        return padded_batches(indices, lengths, size, self.pass_tokens)
 
     def _micro_batch(
         self, model: torch.nn.Module, step: int, index: int, features: list[Feature], weight: float, last: bool

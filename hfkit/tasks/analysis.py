@@ -82,7 +82,7 @@ def slice_values(
 
     `columns` are the user's own to slice by; not `sliced`: of these alone. Running text has none.
     """
-    if task.blocks:
+    if task.blocks or not (sliced or columns):
         return {}
     places = np.full(len(rows), -1)
     places[found.rows] = np.arange(len(found))

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import numpy as np
 import pytest
 import tiny_models as tiny
 import torch
 import transformers
+from test_train import Listed
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hfkit.engine.collate import collate
@@ -44,20 +44,6 @@ class Waits(TorchDispatchMode):
         self.found[name] += by_mask or open_ended or any(word in name for word in WAITING)
         self.seen += 1
         return function(*args, **kwargs)
-
-
-class Listed:
-    """Features in memory."""
-
-    def __init__(self, features: list[dict[str, Any]]) -> None:
-        self.features = features
-        self.lengths = np.asarray([len(feature["input_ids"]) for feature in features], dtype=np.int32)
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    def take(self, indices: Any) -> list[dict[str, Any]]:
-        return [self.features[index] for index in indices]
 
 
 def qa_features() -> tuple[Any, list[dict[str, Any]]]:

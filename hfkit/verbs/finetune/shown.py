@@ -10,12 +10,15 @@ from hfkit.engine.lora import ALPHA_OF_RANK
 from hfkit.engine.memory import peak_memory
 from hfkit.engine.packing import Packed, plain
 from hfkit.engine.perturb import epsilon_of
+from hfkit.engine.plan import padding_share
 from hfkit.engine.train import Training
 from hfkit.models.families import dropouts_of
 from hfkit.recipe.keys import Lora
 from hfkit.run import Run
 from hfkit.verbs.finetune.fit import Fit
 from hfkit.verbs.finetune.tricks import tricks_text
+
+PADDING_STEPS = 50  # that are looked at to say how much padding there is
 
 
 def plan_items(fit: Fit) -> dict[str, str]:
@@ -85,8 +88,13 @@ def batches_text(training: Training) -> str:
         cut = f"{count} x {size} examples" if count > 1 else f"{size} examples"
         return f"{cut} a step{devices}, packed, without padding"
     cut = f"{training.batch_size} examples a step, at most {size} at once{devices}"
-    padding = training.padding()
-    return f"{cut}, of similar length, padded" + ("" if padding is None else f": {padding:.0%} of the tokens")
+    padding = "" if "target_ids" in training.features.take([0])[0] else f": {padding_of(training):.0%} of the tokens"
+    return f"{cut}, of similar length, padded{padding}"
+
+
+def padding_of(training: Training) -> float:
+    """The share of padding among the tokens of the first steps, 0 to 1, of a model whose targets are not padded too."""
+    return padding_share(training.cuts(min(PADDING_STEPS, training.schedule.steps)), training.features.lengths)
 
 
 def result_of(fit: Fit, run: Run) -> dict[str, Any]:
