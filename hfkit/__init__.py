@@ -19,6 +19,7 @@ _NAMES = {
     "cv": "hfkit.api",
     "compete": "hfkit.api",
     "ensemble": "hfkit.api",
+    "average": "hfkit.api",
     "bundle": "hfkit.api",
     "submission": "hfkit.api",
     "sweep": "hfkit.api",

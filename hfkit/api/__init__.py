@@ -5,10 +5,11 @@ from hfkit.api.competing import compete
 from hfkit.api.packing import bundle
 from hfkit.api.reports import check, compare, init, score
 from hfkit.api.runs import diff_runs, list_runs, note_run, rerun, show_run
-from hfkit.api.training import FinetunedRun, cv, ensemble, finetune, sweep
+from hfkit.api.training import FinetunedRun, average, cv, ensemble, finetune, sweep
 
 __all__ = [
     "FinetunedRun",
+    "average",
     "bundle",
     "check",
     "compare",

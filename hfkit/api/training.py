@@ -1,4 +1,4 @@
-"""Training: one run, the runs of a cross-validation, an ensemble of runs, the runs of a sweep."""
+"""Training: one run, cross-validations, ensembles of runs, means of their weights, sweeps."""
 
 from __future__ import annotations
 
@@ -117,6 +117,20 @@ def ensemble(
 
     names = [name_of(member) for member in members]
     return shown("ensemble", verb(names, output=Path(output), data=data, **split(options)), quiet=quiet)
+
+
+def average(
+    members: Sequence[Any], output: str | Path, *, data: Any = None, quiet: bool = False, **options: Any
+) -> dict[str, Any]:
+    """The mean of the weights of `members` (FinetunedRun, names, paths) as the run `output`.
+
+    With `data`, of those that help on these rows. Returns what `hfkit average --json` prints; `options` are the
+    command's other flags, and recipe keys with a dot. Raises HfkitError.
+    """
+    from hfkit.verbs.average import average
+
+    names = [name_of(member) for member in members]
+    return shown("average", average(names, output=Path(output), data=data, **split(options)), quiet=quiet)
 
 
 def sweep(

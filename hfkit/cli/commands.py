@@ -19,6 +19,7 @@ COMMANDS = {
     "cv": "hfkit.cli.cv:cv",
     "compete": "hfkit.cli.compete:compete",
     "ensemble": "hfkit.cli.ensemble:ensemble",
+    "average": "hfkit.cli.average:average",
     "bundle": "hfkit.cli.bundle:bundle",
     "init": "hfkit.cli.init:init",
     "convert": "hfkit.cli.convert:convert",

@@ -1,4 +1,4 @@
-"""The human view of a cross-validation and of an ensemble: tables of runs and of members."""
+"""The human view of a cross-validation, an ensemble, a mean of weights: tables of runs and of members."""
 
 from __future__ import annotations
 
@@ -44,6 +44,24 @@ def members_text(fields: Mapping[str, Any]) -> str:
     dropped = [member["name"] for member in fields["members"] if not member["weight"]]
     if dropped:
         lines.append(f"dropped, for they do not help: {', '.join(map(safe, dropped))}")
+    if fields.get("verdict"):
+        lines.append(safe(fields["verdict"]))
+    return "\n".join(lines)
+
+
+def averaged_text(fields: Mapping[str, Any]) -> str:
+    """Each model: how near its weights are to the first one's; where rows chose, scores alone and in the mean."""
+    metric = fields.get("metric")
+    head = ["model", *([metric, "mean with it"] if metric else []), "averaged", "nearness"]
+    rows = []
+    for member in fields["members"]:
+        scores = []
+        if metric:
+            together = member["metrics_with"]
+            scores = [score(member["metrics"][metric]), "" if together is None else score(together[metric])]
+        near = "" if member["nearness"] is None else f"{member['nearness']:.4f}"
+        rows.append([safe(member["name"]), *scores, "yes" if member["averaged"] else "no", near])
+    lines = ["\n" + table(head, rows)]
     if fields.get("verdict"):
         lines.append(safe(fields["verdict"]))
     return "\n".join(lines)

@@ -8,7 +8,7 @@ from typing import Any
 
 from hfkit.report.analysis import comparison_text
 from hfkit.report.compete import compete_text
-from hfkit.report.competition import folds_text, members_text
+from hfkit.report.competition import averaged_text, folds_text, members_text
 from hfkit.report.data import check_text, windows_text
 from hfkit.report.runs import diff_text, notes_text, rerun_text, run_text, runs_text
 from hfkit.report.streams import columns_there
@@ -97,6 +97,8 @@ def result_text(command: str, fields: Mapping[str, Any]) -> str:
             return compete_text(fields)
         case "ensemble":
             return members_text(fields)
+        case "average":
+            return averaged_text(fields)
         case "doctor":
             return checks_text(fields["checks"])
         case "data check":

@@ -128,6 +128,11 @@ def chosen(found: Measured, kept: np.ndarray) -> Measured:
     )
 
 
+def light_columns(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The statistics that intervals are made of."""
+    return {name: values for name, values in columns.items() if not name.startswith(ASIDE)}
+
+
 def score_columns(task: Task, found: Measured, *, intervals: bool = True) -> Scores:
     """Metrics of measured rows. Raises DataError when no row has gold."""
     if not len(found):
@@ -157,7 +162,7 @@ def intervals_of(task: Task, found: Measured) -> tuple[dict[str, list[float]], d
     there are contexts or premises. Metrics of probabilities (log_loss, roc_auc) need a column for every class in each
     resample, which would take minutes.
     """
-    light = {name: values for name, values in found.columns.items() if not name.startswith(ASIDE)}
+    light = light_columns(found.columns)
     shares = {} if found.groups is not None else task.means(found.columns)
     bounds: dict[str, list[float]] = {}
     methods: dict[str, str] = {}

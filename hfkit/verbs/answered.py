@@ -69,12 +69,12 @@ def parts_answered(
             bound = without_premise(bound)
         keeping = blend_of(bound).keeping()
         work = answering(member, keeping, at_hand(keeping, rows), **{**how, "processes": 1})
-        one = yield from _said_once(work, said)
+        one = yield from said_once(work, said)
         made.append(one.with_answers(_spooled(one.answers)))
     return made
 
 
-def _said_once(events: Generator[Event, None, Answering], said: set[str]) -> Generator[Event, None, Answering]:
+def said_once(events: Generator[Event, None, Answering], said: set[str]) -> Generator[Event, None, Answering]:
     """The same events without what an earlier model said in the same words."""
     while True:
         try:

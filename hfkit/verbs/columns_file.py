@@ -12,7 +12,7 @@ import numpy as np
 
 from hfkit.errors import DataError
 from hfkit.files import atomic_write, json_line
-from hfkit.tasks.scoring import ASIDE, Measured
+from hfkit.tasks.scoring import Measured, light_columns
 
 NAME = "columns.json"
 TOGETHER = 4096  # values that become text at once
@@ -32,7 +32,7 @@ class Evaluated:
 def write_columns(folder: Path, found: Evaluated) -> None:
     """Write the statistics of each row, without probabilities; numbers are exact."""
     measured = found.measured
-    columns = {name: values for name, values in measured.columns.items() if not name.startswith(ASIDE)}
+    columns = light_columns(measured.columns)
     head = {
         "task": found.task,
         "settings": found.settings,

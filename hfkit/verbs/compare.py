@@ -15,7 +15,7 @@ from hfkit.metrics.statistics import mcnemar, paired_bootstrap
 from hfkit.tasks import task_class
 from hfkit.tasks.analysis import masks_of
 from hfkit.tasks.base import LOWER_IS_BETTER, Task
-from hfkit.tasks.scoring import ASIDE, RESAMPLES, Measured, bootstrap_name
+from hfkit.tasks.scoring import RESAMPLES, Measured, bootstrap_name, light_columns
 from hfkit.verbs.columns_file import Evaluated
 from hfkit.verbs.compared import System, systems
 
@@ -70,7 +70,7 @@ def aligned(evaluated: Sequence[Evaluated]) -> list[dict[str, np.ndarray]]:
     ids = evaluated[0].measured.ids
     tables = []
     for found in evaluated:
-        columns = {name: values for name, values in found.measured.columns.items() if not name.startswith(ASIDE)}
+        columns = light_columns(found.measured.columns)
         if found.measured.ids != ids:
             place = {name: number for number, name in enumerate(found.measured.ids)}
             order = np.asarray([place.get(name, -1) for name in ids])

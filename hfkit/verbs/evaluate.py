@@ -139,7 +139,7 @@ def refuse_without_gold(task: Task, rows: Rows) -> None:
 
 def output_folder(found: Checkpoint, data: str, fingerprint: str, name: str | None, what: str = "") -> Path:
     """RUN/eval/<name>, by default <stem>-<4 hex of the data><what>; for a model that is no run, a folder of ./runs."""
-    stem = slug(name) if name else f"{slug(data_stem(data))}-{fingerprint[:4]}{what}"
+    stem = slug(name) if name else evaluation_name(data, fingerprint) + what
     if name and stem != name:
         raise UsageError(
             f"--name {name!r} is not a folder name", f"use letters, digits, dot, dash, underscore, as in {stem}"
@@ -147,6 +147,11 @@ def output_folder(found: Checkpoint, data: str, fingerprint: str, name: str | No
     if found.run is not None:
         return found.run / "eval" / stem
     return runs_folder().absolute() / f"eval-{slug(Path(found.name).name)}-{stem}"
+
+
+def evaluation_name(data: str, fingerprint: str) -> str:
+    """The folder of an evaluation that was given no name: the stem of the data, 4 hex digits of its fingerprint."""
+    return f"{slug(data_stem(data))}-{fingerprint[:4]}"
 
 
 def data_stem(name: str) -> str:

@@ -16,7 +16,7 @@ from hfkit.metrics import thresholds as fitting
 from hfkit.run import shown_path
 from hfkit.tasks.base import LOWER_IS_BETTER, Prediction, Task
 from hfkit.tasks.labels import in_order
-from hfkit.tasks.scoring import ASIDE, Measured, measured
+from hfkit.tasks.scoring import Measured, light_columns, measured
 from hfkit.verbs.columns_file import read_columns
 
 OUT_OF_FOLD = Path("eval", "oof")  # where a cross-validation and an ensemble keep the evaluation of such rows
@@ -107,7 +107,7 @@ def fitted(
     if single and len(names) != 2:
         yield note(f"{len(names)} exclusive labels have no thresholds: the most probable one is taken")
         return None
-    light = {name: values for name, values in found.columns.items() if not name.startswith(ASIDE)}
+    light = light_columns(found.columns)
     known = task.reduce(light)
     if metric not in known:
         if metric not in task.definitions():

@@ -40,6 +40,7 @@ CONTRACT = {
     "--resume --overwrite --seed --limit --processes --cpu",
     "compete": "--time --models --metric --task -o --output --resume --overwrite --cpu",
     "ensemble": "-o --output --data --equal --overwrite --limit --cpu",
+    "average": "-o --output --data --overwrite --limit --cpu",
     "bundle": "-o --output --compiled --python-version --platform --overwrite",
     "init": "--test --sample --from -o --output",
     "data check": "--task --model --validation --fix",

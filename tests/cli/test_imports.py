@@ -164,6 +164,7 @@ def loaded_by(code: str) -> set[str]:
         ["cv"],
         ["compete"],
         ["ensemble"],
+        ["average"],
         ["bundle"],
         ["recipes"],
         ["runs"],

@@ -11,7 +11,7 @@ import numpy as np
 
 from hfkit.metrics.statistics import bootstrap_ci, paired_bootstrap
 from hfkit.tasks.base import LOWER_IS_BETTER, Prediction, Task
-from hfkit.tasks.scoring import ASIDE, Measured, measured
+from hfkit.tasks.scoring import Measured, light_columns, measured
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
@@ -113,7 +113,7 @@ class Judge:
     def _columns(self, found: Measured) -> tuple[dict[str, np.ndarray], int]:
         """The statistics that the metric needs, without those that are a column for every label if it can be, and how
         often rows are drawn from them."""
-        light = {name: values for name, values in found.columns.items() if not name.startswith(ASIDE)}
+        light = light_columns(found.columns)
         if self.metric in self.task.reduce(light):
             return light, RESAMPLES
         return found.columns, RESAMPLES_OF_MANY

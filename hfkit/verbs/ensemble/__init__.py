@@ -21,7 +21,8 @@ from hfkit.recipe.keys import Data
 from hfkit.recipe.overrides import section_from_overrides
 from hfkit.run import Run, shown_path
 from hfkit.tasks.base import example_fields
-from hfkit.verbs.ensemble.fitting import Fitted, fitted, verdict
+from hfkit.verbs.beside_best import verdict
+from hfkit.verbs.ensemble.fitting import Fitted, fitted
 from hfkit.verbs.ensemble.members import Member, members_of
 from hfkit.verbs.ensemble.rows import answered_now, out_of_fold
 from hfkit.verbs.evaluate import data_stem
@@ -128,6 +129,7 @@ def entry(number: int, member: Member, weight: float, found: Fitted | None, fold
 
 def scores(found: Fitted, names: Sequence[str]) -> dict[str, Any]:
     """What the average is worth on the rows that it was fitted on."""
+    mine, best = found.fields["metrics"][found.metric], found.members[found.best][found.metric]
     return {
         **found.fields,
         "data": found.rows.name,
@@ -135,5 +137,5 @@ def scores(found: Fitted, names: Sequence[str]) -> dict[str, Any]:
         "metric": found.metric,
         "best_member": names[found.best],
         "difference": found.difference,
-        "verdict": verdict(found, names),
+        "verdict": verdict("ensemble", found.metric, mine, names[found.best], best, found.difference),
     }

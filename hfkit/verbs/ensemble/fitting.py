@@ -13,8 +13,9 @@ from hfkit.metrics.mixing import Mix, mixed
 from hfkit.tasks.analysis import one_half
 from hfkit.tasks.base import Prediction, Task
 from hfkit.tasks.blend import Blend, blend_of
-from hfkit.tasks.scoring import ASIDE, Measured, measured, score_columns, score_fields
-from hfkit.verbs.compare import differences, headline
+from hfkit.tasks.scoring import Measured, measured, score_columns, score_fields
+from hfkit.verbs.beside_best import difference
+from hfkit.verbs.compare import headline
 
 if TYPE_CHECKING:
     from hfkit.data.rows import Rows
@@ -64,10 +65,9 @@ def fitted(task: Task, rows: Rows, said: Said, group: str | None) -> Fitted:
         for row, inside, *each in zip(rows, half.tolist(), *said, strict=True)
     ]
     found = measured(task, predictions, rows, group=group)
-    drawn = differences(task, found, [_light(alone[best])], [_light(found)])
     return Fitted(
         task, rows, mix, metric, scores, best, predictions, found, score_fields(score_columns(task, found)),
-        {name: drawn[name].get(metric) for name in ("differences", "ci95", "p_value")},
+        difference(task, alone[best], found, metric),
     )  # fmt: skip
 
 
@@ -88,11 +88,6 @@ def evidence(blend: Blend, rows: Rows, said: Said) -> tuple[np.ndarray, np.ndarr
     return table.transpose(1, 0, 2), np.asarray(places, dtype=np.int64)[chosen]
 
 
-def _light(found: Measured) -> dict[str, np.ndarray]:
-    """The columns that intervals are made of."""
-    return {name: values for name, values in found.columns.items() if not name.startswith(ASIDE)}
-
-
 def _half(found: Measured, rows: int) -> np.ndarray:
     """A mask (rows,) of half of the measured rows, whole groups; all of them where they cannot be divided."""
     mask = np.zeros(rows, dtype=bool)
@@ -107,14 +102,3 @@ def _groups(rows: Rows, group: str | None, places: np.ndarray) -> np.ndarray | N
         return None
     known: dict[str, int] = {}
     return np.asarray([known.setdefault(str(rows[int(place)].get(group)), len(known)) for place in places])
-
-
-def verdict(found: Fitted, names: Sequence[str]) -> str:
-    """One sentence: the average beside its best member, and whether the difference could be noise."""
-    size, (low, high) = found.difference["differences"], found.difference["ci95"]
-    sure = "" if low <= 0 <= high else ", more than the choice of rows explains"
-    mine, best = found.fields["metrics"][found.metric], found.members[found.best][found.metric]
-    return (
-        f"{found.metric}: ensemble {mine:.2f}, best member {names[found.best]} {best:.2f}; "
-        f"difference {size:+.2f}, 95 % interval {low:+.2f} to {high:+.2f}{sure}"
-    )
