@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_a_step_has_two_passes_where_weights_are_perturbed() -> None:
 @pytest.mark.parametrize(("start", "fitting"), [(0.0, 48), (0.5, 64), (0.9, 87)])
 def test_the_first_fit_knows_what_begins_late(clock: list[float], start: float, fitting: int) -> None:
     """A pass takes a second, 100 are left, and the steps so far had one pass each."""
-    deadline, pace = Deadline(100.0, time.time(), 4), Pace(_since=0.0)
+    deadline, pace = Deadline(100.0, time.time(), 4, most=1000), Pace(_since=0.0)
     deadline.pauses.append(0.5)
 
     def better_end(steps: int, pace: Pace) -> int | None:
@@ -98,7 +99,7 @@ def test_the_first_fit_knows_what_begins_late(clock: list[float], start: float, 
         pace.add(4, 100)
     end = better_end(1000, pace)
     assert end == pytest.approx(fitting, abs=1) and late(start, 0, end, end) <= 97
-    deadline.fitted = True
+    deadline.fit(pace.steps)
     assert better_end(end, pace) is None, "nothing is late yet"
     deadline.pauses.extend([0.4, 500.0, 0.6])  # one stall
     assert better_end(end, pace) is None
@@ -108,11 +109,56 @@ def test_the_first_fit_knows_what_begins_late(clock: list[float], start: float, 
     assert better_end(end, resumed) is None
 
 
+def plain(first: int, last: int, steps: int) -> int:
+    """`Training.passes` of a training that has one pass a step."""
+    return last - first
+
+
+def test_slow_first_steps_are_made_good_early(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first 12 steps take 2 seconds, later ones 1; 1,000 are left in all, in which evaluations take none."""
+    deadline, pace = Deadline(1000.0, 0.0, 4, most=800), Pace(_since=0.0)
+    deadline.pauses.append(0.0)
+    monkeypatch.setattr("hfkit.verbs.finetune.deadline.time.time", lambda: clock[0])
+    ends: dict[int, int] = {}  # by the step at which the schedule was given it
+    steps = 800
+    for step in range(1, 700):
+        clock[0] += 2 if step <= 12 else 1
+        pace.add(4, 100)
+        end = deadline.better_end(step, steps, pace, passes=plain, interval=lambda end: end)
+        if end is not None:
+            deadline.fit(pace.steps)
+            ends[step] = steps = end
+    assert min(ends) == 8 and ends[8] == pytest.approx(485, abs=10), "by 2 seconds a step"
+    assert all(later >= 2 * earlier for earlier, later in pairwise(ends)), "each by twice as many steps"
+    assert list(ends.values()) == sorted(ends.values()) and ends[max(ends)] == 800, "never beyond the recipe"
+    assert max(ends) < 333
+
+
+def test_a_late_schedule_is_not_lengthened(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    deadline, pace = Deadline(1000.0, 0.0, 4, most=800), Pace(_since=0.0)
+    deadline.pauses.append(0.0)
+    monkeypatch.setattr("hfkit.verbs.finetune.deadline.time.time", lambda: clock[0])
+
+    def better_end(step: int) -> int | None:
+        return deadline.better_end(step, 100, pace, passes=plain, interval=lambda end: end)
+
+    for _ in range(20):
+        clock[0] += 1
+        pace.add(4, 100)
+    deadline.fit(8)
+    assert better_end(20) == pytest.approx(800), "so early it would be"
+    deadline.fit(11)
+    assert better_end(20) is None, "not twice as many steps"
+    deadline.fit(8)
+    clock[0] = 340.0
+    assert better_end(20) is None
+
+
 def test_without_a_limit_nothing_ends_earlier(clock: list[float]) -> None:
     pace = Pace(_since=0.0)
     clock[0] = 1e6
     pace.add(4, 100)
-    none = Deadline(None, time.time(), 4)
+    none = Deadline(None, time.time(), 4, most=10)
     assert none.fitted and none.better_end(0, 10, pace, passes=partial(late, 0.0), interval=int) is None
 
 

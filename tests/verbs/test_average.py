@@ -106,11 +106,13 @@ def test_a_member_that_hurts_is_left_out(
         finish(evaluate(name, str(data), cpu=True, name="alone", overwrite=True))[0]["metrics"][metric]
         for name in members
     ]
-    assert [one["metrics"][metric] for one in result["members"]] == alone  # perplexity: less is better
-    assert alone[0] > alone[1] == alone[2]
-    assert [one["averaged"] for one in result["members"]] == [False, True, True]
-    assert result["members"][0]["nearness"] is None and result["members"][1]["metrics_with"] is None
-    assert result["members"][0]["metrics_with"][metric] > result["metrics"][metric] == pytest.approx(alone[1])
+    assert alone[0] > alone[1] == alone[2]  # perplexity: less is better
+    best, same, worst = result["members"]  # in the order in which they were tried
+    assert [one["name"] for one in (best, same, worst)] == [members[1], members[2], members[0]]
+    assert [one["metrics"][metric] for one in (best, same, worst)] == [alone[1], alone[2], alone[0]]
+    assert [one["averaged"] for one in (best, same, worst)] == [True, True, False]
+    assert worst["nearness"] is None and best["metrics_with"] is None
+    assert worst["metrics_with"][metric] > result["metrics"][metric] == pytest.approx(alone[1])
     assert result["best_member"] == members[1] and result["difference"]["differences"] == pytest.approx(0)
     torch.testing.assert_close(weights_of(tmp_path / "mean"), weights_of(runs / "7-lm"))
     assert any("flatters" in event.fields["text"] for event in events if event.kind == "note")

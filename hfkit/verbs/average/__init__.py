@@ -51,8 +51,8 @@ def average(
     """Make the run `output`, whose model's weights are the mean of those of `names` (runs and model folders).
 
     With `data`, rows with gold, only members that help are averaged, and the mean is scored beside the best of them.
-    Yields events, last "result" with `members` (metrics alone and of the mean with it, nearness of the weights to the
-    first one's, whether it is averaged), and with `data` `metrics`, `ci95`, `difference` to the best member. Raises
+    Yields events, last "result" with `members` (whether it is averaged, nearness of its weights to those of the first;
+    in the order in which they were tried, metrics alone and of the mean with it), and with `data` `metrics`, `ci95`, `difference` to the best member. Raises
     HfkitError.
     """
     started = time.time()
@@ -120,9 +120,8 @@ def _made(members: Sequence[Member], judge: Judge | None, place: Path) -> Genera
         entries[number] |= {"averaged": True, "nearness": near}
     if judge is None or choice is None:
         return {"members": entries}
-    for one in choice.tried:
-        entries[one.number] |= {"metrics": one.alone, "metrics_with": one.together}
-    return {"members": entries, **_scores(choice, judge.rows, members, place)}
+    tried = [{**entries[one.number], "metrics": one.alone, "metrics_with": one.together} for one in choice.tried]
+    return {"members": tried, **_scores(choice, judge.rows, members, place)}
 
 
 def entry(member: Member) -> dict[str, Any]:

@@ -10,24 +10,32 @@ from statistics import median
 from hfkit.engine.pace import Pace
 
 PAUSES = 5  # evaluations that tell how long the next one takes
+EARLY = 1 / 3  # of the limit: after it a schedule is no longer lengthened, which would raise the rate late
+LONGER = 1.05  # of the steps ahead: fewer more are not worth another schedule
 
 
 class Deadline:
     """`limit` seconds, or None, counted over all attempts of a run; this one began at `started`, since the epoch.
 
-    `fitted` says whether the schedule ends where the limit says. `pauses` are seconds of evaluations with their
-    checkpoints; before the first of them `tokens` tell, which are those of an evaluation.
+    `most` are the steps that the recipe asks for. `fitted` says whether the schedule ends where the limit says.
+    `pauses` are seconds of evaluations with their checkpoints; before the first of them `tokens` tell, which are those
+    of an evaluation.
     """
 
-    def __init__(self, limit: float | None, started: float, tokens: int) -> None:
-        self.limit, self.started, self.tokens = limit, started, tokens
+    def __init__(self, limit: float | None, started: float, tokens: int, *, most: int) -> None:
+        self.limit, self.started, self.tokens, self.most = limit, started, tokens, most
         self.seconds_before = 0.0  # of earlier attempts
         self.fitted = limit is None
+        self.measured = 0  # steps by which the schedule was fitted last
         self.pauses: deque[float] = deque(maxlen=PAUSES)
 
     def spent(self) -> float:
         """Seconds of all attempts."""
         return self.seconds_before + time.time() - self.started
+
+    def fit(self, measured: int) -> None:
+        """The schedule ends where so many measured steps say."""
+        self.fitted, self.measured = True, measured
 
     def better_end(
         self,
@@ -40,6 +48,8 @@ class Deadline:
     ) -> int | None:
         """The last step that the limit allows, where the schedule of `steps`, of which `step` are done, has another.
 
+        The first steps are slower than the later ones (memory and kernels are used for the first time), so a schedule
+        is lengthened too, each time that twice as many steps were measured, while it is early.
         `passes` is `Training.passes`; `interval` says after how many steps a run of so many evaluates.
         """
         if self.limit is None:
@@ -47,7 +57,7 @@ class Deadline:
         left = self.limit - self.spent()
         if not pace.can_fit(left):
             return None
-        # The median, since a schedule is only ever shortened: one stall must not do that.
+        # The median: one stall must not shorten a schedule, which is hardly ever lengthened again.
         evaluation = median(self.pauses) if self.pauses else pace.evaluation_seconds(self.tokens)
 
         def passes_of(more: int) -> int:
@@ -60,9 +70,15 @@ class Deadline:
             every = interval(end)
             return max(1, -(-end // every) - step // every)
 
-        if self.fitted:  # and yet late, when steps take longer than those that were measured
-            ahead = steps - step
-            needed = passes_of(ahead) * pace.seconds_per_pass() + evaluations_of(ahead) * evaluation
-            if needed <= left or ahead <= 1:
-                return None
-        return step + pace.steps_that_fit(left, evaluation, evaluations_of, passes_of)
+        def fitting() -> int:
+            return min(self.most, step + pace.steps_that_fit(left, evaluation, evaluations_of, passes_of))
+
+        if not self.fitted:
+            return fitting()
+        ahead = steps - step
+        if passes_of(ahead) * pace.seconds_per_pass() + evaluations_of(ahead) * evaluation > left:
+            return fitting() if ahead > 1 else None  # late: steps take longer than those that were measured
+        if steps < self.most and pace.steps >= 2 * self.measured and self.spent() < EARLY * self.limit:
+            end = fitting()
+            return end if end > step + LONGER * ahead else None
+        return None

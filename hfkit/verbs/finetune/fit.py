@@ -41,7 +41,7 @@ class Fit:
         training.pulse = self._between
         self.watch = Watch(ready.place.world, None)
         limit = parse_time(ready.recipe.train.time) if ready.recipe.train.time else None
-        self.deadline = Deadline(limit, started, int(ready.validation.lengths.sum()))
+        self.deadline = Deadline(limit, started, int(ready.validation.lengths.sum()), most=self.steps)
         self.startup_seconds = time.time() - started
         self.checkpoint_seconds = 0.0
 
@@ -185,14 +185,15 @@ class Fit:
         return self._save_is_due(saved_at) or self._better_end() is not None
 
     def _confer(self, saved_at: float) -> Generator[Event, None, tuple[bool, bool]]:
-        """What the main process's clock says, done by all: perhaps an earlier end. Returns whether to save, leave."""
+        """What the main process's clock says, done by all: perhaps another end. Returns whether to save, leave."""
         told = self.ready.place.gather((self._save_is_due(saved_at), self._better_end(), asked() is not None))
         save_now, end, _ = told[0]
         if end is not None:
-            first, self.deadline.fitted = not self.deadline.fitted, True
-            if end < self.steps:
+            told_of = not self.deadline.fitted or end > self.steps  # that it ends a little earlier still is no news
+            self.deadline.fit(self.pace.steps)
+            if end != self.steps:
                 self._end_at(max(self.step, end))
-                if first:
+                if told_of:
                     yield note(f"{self.ready.recipe.train.time} allow {self.steps:,} steps; the schedule ends there")
         return save_now, any(leaving for *_, leaving in told)
 
