@@ -52,8 +52,8 @@ def average(
 
     With `data`, rows with gold, only members that help are averaged, and the mean is scored beside the best of them.
     Yields events, last "result" with `members` (whether it is averaged, nearness of its weights to those of the first;
-    in the order in which they were tried, metrics alone and of the mean with it), and with `data` `metrics`, `ci95`, `difference` to the best member. Raises
-    HfkitError.
+    in the order in which they were tried, metrics alone and of the mean with it), and with `data` `metrics`, `ci95`,
+    `difference` to the best member. Raises HfkitError.
     """
     started = time.time()
     precision, settings = precision_of(overrides), section_from_overrides(Data, "data", overrides)
