@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hfkit.errors import ModelError
+from hfkit.files import sha256_of
 from hfkit.models.checkpoint import Checkpoint
 from hfkit.models.load import load_model
 from hfkit.models.tokenizer import load_config, load_tokenizer
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
     from hfkit.tasks.base import Head
 
-OF_NO_CONCERN = ("transformers_version", "dtype", "torch_dtype", "use_cache")  # keys of a config; dropouts are none too
+# keys of a config that no weight depends on; dropouts do not concern it either
+OF_NO_CONCERN = frozenset(
+    {"architectures", "dtype", "initializer_factor", "initializer_range", "problem_type", "torch_dtype"}
+    | {"transformers_version", "use_cache"}
+)
+HALVES = ("bfloat16", "float16")
 SHOWN = 5  # keys that differ, in a message
 
 
@@ -27,7 +33,7 @@ def check_alike(members: Sequence[Checkpoint], head: Head) -> PreTrainedTokenize
     """
     first, *others = members
     config, tokenizer = _telling(first), load_tokenizer(first, head)
-    encodes = _encodes(tokenizer)
+    encodes = _encodes(first, tokenizer)
     for other in others:
         theirs = _telling(other)
         if odd := [key for key in sorted({*config, *theirs}) if config.get(key) != theirs.get(key)]:
@@ -36,7 +42,7 @@ def check_alike(members: Sequence[Checkpoint], head: Head) -> PreTrainedTokenize
                 f"{first.name} and {other.name} are not of one shape: {shown}",
                 "average runs of one model; `hfkit ensemble RUN RUN -o DIR` averages answers, of others too",
             )
-        if _encodes(load_tokenizer(other, head)) != encodes:
+        if _encodes(other, load_tokenizer(other, head)) != encodes:
             raise ModelError(
                 f"{first.name} and {other.name} have different tokenizers, so their embeddings mean other words",
                 "average runs of one model; `hfkit ensemble RUN RUN -o DIR` averages answers, of others too",
@@ -47,11 +53,12 @@ def check_alike(members: Sequence[Checkpoint], head: Head) -> PreTrainedTokenize
 def mean_of(
     members: Sequence[Checkpoint], head: Head, *, model_config: Mapping[str, Any]
 ) -> tuple[PreTrainedModel, list[float]]:
-    """The first member's model with the mean of all members' weights, in float32; how near each is to the first.
+    """The first member's model with the mean of all members' parameters; how near each is to the first.
 
-    Nearness is the cosine of the angle between all weights of a member and of the first. Runs that began from one
-    model have one near 1, models that did not near 0, and their mean knows nothing. At most two models and the sum are
-    held. Raises ModelError as loading does, and for weights that do not go together.
+    Nearness is the cosine of the angle between all matrices of a member and of the first (not biases and norms, which
+    begin alike everywhere). Runs that began from one model have one near 1, models that did not near 0, and their mean
+    knows nothing. The mean is taken in float32, and is of a half precision where all members are. At most two models
+    and the sum are held. Raises ModelError as loading does, and for weights that do not go together.
     """
     import torch
 
@@ -69,6 +76,9 @@ def mean_of(
     with torch.no_grad():
         for name, weight in weights.items():
             weight.copy_(total[name] / len(members))
+    kinds = {str(member.config.get("dtype") or member.config.get("torch_dtype")) for member in members}
+    if len(kinds) == 1 and kinds <= {*HALVES}:
+        model.to(getattr(torch, kinds.pop()))
     return model, nearness
 
 
@@ -82,11 +92,13 @@ def _telling(member: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _encodes(tokenizer: PreTrainedTokenizerBase) -> str:
+def _encodes(member: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> str:
     """All that decides which numbers a text becomes."""
     if tokenizer.is_fast:
         return str(tokenizer.backend_tokenizer.to_str())
-    return repr(sorted(tokenizer.get_vocab().items()))
+    assert member.folder is not None  # a model that is averaged has weights
+    pieces = [sha256_of(path) for kind in ("*.spm", "*.model") for path in sorted(member.folder.glob(kind))]
+    return repr((sorted(tokenizer.get_vocab().items()), pieces))
 
 
 def _check_fit(
@@ -103,9 +115,11 @@ def _check_fit(
 
 
 def _cosine(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> float:
-    """The cosine of the angle between two sets of weights, each taken as one vector."""
+    """The cosine of the angle between the matrices of two sets of weights, each taken as one vector."""
     product = mine = theirs = 0.0
     for name, weight in one.items():
+        if weight.dim() < 2:
+            continue
         left, right = weight.detach().double().flatten(), other[name].detach().double().flatten()
         product += float(left @ right)
         mine += float(left @ left)

@@ -12,7 +12,7 @@ from hfkit.data.findings import named, raise_failures
 from hfkit.data.predictions import REJECTED, PredictionLines, write_rejected, written
 from hfkit.data.validators import duplicate_ids, scoring_columns
 from hfkit.errors import DataError, UsageError
-from hfkit.events import Event, note, warning
+from hfkit.events import Event, finite, note, warning
 from hfkit.files import atomic_folder, remove_folder, write_json
 from hfkit.models import Checkpoint
 from hfkit.recipe.overrides import SCORING
@@ -104,7 +104,7 @@ def evaluate(
             "output": str(folder),
         }
         used = fitted.settings.model_dump(mode="json")
-        write_json(place / "metrics.json", {**result, "settings": used})
+        write_json(place / "metrics.json", finite({**result, "settings": used}))
         write_columns(place, Evaluated(task_name, used, rows.name, counted, parts))
         write_rejected(place / REJECTED, rows)
         remove_folder(folder)  # an older evaluation stays until this one is whole

@@ -1,4 +1,4 @@
-"""An evaluation of predictions that are at hand, written as `eval` would have, for `compare`; by cv and ensemble."""
+"""An evaluation of predictions that are at hand, written for `compare` as `eval` would; by cv, ensemble, average."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfkit.data.predictions import write_predictions
+from hfkit.events import finite
 from hfkit.files import atomic_folder, remove_folder, write_json
 from hfkit.tasks.analysis import slice_values
 from hfkit.tasks.base import Prediction, Task
@@ -38,6 +39,6 @@ def write_evaluation(
     with atomic_folder(folder) as place:
         lines = ({key: value for key, value in item.items() if key != KEY} for item in predictions)
         write_predictions(place / "predictions.jsonl", lines)
-        write_json(place / "metrics.json", {"task": name, "data": data, **fields, "settings": used})
+        write_json(place / "metrics.json", finite({"task": name, "data": data, **fields, "settings": used}))
         write_columns(place, Evaluated(name, used, data, found, slice_values(task, found, rows, columns)))
         remove_folder(folder)

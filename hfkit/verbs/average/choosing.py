@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from hfkit.events import Event, note
 from hfkit.files import remove_folder
-from hfkit.models import Checkpoint, find
+from hfkit.models import Checkpoint
+from hfkit.recipe.keys import Data
 from hfkit.tasks.base import LOWER_IS_BETTER, Prediction, Task
 from hfkit.tasks.scoring import Measured, measured, score_columns
 from hfkit.verbs.answered import said_once
@@ -19,6 +20,7 @@ from hfkit.verbs.average.members import Member
 from hfkit.verbs.compare import headline
 from hfkit.verbs.labels import settled
 from hfkit.verbs.prepare import rows_of
+from hfkit.verbs.trained import find_trained, with_shots
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -34,6 +36,12 @@ class Scored:
     predictions: list[Prediction] = field(repr=False)
     found: Measured = field(repr=False)
     metrics: dict[str, float]
+
+    def rank(self) -> float:
+        """The headline metric, turned so that more is better; what is no number is worst of all."""
+        name = headline(self.task, self.metrics)
+        value = -self.metrics[name] if name in LOWER_IS_BETTER else self.metrics[name]
+        return value if value == value else float("-inf")
 
 
 @dataclass(frozen=True)
@@ -63,23 +71,30 @@ class Choice:
 
 @dataclass(frozen=True)
 class Judge:
-    """Scores models on the same rows."""
+    """Scores models on the same rows, each by the settings that it was saved with and those of the command line."""
 
-    task: Task
     rows: Rows
-    group: str | None  # the column whose equal values belong together; None: the task's
+    settings: Data  # how the rows are read
+    overrides: Sequence[str]
+    offline: bool
     how: dict[str, Any]  # cpu, precision, limit
     said: set[str] = field(default_factory=set)
 
-    def score(self, found: Checkpoint) -> Generator[Event, None, Scored]:
+    def score(self, found: Checkpoint, task: Task) -> Generator[Event, None, Scored]:
         """What this model is worth. Yields events that no model before it had. Raises HfkitError."""
-        work = yield from said_once(
-            answering(found, self.task, at_hand(self.task, self.rows), processes=1, **self.how), self.said
-        )
-        task, answers, _ = yield from settled(work.task, work.answers, self.rows)
+        task = with_shots(task, self.settings, offline=self.offline)
+        work = answering(found, task, at_hand(task, self.rows), processes=1, **self.how)
+        made = yield from said_once(work, self.said)
+        task, answers, _ = yield from settled(made.task, made.answers, self.rows)
         predictions = list(answers)
-        counted = measured(task, predictions, rows_of(task, self.rows, work.features), group=self.group)
+        counted = measured(task, predictions, rows_of(task, self.rows, made.features), group=self.settings.group)
         return Scored(task, predictions, counted, score_columns(task, counted, intervals=False).metrics)
+
+    def score_folder(self, folder: Path) -> Generator[Event, None, Scored]:
+        """The same of the model in a folder."""
+        keys = [text for text in self.overrides if not text.startswith("data.")]  # which say how the rows were read
+        found, _, task, _ = find_trained(str(folder), None, keys, offline=self.offline)
+        return (yield from self.score(found, task))
 
 
 def chosen(
@@ -90,31 +105,25 @@ def chosen(
     Means are tried in the folder `trial`, which is gone afterwards. Raises HfkitError.
     """
     alone: list[dict[str, float]] = []
+    ranks: list[float] = []
     best: Scored | None = None
     for member in members:
         yield note(f"{member.name} alone")
-        scored = yield from judge.score(member.found)
+        scored = yield from judge.score(member.found, member.task)
         alone.append(scored.metrics)
-        if best is None or _better(scored, best):
+        ranks.append(scored.rank())
+        if best is None or scored.rank() > best.rank():
             best = scored
     assert best is not None  # there are two members at least
-    metric = headline(best.task, best.metrics)
-    order = sorted(range(len(members)), key=lambda number: alone[number][metric], reverse=metric not in LOWER_IS_BETTER)
+    order = sorted(range(len(members)), key=lambda number: -ranks[number])
     tried, mean = [Tried(order[0], alone[order[0]], None, kept=True)], best
     for number in order[1:]:
         numbers = sorted([*(one.number for one in tried if one.kept), number])
         yield note(f"the mean of {', '.join(members[each].name for each in numbers)}")
         write_mean([members[each] for each in numbers], tokenizer, trial)
-        scored = yield from judge.score(find(str(trial)))
+        scored = yield from judge.score_folder(trial)
         remove_folder(trial)
-        kept = not _better(mean, scored)
+        kept = scored.rank() >= mean.rank() > float("-inf")
         tried.append(Tried(number, alone[number], scored.metrics, kept=kept))
         mean = scored if kept else mean
-    return Choice(metric, tried, best, mean)
-
-
-def _better(one: Scored, other: Scored) -> bool:
-    """Whether `one` is better than `other` by the task's headline metric."""
-    name = headline(one.task, one.metrics)
-    mine, theirs = one.metrics[name], other.metrics[name]
-    return mine < theirs if name in LOWER_IS_BETTER else mine > theirs
+    return Choice(headline(best.task, best.metrics), tried, best, mean)

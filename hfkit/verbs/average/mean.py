@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 AVERAGE_OF = "average_of"  # key of hfkit.json: the names of the models, as given
-NEAR = 0.9  # cosine of two models' weights: above 0.99 for runs that began from one, below 0.5 for those that did not
+NEAR = 0.9  # cosine of two models' matrices: above 0.99 for runs that began from one, near 0 for those that did not
 
 
 def write_mean(members: Sequence[Member], tokenizer: PreTrainedTokenizerBase, folder: Path) -> list[float]:
