@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 import tiny_models
+from safetensors.torch import load_file, save_file
 
 from hfkit.errors import DataError, ModelError, UsageError
 from hfkit.verbs.evaluate import evaluate
@@ -324,3 +326,14 @@ def test_many_rows_that_are_cut_name_the_setting_that_reads_more(run, write):
     assert said(16) == [cut.format(16) + "; nli.max_length=64 would read more"]
     assert said(20) == [cut.format(20) + "; nli.max_length=80 would read more"]
     assert said(64) == []
+
+
+def test_a_metric_beyond_all_bounds_is_null_in_the_file(run, write, runs, tmp_path):
+    folder = tmp_path / "wild"
+    shutil.copytree(runs / "7-lm" / "model", folder)
+    weights = load_file(folder / "model.safetensors")
+    save_file({k: 1e4 * v for k, v in weights.items()}, folder / "model.safetensors", metadata={"format": "pt"})
+    result, _ = run(str(folder), str(write("dev.jsonl", [{"text": "the old mill stands still " * 9}])))
+    assert result["metrics"]["perplexity"] == math.inf and math.isfinite(result["metrics"]["loss"])
+    metrics = json.loads((Path(result["output"]) / "metrics.json").read_text(encoding="utf-8"))["metrics"]
+    assert metrics["perplexity"] is None and metrics["loss"] == result["metrics"]["loss"]
