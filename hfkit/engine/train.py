@@ -3,7 +3,8 @@
 Every random draw is keyed by (seed, step, micro-batch): a resumed run, an evaluation in between, or another number of
 processes does not change what dropout draws. A step for which memory did not suffice is repeated whole, in
 micro-batches of half the size, from the draws of its micro-batch 0 on: it is, bit for bit, the step of a run with that
-size. Where threads hold one example each, one thread goes on alone.
+size. Where threads hold one example each, one thread goes on alone. Several processes go through a step together, and
+find out apart, before one that is larger than all before, whether each of them has the memory.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ from hfkit.engine.perturb import perturbation
 from hfkit.engine.plan import CPU_PASS_TOKENS, GPU_PASS_TOKENS, Drawn, packed_batches, padded_batches, share_of
 from hfkit.engine.processes.place import Place
 from hfkit.engine.regional import eager
+from hfkit.engine.room import find_room, take_less
 from hfkit.engine.shard import local
 from hfkit.engine.threads import training_threads
 from hfkit.engine.transfer import to_device
-from hfkit.errors import DivergenceError, ResourceError
+from hfkit.errors import DivergenceError
 from hfkit.tasks.base import Feature, Task
 
 if TYPE_CHECKING:
@@ -90,9 +92,11 @@ class Training:
         self.r_drop, self.perturbed_from = (tricks.r_drop, tricks.adversarial_start) if tricks else (0.0, 0.0)
         self.perturbation = perturbation(plain(model), tricks) if tricks else None
         self.average = average_of(named, tricks) if tricks else None
-        self._packed, self._held = isinstance(model, Packed), 1  # examples that went through the model last
+        self.packed, self.held = isinstance(model, Packed), 1  # examples that went through the model last
         self.pass_tokens = CPU_PASS_TOKENS if place.device.type == "cpu" else GPU_PASS_TOKENS
         self.narrowed = False  # whether memory sufficed for one thread only
+        self._apart = False  # whether gradients stay with the process
+        self.largest = [0, 0]  # `room.sizes_of` what went through all processes
 
     def advance(self, step: int, *, ask: bool = False, indices: np.ndarray | None = None) -> list[str]:
         """Do optimizer step `step`, counted from 0. Its loss is read later, so the device is never waited for.
@@ -103,9 +107,9 @@ class Training:
         `micro_batch_size` is now smaller, or there is one thread. Raises ResourceError when nothing is small enough.
         """
         indices = self._drawn.examples(step) if indices is None else indices
-        lines: list[str] = []
+        lines = find_room(self, step, indices)
         while (sums := self._gradients(step, indices, ask=ask)) is None:
-            lines.append(self._take_less(step, indices))
+            lines.append(take_less(self, step, indices, apart=False))
         self._apply(step, indices, self.place.sum(sums))
         if self.average is not None:
             self.average.update(step, self.schedule.steps)
@@ -131,7 +135,7 @@ class Training:
 
     def cuts(self, steps: int) -> list[np.ndarray]:
         """The micro-batches of the first `steps` steps, over all processes."""
-        return [part for step in range(steps) for part in self._cut(self._drawn.examples(step))]
+        return [part for step in range(steps) for part in self.cut(self._drawn.examples(step))]
 
     @property
     def compiled(self) -> bool:
@@ -148,9 +152,17 @@ class Training:
         with in_place, eager() if self.compiled else nullcontext():
             yield
 
-    def passed(self, step: int) -> bool:
-        """Do the passes of a step and forget its gradients: nothing has moved. False when memory ran out."""
-        done = self._gradients(step, self._drawn.examples(step), ask=False) is not None
+    def passed(self, step: int, indices: np.ndarray | None = None) -> bool:
+        """Do this process's passes of a step and forget its gradients: nothing has moved. False when memory ran out.
+
+        No process waits for another one's gradients, so that all are there afterwards to hear of it.
+        """
+        indices = self._drawn.examples(step) if indices is None else indices
+        self._apart = True
+        try:
+            done = self._gradients(step, indices, ask=False) is not None
+        finally:
+            self._apart = False
         self.optimizer.zero_grad(set_to_none=True)
         if not done:
             give_back(self.place.device)
@@ -198,37 +210,8 @@ class Training:
                 raise
             return None  # leaving here drops the error, and with its frames the tensors they hold
 
-    def _take_less(self, step: int, indices: np.ndarray) -> str:
-        """Halve the micro-batch, or let one thread hold one example alone, and forget the step's gradients.
-
-        Raises ResourceError when that is how it was.
-        """
-        size = max(map(len, self._cut(indices))) if self._packed else self._held
-        each = f" on each of {self.threads} threads" if self.threads > 1 else ""
-        where = f"step {step + 1}: out of memory with {size} example{'s' if size > 1 else ''} at a time{each}"
-        longest = int(self.features.lengths[indices].max())
-        if size == 1 and self._crew is None:
-            raise ResourceError(
-                f"{where}, of up to {longest:,} tokens",
-                "make examples shorter, take a smaller model or train.precision=bfloat16, or use a larger machine",
-            )
-        if self.place.world.size > 1:  # the other processes are inside the step, and wait for these gradients
-            raise ResourceError(
-                f"{where}, and several processes cannot repeat a step",
-                f"add --resume train.micro_batch_size={size // 2}, or start again with it",
-            )
-        if size == 1:
-            self.narrow()
-            now = "on one"
-        else:
-            self.micro_batch_size = size // 2
-            now = f"with {size // 2}"
-        self.optimizer.zero_grad(set_to_none=True)
-        give_back(self.place.device)
-        return f"{where}; repeated {now}, which stays (steps are of {self.batch_size})"
-
     def _pass(self, step: int, indices: np.ndarray, *, ask: bool) -> torch.Tensor:
-        parts = self._cut(indices)
+        parts = self.cut(indices)
         taken = (
             (i, seen(self.task, self.features, part.tolist(), self.seed, step), weight, last)
             for i, part, weight, last in share_of(parts, self.place.world.rank, self.place.world.size)
@@ -247,9 +230,10 @@ class Training:
             sums[:2] += share
         return sums
 
-    def _cut(self, indices: np.ndarray) -> list[np.ndarray]:
+    def cut(self, indices: np.ndarray) -> list[np.ndarray]:
+        """The micro-batches of a step of these features, over all processes."""
         lengths, size = self.features.lengths, self.micro_batch_size
-        if self._packed:
+        if self.packed:
             return packed_batches(indices, lengths, size)
         return padded_batches(indices, lengths, size, self.pass_tokens)
 
@@ -260,9 +244,9 @@ class Training:
         if model is self.model:
             self.pulse()
         model.train()
-        self._held = len(features)
+        self.held = len(features)
         batch = to_device(collate(features, self.pad_id), self.place.device)
-        with nullcontext() if last else self.place.accelerator.no_sync(self.model):
+        with nullcontext() if last and not self._apart else self.place.accelerator.no_sync(self.model):
             draw = self.seed, step, index
             loss, count = loss_of(self.task, model, batch, draw, r_drop=self.r_drop)
             # Gradients are averaged over processes and divided by the true count once it is known.

@@ -80,7 +80,7 @@ def test_of_a_padded_step_the_part_that_did_not_fit_is_halved(small: Path, task:
         real(batch)
 
     task._spend = long_ones_are_too_many  # type: ignore[method-assign]
-    assert [len(part) for part in made._cut(np.arange(16))] == [12, 4]
+    assert [len(part) for part in made.cut(np.arange(16))] == [12, 4]
     (line,) = made.advance(0)
     assert "out of memory with 4 examples at a time; repeated with 2" in line and task.refused == 1
 

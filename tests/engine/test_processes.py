@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,6 +72,68 @@ def test_processes_are_started_and_show_once(command: Command, tmp_path: Path, s
     assert done.stderr.count("world 2 = 1 node x 2 (started here)") == 1
     assert done.stderr.count("\ndata /") == 1 and done.stderr.count("\nvalidation data /") == 1
     assert "Warning" not in done.stderr and "process group" not in done.stderr
+
+
+SCARCE = """
+import os
+
+from hfkit.tasks.classify import Classify
+
+
+class Scarce(Classify):
+    calls = 0
+
+    def loss(self, outputs, batch):
+        Scarce.calls += 1  # the first is a look at which weights the head leaves unused
+        if os.environ.get("RANK") == "1" and len(batch["input_ids"]) > {room} and Scarce.calls > 1:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
+        return super().loss(outputs, batch)
+"""
+
+
+@pytest.fixture
+def scarce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a command where the second process has room for so many examples at once: scarce(room, arguments)."""
+
+    def run(room: int, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "scarce.py").write_text(SCARCE.format(room=room), encoding="utf-8")
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        return subprocess.run(
+            [sys.executable, "-m", "hfkit", *arguments, "--processes", "2", "--set", "task=scarce:Scarce", "--json"],
+            capture_output=True, text=True, encoding="utf-8", timeout=120, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+def test_processes_take_less_together(
+    command: Command, tmp_path: Path, scarce: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """Memory runs out on the second process alone: both take the step, and those after it, in smaller pieces."""
+    done = scarce(1, command(tmp_path / "two", **SHORT))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("step 1: out of memory with 3 examples at a time; repeated with 1, which stays") == 1
+    assert facts(tmp_path / "two")["batches"] == {"batch_size": 8, "micro_batch_size": 1, "accumulation": 4}
+    code, _, err = helpers.call(command(tmp_path / "one", **{**SHORT, "micro_batch_size": 1}))
+    assert code == 0, err
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
+
+
+def test_processes_end_where_one_example_is_too_much(
+    command: Command, tmp_path: Path, scarce: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    done = scarce(0, command(tmp_path / "two", **SHORT))
+    assert done.returncode == 5 and "Traceback" not in done.stderr
+    assert "step 1: out of memory with 1 example at a time, of up to" in json.loads(done.stdout)["error"]["message"]
+
+
+def test_a_dry_run_of_processes_finds_what_fits(
+    command: Command, scarce: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    done = scarce(2, command(None, "--dry-run", **{**SHORT, "micro_batch_size": 4}))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["measured"]["micro_batch_size"] == 2
+    assert "4 examples at a time do not fit" in done.stderr
 
 
 def test_torchrun_is_joined_and_evaluates_equally(command: Command, small: Path, tmp_path: Path, single: Path) -> None:
