@@ -23,6 +23,7 @@ from hfkit.engine.plan import answer_batches
 from hfkit.engine.processes.place import Place
 from hfkit.engine.threads import answering_threads
 from hfkit.engine.transfer import to_device, to_host
+from hfkit.errors import ResourceError
 from hfkit.stopping import Left
 from hfkit.tasks.base import Feature, Prediction, Row, Task
 
@@ -166,10 +167,15 @@ def _read(
             views = views_of(task, features)
             return added(_pass(model, task, view, place, pad_id) for view in views)
     except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error) or (place.sharded and len(features) > 1):  # sharded: all would have to divide
+        if not out_of_memory(error):
             raise
         if len(features) == 1:
             raise too_large(len(features[0]["input_ids"])) from error
+        if place.sharded:  # all would have to divide
+            raise ResourceError(
+                f"out of memory with {len(features)} examples at a time, while each process holds a share of the weights",
+                "start more processes, make examples shorter, or take train.distributed=ddp, which goes on with fewer",
+            ) from error
         return None
 
 

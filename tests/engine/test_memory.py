@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -161,6 +162,9 @@ def test_reading_goes_on_in_halves(small: Path, task: Scarce) -> None:
     task.room = 0
     with pytest.raises(ResourceError, match="out of memory with one example of 3 tokens"):
         list(answer(made.bare, task, rows, data, place=made.place, pad_id=0))
+    shares: Any = SimpleNamespace(world=made.place.world, device=CPU, sharded=True)
+    with pytest.raises(ResourceError, match="holds a share of the weights"):  # who divides would leave the others
+        list(answer(made.bare, task, rows, data, place=shares, pad_id=0))
 
 
 def test_a_rehearsal_takes_the_longest_examples_and_keeps_the_batch(
