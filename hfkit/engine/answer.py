@@ -173,7 +173,7 @@ def _read(
             raise too_large(len(features[0]["input_ids"])) from error
         if place.sharded:  # all would have to divide
             raise ResourceError(
-                f"out of memory with {len(features)} examples at a time, while each process holds a share of the weights",
+                f"out of memory with {len(features)} examples at a time; each process holds a share of the weights",
                 "start more processes, make examples shorter, or take train.distributed=ddp, which goes on with fewer",
             ) from error
         return None
