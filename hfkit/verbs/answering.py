@@ -163,7 +163,7 @@ def _needed(asked: Asked) -> Asked:
 def _answered(found: Checkpoint, asked: Asked, batch_size: int | None) -> Generator[Event, None, Answering]:
     """The model loaded and the features passed through it, by all processes, which part then."""
     from hfkit.engine.packing import packed
-    from hfkit.engine.processes.watch import lost
+    from hfkit.engine.processes.watch import SAID, losses_named
     from hfkit.models import load_model
 
     task, place, tokenizer = asked.task, asked.place, asked.tokenizer
@@ -174,15 +174,11 @@ def _answered(found: Checkpoint, asked: Asked, batch_size: int | None) -> Genera
     yield from map(note, notes)
     model = place.accelerator.prepare_model(packed(model.to(place.device), place), evaluation_mode=True)
     begun = time.perf_counter()
-    try:
+    with losses_named(place.world, SAID):
         answers = yield from answers_of(
             model, task, asked.rows, asked.features, place=place, tokenizer=tokenizer, stage="answering",
             micro_batch_size=batch_size,
         )  # fmt: skip
-    except RuntimeError as error:
-        if gone := lost(error, place.world, "look at what that process said last"):
-            raise gone from error
-        raise
     place.close()
     seconds = time.perf_counter() - begun
     return Answering(task, asked.rows, asked.features, place.precision, place.world.main, answers, seconds)

@@ -85,7 +85,7 @@ class Scarce(Classify):
 
     def loss(self, outputs, batch):
         Scarce.calls += 1  # the first is a look at which weights the head leaves unused
-        if os.environ.get("RANK") == "1" and len(batch["input_ids"]) > {room} and Scarce.calls > 1:
+        if os.environ.get("RANK") == "1" and len(batch["input_ids"]) > {room} and Scarce.calls > {first}:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
         return super().loss(outputs, batch)
 """
@@ -95,8 +95,8 @@ class Scarce(Classify):
 def scarce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a command where the second process has room for so many examples at once: scarce(room, arguments)."""
 
-    def run(room: int, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-        (tmp_path / "scarce.py").write_text(SCARCE.format(room=room), encoding="utf-8")
+    def run(room: int, arguments: list[str], *, first: int = 1) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "scarce.py").write_text(SCARCE.format(room=room, first=first), encoding="utf-8")
         monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
         return subprocess.run(
             [sys.executable, "-m", "hfkit", *arguments, "--processes", "2", "--set", "task=scarce:Scarce", "--json"],
@@ -125,6 +125,15 @@ def test_processes_end_where_one_example_is_too_much(
     done = scarce(0, command(tmp_path / "two", **SHORT))
     assert done.returncode == 5 and "Traceback" not in done.stderr
     assert "step 1: out of memory with 1 example at a time, of up to" in json.loads(done.stdout)["error"]["message"]
+
+
+def test_who_loses_another_before_the_first_step_says_so(
+    command: Command, tmp_path: Path, scarce: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    done = scarce(0, command(tmp_path / "two", **SHORT), first=0)
+    assert done.returncode == 5 and "process 1: error: out of memory" in done.stderr
+    assert "lost contact with another of the 2 processes" in json.loads(done.stdout)["error"]["message"]
+    assert "bug" not in done.stdout + done.stderr
 
 
 def test_a_dry_run_of_processes_finds_what_fits(

@@ -11,6 +11,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from hfkit.engine.processes.world import World
@@ -22,6 +24,7 @@ SILENT_SECONDS = 30.0  # a process whose thread does not come round for so long 
 STALLED_SECONDS = 40.0  # no process begins a micro-batch for so long, and for PATIENCE times the longest so far
 PATIENCE = 20.0
 HINT = "look at that process's machine; add --resume to the same command to go on"
+SAID = "look at what that process said last"
 LOST_WORDS = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "torch.distributed")
 
 
@@ -114,9 +117,14 @@ class Watch:
             die(ResourceError(message, HINT))
 
 
-def lost(error: BaseException, world: World, hint: str = HINT) -> ResourceError | None:
-    """The words for a collective that failed since another process left; None for any other error."""
-    text = str(error).lower()
-    if world.size == 1 or not isinstance(error, RuntimeError) or not any(word in text for word in LOST_WORDS):
-        return None
-    return ResourceError(f"process {world.rank} lost contact with another of the {world.size} processes", hint)
+@contextmanager
+def losses_named(world: World, hint: str = HINT) -> Iterator[None]:
+    """Inside, a collective that fails since another process left raises a ResourceError that says so, with `hint`."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error).lower()
+        if world.size == 1 or not any(word in text for word in LOST_WORDS):
+            raise
+        what = f"process {world.rank} lost contact with another of the {world.size} processes"
+        raise ResourceError(what, hint) from error

@@ -82,13 +82,14 @@ def finetune(
         fit = yield from kept(begin, early)
         place = fit.ready.place
 
-        from hfkit.engine.processes.watch import lost
+        from hfkit.engine.processes.watch import SAID, losses_named
         from hfkit.verbs.finetune.shown import plan_items
 
         if dry_run:
             from hfkit.verbs.finetune.dry import measured
 
-            items, numbers = yield from measured(fit)
+            with losses_named(place.world, SAID):
+                items, numbers = yield from measured(fit)
             plan = {**plan_items(fit), **items}
             yield Event("result", {"plan": plan, "measured": numbers, "world": place.world.size})
             place.close()
@@ -97,14 +98,10 @@ def finetune(
             yield from map(warning, changed_since(prior, recipe, early, place.world.size))
         run = open_or_create(recipe, fit.ready, prior, output, hold, overwrite=overwrite)
         try:
-            with ending(run, main=place.world.main), saving_first():
+            with losses_named(place.world), ending(run, main=place.world.main), saving_first():
                 yield from trained(fit, run, hold, early)
         except Stopped:  # on all processes, so that they can part
             place.close()
-            raise
-        except RuntimeError as error:
-            if gone := lost(error, place.world):
-                raise gone from error
             raise
         place.close()
 
@@ -162,10 +159,12 @@ def begun(
     if prior is not None and not dry_run:
         yield from take_over(prior, ready.place, hold)
 
+    from hfkit.engine.processes.watch import SAID, losses_named
     from hfkit.verbs.finetune.assemble import assemble
     from hfkit.verbs.finetune.shown import plan_items
 
-    fit = yield from assemble(ready, started=started, resume_from=None if dry_run else prior)
+    with losses_named(ready.place.world, SAID):
+        fit = yield from assemble(ready, started=started, resume_from=None if dry_run else prior)
     title = f"{recipe.name}: {ready.found.name} on {ready.train_rows.name}"
     yield Event("plan", {"title": title, "items": plan_items(fit)})
     return fit

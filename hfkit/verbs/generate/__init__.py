@@ -107,17 +107,13 @@ def _run(plan: Plan, target: Output | None, window: int, started: float) -> Iter
 
 def _continued(work: Work, lines: Output | Kept, window: int, *, may_stop: bool) -> Iterator[Event]:
     """Window by window, the first process writes what all have made. Raises on all what it raises there."""
-    from hfkit.engine.processes.watch import lost
+    from hfkit.engine.processes.watch import losses_named
 
     plan = work.plan
-    try:
+    with losses_named(plan.place.world):
         for start in range(lines.rows, plan.rows, window):
             found = yield from work.window(start, min(start + window, plan.rows), may_stop=may_stop)
             together(plan.place, partial(lines.add, found))
-    except RuntimeError as error:
-        if gone := lost(error, plan.place.world):
-            raise gone from error
-        raise
 
 
 def _shared(processes: int | None, prompts_file: Any) -> int | None:
