@@ -195,7 +195,7 @@ def test_only_a_mean_is_overwritten_and_only_by_a_whole_one(
     runs: Path, moved: Callable[..., str], write: Write, finish: Finish, tmp_path: Path
 ) -> None:
     qa, near, output = str(runs / "1-qa"), moved("1-qa", 0.01, seed=1), tmp_path / "mean"
-    with pytest.raises(UsageError, match="not an average"):
+    with pytest.raises(UsageError, match="holds something"):
         finish(average([qa, near], output=runs / "1-qa", overwrite=True))
     finish(average([qa, near], output=output))
     before = weights_of(output)

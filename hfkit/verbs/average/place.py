@@ -22,10 +22,10 @@ SCRAP = ".average.tmp"  # where they are made; what a killed process left there 
 def check_output(output: Path, *, overwrite: bool) -> None:
     """Refuse a folder that holds something but a mean to overwrite. Raises UsageError, ResourceError."""
     if runs.is_taken(output):
+        if AVERAGE_OF not in (read_saved(output / "model") or {}):
+            raise UsageError(f"{output} holds something, and no average", "choose another folder with --output")
         if not overwrite:
             raise UsageError(f"{output} is not empty", "add --overwrite, or choose another folder with --output")
-        if AVERAGE_OF not in (read_saved(output / "model") or {}):
-            raise UsageError(f"{output} is not an average, so it is not overwritten", "choose another folder")
     runs.check_output(output)
 
 
