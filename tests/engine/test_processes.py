@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from hfkit.engine.processes.launch import free_port
 from hfkit.errors import Delegated
 
 Command = Callable[..., list[str]]
+Scarcely = Callable[..., tuple[list[int], dict[str, Any], str]]
 SHORT: dict[str, Any] = {"max_steps": 6, "eval_steps": 3, "micro_batch_size": 3}
 
 
@@ -74,75 +74,60 @@ def test_processes_are_started_and_show_once(command: Command, tmp_path: Path, s
     assert "Warning" not in done.stderr and "process group" not in done.stderr
 
 
-SCARCE = """
-import os
-
-from hfkit.tasks.classify import Classify
-
-
-class Scarce(Classify):
-    calls = 0
-
-    def loss(self, outputs, batch):
-        Scarce.calls += 1  # the first is a look at which weights the head leaves unused
-        if os.environ.get("RANK") == "1" and len(batch["input_ids"]) > {room} and Scarce.calls > {first}:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
-        return super().loss(outputs, batch)
-"""
-
-
 @pytest.fixture
-def scarce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a command where the second process has room for so many examples at once: scarce(room, arguments)."""
+def scarce(tmp_path: Path) -> Scarcely:
+    """Two processes, the second of which has room for so many examples: (exit codes, result, what both said)."""
 
-    def run(room: int, arguments: list[str], *, first: int = 1) -> subprocess.CompletedProcess[str]:
-        (tmp_path / "scarce.py").write_text(SCARCE.format(room=room, first=first), encoding="utf-8")
-        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-        return subprocess.run(
-            [sys.executable, "-m", "hfkit", *arguments, "--processes", "2", "--set", "task=scarce:Scarce", "--json"],
-            capture_output=True, text=True, encoding="utf-8", timeout=120, check=False,
-        )  # fmt: skip
+    def run(room: int, arguments: list[str], *, first: int = 1) -> tuple[list[int], dict[str, Any], str]:
+        world = {
+            "WORLD_SIZE": "2",
+            "LOCAL_WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(free_port()),
+        }
+        given = {**world, "SCARCE_ROOM": str(room), "SCARCE_FROM": str(first)}
+        keys = [*arguments, "--set", "task=scarce:Scarce"]
+        logs = [tmp_path / f"rank{rank}" for rank in range(2)]
+        ranks = [
+            helpers.start(keys, log, {**given, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+            for rank, log in enumerate(logs)
+        ]
+        for rank in ranks:
+            rank.join(100)
+        said = [log.with_suffix(".err").read_text("utf-8") for log in logs]
+        result = json.loads(logs[0].with_suffix(".out").read_text("utf-8"))
+        return [rank.exitcode for rank in ranks], result, "".join(said)
 
     return run
 
 
-def test_processes_take_less_together(
-    command: Command, tmp_path: Path, scarce: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_processes_take_less_together(command: Command, tmp_path: Path, scarce: Scarcely) -> None:
     """Memory runs out on the second process alone: both take the step, and those after it, in smaller pieces."""
-    done = scarce(1, command(tmp_path / "two", **SHORT))
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("step 1: out of memory with 3 examples at a time; repeated with 1, which stays") == 1
+    codes, _, said = scarce(1, command(tmp_path / "two", **SHORT))
+    assert codes == [0, 0], said
+    assert said.count("step 1: out of memory with 3 examples at a time; repeated with 1, which stays") == 1
     assert facts(tmp_path / "two")["batches"] == {"batch_size": 8, "micro_batch_size": 1, "accumulation": 4}
     code, _, err = helpers.call(command(tmp_path / "one", **{**SHORT, "micro_batch_size": 1}))
     assert code == 0, err
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
 
 
-def test_processes_end_where_one_example_is_too_much(
-    command: Command, tmp_path: Path, scarce: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
-    done = scarce(0, command(tmp_path / "two", **SHORT))
-    assert done.returncode == 5 and "Traceback" not in done.stderr
-    assert "step 1: out of memory with 1 example at a time, of up to" in json.loads(done.stdout)["error"]["message"]
+def test_processes_end_where_one_example_is_too_much(command: Command, tmp_path: Path, scarce: Scarcely) -> None:
+    codes, result, said = scarce(0, command(tmp_path / "two", **SHORT))
+    assert codes == [5, 5] and "Traceback" not in said
+    assert "step 1: out of memory with 1 example at a time, of up to" in result["error"]["message"]
 
 
-def test_who_loses_another_before_the_first_step_says_so(
-    command: Command, tmp_path: Path, scarce: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
-    done = scarce(0, command(tmp_path / "two", **SHORT), first=0)
-    assert done.returncode == 5 and "process 1: error: out of memory" in done.stderr
-    assert "lost contact with another of the 2 processes" in json.loads(done.stdout)["error"]["message"]
-    assert "bug" not in done.stdout + done.stderr
+def test_who_loses_another_before_the_first_step_says_so(command: Command, tmp_path: Path, scarce: Scarcely) -> None:
+    codes, result, said = scarce(0, command(tmp_path / "two", **SHORT), first=0)
+    assert codes == [5, 5] and "error: out of memory" in said and "bug" not in said
+    assert "process 0 lost contact with another of the 2 processes" in result["error"]["message"]
 
 
-def test_a_dry_run_of_processes_finds_what_fits(
-    command: Command, scarce: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
-    done = scarce(2, command(None, "--dry-run", **{**SHORT, "micro_batch_size": 4}))
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["measured"]["micro_batch_size"] == 2
-    assert "4 examples at a time do not fit" in done.stderr
+def test_a_dry_run_of_processes_finds_what_fits(command: Command, scarce: Scarcely) -> None:
+    codes, result, said = scarce(2, command(None, "--dry-run", **{**SHORT, "micro_batch_size": 4}))
+    assert codes == [0, 0], said
+    assert result["measured"]["micro_batch_size"] == 2 and "4 examples at a time do not fit" in said
 
 
 def test_torchrun_is_joined_and_evaluates_equally(command: Command, small: Path, tmp_path: Path, single: Path) -> None:
