@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import torch
 
 from hfkit.engine.memory import give_back
+from hfkit.engine.processes.place import Place
 from hfkit.errors import ResourceError
 
 if TYPE_CHECKING:
-    from hfkit.engine.train import Training
+    from hfkit.data.features import Features
 
 
-def find_room(training: Training, step: int, indices: np.ndarray) -> list[str]:
+class Steps(Protocol):
+    """What is looked at and changed here of a training (engine/train.py)."""
+
+    place: Place
+    features: Features
+    optimizer: torch.optim.Optimizer
+    batch_size: int
+    micro_batch_size: int
+    packed: bool
+    held: int  # examples that went through the model last
+    largest: list[int]  # `sizes_of` what went through all processes
+
+    @property
+    def threads(self) -> int: ...
+
+    def cut(self, indices: np.ndarray) -> list[np.ndarray]: ...
+
+    def passed(self, step: int, indices: np.ndarray) -> bool: ...
+
+    def narrow(self) -> None: ...
+
+
+def find_room(training: Steps, step: int, indices: np.ndarray) -> list[str]:
     """Of several processes: pass a step that is larger than all before apart first, and take less until all can.
 
     In the step itself the others would wait for the gradients of the one whose memory ran out. Steps larger than all
@@ -31,13 +55,13 @@ def find_room(training: Training, step: int, indices: np.ndarray) -> list[str]:
     return lines
 
 
-def sizes_of(training: Training, indices: np.ndarray) -> list[int]:
+def sizes_of(training: Steps, indices: np.ndarray) -> list[int]:
     """Tokens of a step's largest micro-batch, over all processes: as they are, and padded to its longest row."""
     lengths = [training.features.lengths[part] for part in training.cut(indices)]
     return [max(int(each.sum()) for each in lengths), max(len(each) * int(each.max()) for each in lengths)]
 
 
-def take_less(training: Training, step: int, indices: np.ndarray, *, apart: bool) -> str:
+def take_less(training: Steps, step: int, indices: np.ndarray, *, apart: bool) -> str:
     """Halve the micro-batch, or let one thread hold one example alone, and forget the step's gradients.
 
     `apart`: all processes do it. Returns a line to show. Raises ResourceError when that is how it was, or the other
