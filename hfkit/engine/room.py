@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from hfkit.data.features import Features
 
 
+NOTHING = (0, 0, 0)  # `sizes_of` no step
+
+
 class Steps(Protocol):
     """What is looked at and changed here of a training (engine/train.py)."""
 
@@ -56,9 +59,15 @@ def find_room(training: Steps, step: int, indices: np.ndarray) -> list[str]:
 
 
 def sizes_of(training: Steps, indices: np.ndarray) -> list[int]:
-    """Tokens of a step's largest micro-batch, over all processes: as they are, and padded to its longest row."""
-    lengths = [training.features.lengths[part] for part in training.cut(indices)]
-    return [max(int(each.sum()) for each in lengths), max(len(each) * int(each.max()) for each in lengths)]
+    """A step's largest micro-batch, over all processes: its tokens as they are, padded to its longest row, and the
+    scores of attention that holds them all."""
+    lengths = [training.features.lengths[part].astype(np.int64) for part in training.cut(indices)]
+    padded = [(len(each), int(each.max())) for each in lengths]
+    return [
+        max(int(each.sum()) for each in lengths),
+        max(count * longest for count, longest in padded),
+        max(count * longest**2 for count, longest in padded),
+    ]
 
 
 def take_less(training: Steps, step: int, indices: np.ndarray, *, apart: bool) -> str:

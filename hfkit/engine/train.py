@@ -32,7 +32,7 @@ from hfkit.engine.perturb import perturbation
 from hfkit.engine.plan import CPU_PASS_TOKENS, GPU_PASS_TOKENS, Drawn, packed_batches, padded_batches, share_of
 from hfkit.engine.processes.place import Place
 from hfkit.engine.regional import eager
-from hfkit.engine.room import find_room, take_less
+from hfkit.engine.room import NOTHING, find_room, take_less
 from hfkit.engine.shard import local
 from hfkit.engine.threads import training_threads
 from hfkit.engine.transfer import to_device
@@ -96,7 +96,8 @@ class Training:
         self.pass_tokens = CPU_PASS_TOKENS if place.device.type == "cpu" else GPU_PASS_TOKENS
         self.narrowed = False  # whether memory sufficed for one thread only
         self._apart = False  # whether gradients stay with the process
-        self.largest = [0, 0]  # `room.sizes_of` what went through all processes
+        self._moved = False  # whether the optimizer has its state
+        self.largest = [*NOTHING]  # `room.sizes_of` what went through all processes beside what is held now
 
     def advance(self, step: int, *, ask: bool = False, indices: np.ndarray | None = None) -> list[str]:
         """Do optimizer step `step`, counted from 0. Its loss is read later, so the device is never waited for.
@@ -111,8 +112,13 @@ class Training:
         while (sums := self._gradients(step, indices, ask=ask)) is None:
             lines.append(take_less(self, step, indices, apart=False))
         self._apply(step, indices, self.place.sum(sums))
+        averaged = self.average.count if self.average is not None else 0
         if self.average is not None:
             self.average.update(step, self.schedule.steps)
+        grown = not self._moved or (self.average is not None and averaged == 0 < self.average.count)
+        if grown or self._passes(step + 1) > self._passes(step):
+            self.largest = [*NOTHING]  # what is held beside a step grew: moments, an average, a copy of weights
+        self._moved = True
         return lines
 
     @property
@@ -175,6 +181,12 @@ class Training:
         late += [self.average.start] if self.average is not None else []
         steps = self.schedule.steps
         return min(steps - 1, math.ceil(max(late, default=0.0) * steps))
+
+    def late_begun(self, step: int) -> bool:
+        """Whether something that begins at a share of all steps, and not at once, is at work before step `step`."""
+        averaging = self.average is not None and self.average.start > 0 and self.average.count > 0
+        steps = self.schedule.steps
+        return averaging or (self.perturbed_from > 0 and self.passes(0, step, steps) > step)
 
     @property
     def copies(self) -> int:
@@ -241,7 +253,7 @@ class Training:
         self, model: torch.nn.Module, step: int, index: int, features: list[Feature], weight: float, last: bool
     ) -> torch.Tensor:
         """Add a micro-batch's gradients to those of `model`; returns the (2,) sums of loss and count."""
-        if model is self.model:
+        if model is self.model and not self._apart:  # apart, processes need not begin equally many
             self.pulse()
         model.train()
         self.held = len(features)

@@ -16,8 +16,11 @@ from test_train import Listed, farthest, features, training
 from hfkit.engine import rehearse as rehearsal
 from hfkit.engine.answer import answer
 from hfkit.engine.memory import available, held, out_of_memory, peak_memory, reset_peak
+from hfkit.engine.optimize import Schedule
 from hfkit.engine.rehearse import rehearse
+from hfkit.engine.room import sizes_of
 from hfkit.errors import ResourceError
+from hfkit.recipe.keys import Tricks
 from hfkit.tasks.classify import Classify, ClassifySettings
 
 CPU = torch.device("cpu")
@@ -165,6 +168,33 @@ def test_reading_goes_on_in_halves(small: Path, task: Scarce) -> None:
     shares: Any = SimpleNamespace(world=made.place.world, device=CPU, sharded=True)
     with pytest.raises(ResourceError, match="holds a share of the weights"):  # who divides would leave the others
         list(answer(made.bare, task, rows, data, place=shares, pad_id=0))
+
+
+def test_what_is_held_beside_a_step_makes_it_larger(small: Path, task: Scarce) -> None:
+    """Of several processes a step is passed apart once more where moments or an average came to be meanwhile."""
+    made = training(
+        small,
+        task,
+        features(32),
+        tricks=Tricks(average="swa", swa_start=0.5),
+        schedule=Schedule(1e-3, 8, 0, "constant"),
+    )
+    began = [step for step in range(8) if began_anew(made, step)]
+    assert began == [0, 4]
+
+
+def began_anew(made: Any, step: int) -> bool:
+    made.largest = [10**9] * 3
+    made.advance(step)
+    return made.largest == [0, 0, 0]
+
+
+def test_a_step_is_larger_by_tokens_by_padding_or_by_scores(small: Path, task: Scarce) -> None:
+    made = training(
+        small, task, Listed([{"row": n, "input_ids": [5] * (n + 1), "label": 0} for n in range(20)]), micro=4
+    )
+    assert sizes_of(made, np.array([0, 1, 2, 19])) == [1 + 2 + 3 + 20, 4 * 20, 4 * 20**2]
+    assert sizes_of(made, np.array([17, 19])) == [18 + 20, 2 * 20, 2 * 20**2]
 
 
 def test_a_rehearsal_takes_the_longest_examples_and_keeps_the_batch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -258,8 +259,9 @@ def test_numbers_in_different_units_have_no_mean(
     runs: Path, moved: Callable[..., str], finish: Finish, tmp_path: Path
 ) -> None:
     other = units(moved("5-one", 0.01, seed=1), mean=[3.5], std=[2.0])
-    with pytest.raises(ModelError, match="different units"):
-        finish(average([str(runs / "5-one"), other], output=tmp_path / "mean"))
+    for keys in ([], ["classify.mean=[1]", "classify.std=[1]"]):
+        with pytest.raises(ModelError, match="different units"):
+            finish(average([str(runs / "5-one"), other], output=tmp_path / "mean", overrides=keys))
     finish(average([str(runs / "5-one"), moved("5-one", 0.01, seed=2)], output=tmp_path / "mean"))
 
 
@@ -315,9 +317,28 @@ def test_an_interrupt_leaves_the_older_mean(
     def interrupted(_: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hfkit.verbs.average.place.sync_tree", interrupted)
-    for place in (output, tmp_path / "new"):
-        with pytest.raises(KeyboardInterrupt):
-            finish(average([qa, moved("1-qa", 0.02, seed=2 + (place != output))], output=place, overwrite=True))
+    rename = os.rename
+
+    def until(part: str) -> Callable[[Path, Path], None]:
+        """os.rename, but for the part in its new place."""
+
+        def renamed(source: Path, target: Path) -> None:
+            new = Path(source).parent.name.startswith(".average") and Path(target).name == part
+            if new and Path(target).parent in (output, tmp_path / "new"):
+                monkeypatch.setattr(os, "rename", rename)  # what follows puts things back
+                raise KeyboardInterrupt
+            rename(source, target)
+
+        return renamed
+
+    near = moved("1-qa", 0.02, seed=2)
+    for broken in ("sync", "model", "run.json"):
+        for place in (output, tmp_path / "new"):
+            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+                if broken == "sync":
+                    patch.setattr("hfkit.verbs.average.place.sync_tree", interrupted)
+                else:
+                    patch.setattr(os, "rename", until(broken))
+                finish(average([qa, near], output=place, overwrite=True))
     assert (output / "model" / "model.safetensors").read_bytes() == before
     assert {path.name for path in output.iterdir()} == {"model", "run.json"} and not (tmp_path / "new").exists()

@@ -126,5 +126,6 @@ def losses_named(world: World, hint: str = HINT) -> Iterator[None]:
         text = str(error).lower()
         if world.size == 1 or not any(word in text for word in LOST_WORDS):
             raise
+        line = (str(error).strip().splitlines() or [""])[0][:150]
         what = f"process {world.rank} lost contact with another of the {world.size} processes"
-        raise ResourceError(what, hint) from error
+        raise ResourceError(f"{what} ({line})", hint) from error

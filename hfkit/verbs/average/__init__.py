@@ -71,7 +71,7 @@ def average(
         _, rows = yield from to_score(members[0].task, data, settings, limit=limit, offline=offline)
         how = {"cpu": cpu, "precision": precision, "limit": limit or settings.limit}
         judge = Judge(rows, settings, overrides, offline, how)
-    with made_in(output) as place:
+    with made_in(output, overwrite=overwrite) as place:
         fields = yield from _made(members, judge, place)
         result = {"task": members[0].task_name, "run": str(output), **fields}
         averaged = sum(member["averaged"] for member in fields["members"])

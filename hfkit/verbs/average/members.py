@@ -60,12 +60,18 @@ def _check_pair(first: Member, other: Member) -> None:
         raise ModelError(
             f"{first.name} is for {first.task_name}, {other.name} for {other.task_name}", "average runs of one task"
         )
-    mine, theirs = ({key: getattr(member.task.settings, key, None) for key in UNITS} for member in (first, other))
+    mine, theirs = map(_units, (first, other))
     if mine != theirs:
         raise ModelError(
             f"{first.name} and {other.name} learnt numbers in different units: {mine} and {theirs}",
             "give all runs the same classify.mean and classify.std; `hfkit ensemble RUN RUN -o DIR` averages answers",
         )
+
+
+def _units(member: Member) -> dict[str, object]:
+    """As saved: the command line cannot make two units one."""
+    saved = (member.found.saved or {}).get("settings") or {}
+    return {key: saved.get(key) for key in UNITS}
 
 
 def of_which_settings(members: Sequence[Member]) -> Iterator[Event]:

@@ -98,7 +98,7 @@ def finetune(
             yield from map(warning, changed_since(prior, recipe, early, place.world.size))
         run = open_or_create(recipe, fit.ready, prior, output, hold, overwrite=overwrite)
         try:
-            with losses_named(place.world), ending(run, main=place.world.main), saving_first():
+            with ending(run, main=place.world.main), losses_named(place.world), saving_first():
                 yield from trained(fit, run, hold, early)
         except Stopped:  # on all processes, so that they can part
             place.close()

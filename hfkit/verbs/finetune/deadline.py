@@ -10,7 +10,7 @@ from statistics import median
 from hfkit.engine.pace import Pace
 
 PAUSES = 5  # evaluations that tell how long the next one takes
-EARLY = 1 / 3  # of the limit: after it a schedule is no longer lengthened, which would raise the rate late
+EARLY = 1 / 3  # of the limit and of the steps: after it a schedule is not lengthened, which would raise the rate late
 LONGER = 1.05  # of the steps ahead: fewer more are not worth another schedule
 
 
@@ -45,12 +45,14 @@ class Deadline:
         *,
         passes: Callable[[int, int, int], int],
         interval: Callable[[int], int],
+        may_lengthen: bool = True,
     ) -> int | None:
         """The last step that the limit allows, where the schedule of `steps`, of which `step` are done, has another.
 
         The first steps are slower than the later ones (memory and kernels are used for the first time), so a schedule
         is lengthened too, each time that twice as many steps were measured, while it is early.
-        `passes` is `Training.passes`; `interval` says after how many steps a run of so many evaluates.
+        `passes` is `Training.passes`; `interval` says after how many steps a run of so many evaluates; `may_lengthen`,
+        whether nothing has begun yet that begins at a share of the steps.
         """
         if self.limit is None:
             return None
@@ -78,7 +80,9 @@ class Deadline:
         ahead = steps - step
         if passes_of(ahead) * pace.seconds_per_pass() + evaluations_of(ahead) * evaluation > left:
             return fitting() if ahead > 1 else None  # late: steps take longer than those that were measured
-        if steps < self.most and pace.steps >= 2 * self.measured and self.spent() < EARLY * self.limit:
-            end = fitting()
-            return end if end > step + LONGER * ahead else None
+        early = self.spent() < EARLY * self.limit and step < EARLY * steps
+        if may_lengthen and early and steps < self.most and pace.steps >= 2 * self.measured:
+            if (end := fitting()) > step + LONGER * ahead:
+                return end
+            self.measured = pace.steps  # looked at, and no worse than it is
         return None

@@ -128,7 +128,8 @@ class Fit:
 
     def _state(self) -> dict[str, Any]:
         """Where the run stands, for a checkpoint: what `restore` reads, beside what the training says itself."""
-        clock = {"fitted": self.deadline.fitted, "seconds": self.deadline.spent()}
+        limit = self.deadline
+        clock = {"fitted": limit.fitted, "measured": limit.measured, "seconds": limit.spent()}
         stands = {"step": self.step, "steps": self.steps, **clock}
         return {**stands, "evaluation_due": self.evaluation_due, **self.validation.state()}
 
@@ -136,6 +137,7 @@ class Fit:
         """Take up where a checkpoint was written."""
         self.step = state["step"]
         self.deadline.fitted, self.deadline.seconds_before = state["fitted"], state["seconds"]
+        self.deadline.measured = state.get("measured", 0)
         self.evaluation_due = state["evaluation_due"]
         made = self.training
         made.micro_batch_size = min(made.micro_batch_size, state.get("micro_batch_size", made.micro_batch_size))
@@ -204,11 +206,15 @@ class Fit:
     def _better_end(self) -> int | None:
         """The last step that the time limit allows, where the schedule does not say so already."""
         return self.deadline.better_end(
-            self.step, self.steps, self.pace, passes=self.training.passes, interval=self._evaluation_interval
-        )
+            self.step, self.steps, self.pace, passes=self.training.passes, interval=self._evaluation_interval,
+            may_lengthen=not self.training.late_begun(self.step),
+        )  # fmt: skip
 
     def _end_at(self, steps: int) -> None:
+        before = self.training.schedule
         warm = warmup_steps(self.ready.recipe.train.warmup, steps)
+        if self.step >= before.warmup_steps and steps > before.steps:
+            warm = before.warmup_steps  # it is over: the rate does not rise a second time
         self.training.schedule = replace(self.training.schedule, steps=steps, warmup_steps=warm)
         self.evaluate_every = self._evaluation_interval(self.steps)
 
