@@ -23,6 +23,8 @@ VERBS = {
     "answer": "hfkit predict last question=... context=...",
     "classify": "hfkit predict last text=...",
     "submit": "hfkit submission last --test D --sample F -o FILE",
+    "merge": "hfkit average RUN RUN -o DIR",
+    "soup": "hfkit average RUN RUN -o DIR",
     "pack": "hfkit bundle last -o DIR",
     "package": "hfkit bundle last -o DIR",
     "export": "hfkit bundle last -o DIR",

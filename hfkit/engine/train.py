@@ -112,14 +112,18 @@ class Training:
         while (sums := self._gradients(step, indices, ask=ask)) is None:
             lines.append(take_less(self, step, indices, apart=False))
         self._apply(step, indices, self.place.sum(sums))
-        averaged = self.average.count if self.average is not None else 0
+        held = self._held_beside(step)
         if self.average is not None:
             self.average.update(step, self.schedule.steps)
-        grown = not self._moved or (self.average is not None and averaged == 0 < self.average.count)
-        if grown or self._passes(step + 1) > self._passes(step):
-            self.largest = [*NOTHING]  # what is held beside a step grew: moments, an average, a copy of weights
         self._moved = True
+        if self._held_beside(step + 1) != held:
+            self.largest = [*NOTHING]
         return lines
+
+    def _held_beside(self, step: int) -> tuple[bool, bool, int]:
+        """What is in memory beside a step: the optimizer's moments, an average, a copy where weights are perturbed."""
+        averaging = self.average is not None and self.average.count > 0
+        return self._moved, averaging, self._passes(step)
 
     @property
     def threads(self) -> int:

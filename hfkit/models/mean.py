@@ -57,8 +57,9 @@ def mean_of(
 
     Nearness is the cosine of the angle between all matrices of a member and of the first (not biases and norms, which
     begin alike everywhere). Runs that began from one model have one near 1, models that did not near 0, and their mean
-    knows nothing. The mean is taken in float32, and is of a half precision where all members are. At most two models
-    and the sum are held. Raises ModelError as loading does, and for weights that do not go together.
+    knows nothing. The mean is taken in float32, and is of a half precision where all members are. Two models and the
+    sum are held, however many members there are. Raises ModelError as loading does, and for weights that do not go
+    together.
     """
     import torch
 
