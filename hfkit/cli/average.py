@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hfkit.cli.options import Cpu, Debug, Json, Limit, Offline, Overwrite, Quiet, Set, overrides
+from hfkit.cli.options import Cpu, Debug, Json, Limit, Offline, Overwrite, Quiet, Set, models_and_overrides
 from hfkit.cli.perform import Events, perform
 
 
@@ -37,8 +37,7 @@ def average(
 
     Example: hfkit average runs/first runs/second -o runs/mean --data dev.json
     """
-    names = [word for word in members if "=" not in word or Path(word).exists()]
-    given = overrides({}, [word for word in members if word not in names], settings)
+    names, given = models_and_overrides(members, settings)
 
     def verb() -> Events:
         from hfkit.verbs.average import average

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hfkit.cli.options import Cpu, Debug, Json, Limit, Offline, Overwrite, Quiet, Set, overrides
+from hfkit.cli.options import Cpu, Debug, Json, Limit, Offline, Overwrite, Quiet, Set, models_and_overrides
 from hfkit.cli.perform import Events, perform
 
 
@@ -40,8 +40,7 @@ def ensemble(
 
     Example: hfkit ensemble runs/cv-a runs/cv-b -o runs/both
     """
-    names = [word for word in members if "=" not in word or Path(word).exists()]
-    given = overrides({}, [word for word in members if word not in names], settings)
+    names, given = models_and_overrides(members, settings)
 
     def verb() -> Events:
         from hfkit.verbs.ensemble import ensemble

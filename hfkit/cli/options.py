@@ -64,6 +64,12 @@ def split_pair(text: str) -> tuple[str, str]:
     return key, value
 
 
+def models_and_overrides(words: Sequence[str], settings: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """Names of models, and the KEY=VALUE words among them with `--set`; a word that exists as a path is a name."""
+    names = [word for word in words if "=" not in word or Path(word).exists()]
+    return names, overrides({}, [word for word in words if word not in names], settings)
+
+
 def overrides(flags: Mapping[str, object], pairs: Sequence[str] | None, settings: Sequence[str] | None) -> list[str]:
     """`key=value` strings of flags (None = not given), positional pairs and `--set`. UsageError: a key given twice."""
     given = [f"{key}={as_yaml(value)}" for key, value in flags.items() if value is not None]
